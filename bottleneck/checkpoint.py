@@ -1,0 +1,112 @@
+"""The one module that knows Orbax: checkpoints written asynchronously, sealed with SHA-256, verified on every read.
+
+A checkpoint is a directory written by Orbax (which renames it into place when complete) plus `manifest.json`, written
+last, with the SHA-256 of every file. A directory without a manifest was interrupted and is removed; a directory whose
+bytes differ from its manifest is `Damaged` and never loaded (Orbax itself restores flipped bits without noticing).
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+MANIFEST = "manifest.json"
+
+
+class Damaged(RuntimeError):
+    """A checkpoint whose bytes are not those that were written. `path` is the checkpoint, `file` the first bad file."""
+
+    def __init__(self, path, file):
+        super().__init__(f"{path} is damaged: {file} does not match its SHA-256")
+        self.path, self.file = pathlib.Path(path), file
+
+
+def write_atomic(path: pathlib.Path, data: bytes | str) -> None:
+    """Writes a small file so that a reader (or a kill) sees either the old bytes or the new ones, never a mixture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "wb") as f:
+        f.write(data.encode() if isinstance(data, str) else data)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)
+
+
+class Writer:
+    """Writes checkpoints in the background, one at a time; sealed when the next one starts, or by `wait`."""
+
+    def __init__(self):
+        self._orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
+        self._pending: tuple[pathlib.Path, dict] | None = None
+
+    def save(self, path: pathlib.Path, tree, **meta) -> None:
+        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there. `meta` goes to the manifest."""
+        self.wait()
+        if path.exists():
+            shutil.rmtree(path)
+        self._orbax.save(path.absolute(), args=ocp.args.StandardSave(tree))
+        self._pending = path, meta
+
+    def wait(self) -> None:
+        """Blocks until the checkpoint in flight, if any, is on disk and sealed."""
+        self._orbax.wait_until_finished()
+        if self._pending is not None:
+            path, meta = self._pending
+            if jax.process_index() == 0:
+                write_atomic(path / MANIFEST, json.dumps({"files": _digests(path), **meta}, indent=1, sort_keys=True))
+            self._pending = None
+
+    def close(self) -> None:
+        self.wait()
+        self._orbax.close()
+
+
+def is_sealed(path: pathlib.Path) -> bool:
+    """Whether `path` holds a completely written checkpoint."""
+    return (path / MANIFEST).is_file()
+
+
+def verify(path: pathlib.Path) -> dict:
+    """The manifest of `path`, after comparing every file with it. Raises Damaged."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        expected = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(path, MANIFEST) from error
+    found = _digests(path)
+    for name in sorted({*expected, *found}):
+        if expected.get(name) != found.get(name):
+            raise Damaged(path, name)
+    return manifest
+
+
+def load(path: pathlib.Path):
+    """The verified tree at `path` as nested dicts of NumPy arrays, whatever devices wrote it. Raises Damaged."""
+    verify(path)
+    restorer = ocp.PyTreeCheckpointer()
+    metadata = restorer.metadata(path.absolute()).item_metadata.tree
+    arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
+    return restorer.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=arguments))
+
+
+def steps(directory: pathlib.Path) -> list[int]:
+    """Sealed steps in `directory`, ascending."""
+    return sorted(int(p.name) for p in directory.glob("[0-9]*") if p.name.isdigit() and is_sealed(p))
+
+
+def remove_partial(directory: pathlib.Path) -> None:
+    """Removes what an interrupted write left behind."""
+    for path in directory.glob("*"):
+        if path.is_dir() and not is_sealed(path):
+            shutil.rmtree(path)
+
+
+def _digests(path: pathlib.Path) -> dict[str, str]:
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p != path / MANIFEST and p.name[0] != ".")
+    return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}

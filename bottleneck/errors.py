@@ -1,0 +1,18 @@
+"""The one exception that means "the user can fix this": `main` prints it on one line and exits with code 2."""
+
+
+class UserError(ValueError):
+    """A mistake in a config, a flag or the data. Names the key, the value and what was expected."""
+
+    def __init__(self, key: str, value, expected: str):
+        super().__init__(key, value, expected)
+        self.key, self.value, self.expected = key, value, expected
+
+    def under(self, prefix: str) -> "UserError":
+        """The same error with `prefix.` before its key (the path of the enclosing config)."""
+        return UserError(f"{prefix}.{self.key}" if prefix else self.key, self.value, self.expected)
+
+    def __str__(self):
+        shown = repr(self.value)
+        shown = shown if len(shown) <= 200 else shown[:197] + "..."
+        return f"{self.key}={shown}: expected {self.expected}".replace("\n", " ")

@@ -1,0 +1,52 @@
+"""Fully connected networks, for images (flattened) and vectors.
+
+With `activation="none"`, depth 1 and no biases this is the two-layer linear bottleneck network, whose optimum and whose
+order of learning are known in closed form (Baldi & Hornik 1989; Saxe, McClelland & Ganguli 2014).
+"""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from bottleneck.errors import UserError
+from bottleneck.models.head import classify, parameter_dtype
+
+
+@dataclasses.dataclass(frozen=True)
+class MLPSpec:
+    """`depth` hidden layers of `width` units; `use_bias` covers the classifier too."""
+    width: int = 128
+    depth: int = 2
+    activation: Literal["relu", "none"] = "relu"
+    use_bias: bool = True
+
+    def __post_init__(self):
+        for field in ("width", "depth"):
+            if getattr(self, field) < 1:
+                raise UserError(field, getattr(self, field), "at least 1")
+
+
+class MLP(nn.Module):
+    """Taps: layer1 ... layer{depth-1}, features (the last hidden layer), all [B, width] after the activation."""
+    spec: MLPSpec
+    outputs: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x, train: bool = False, dropout=0.0):
+        spec, wide = self.spec, parameter_dtype(self.dtype)
+        relu = spec.activation == "relu"
+        init = nn.initializers.variance_scaling(2.0 if relu else 1.0, "fan_in", "truncated_normal")
+        h = x.reshape(x.shape[0], -1).astype(self.dtype)
+        taps = {}
+        for layer in range(1, spec.depth + 1):
+            h = nn.Dense(spec.width, use_bias=spec.use_bias, dtype=self.dtype, param_dtype=wide, kernel_init=init,
+                         name=f"layer{layer}")(h)
+            h = jax.nn.relu(h) if relu else h
+            taps["features" if layer == spec.depth else f"layer{layer}"] = h
+        taps["features"] = jnp.asarray(h, wide)
+        return classify(self, taps["features"], spec.use_bias, train=train, dropout=dropout), taps

@@ -1,0 +1,125 @@
+"""Optimisers and learning-rate schedules whose numbers are traced, so that a sweep over them recompiles nothing.
+
+`build` is called inside `jit`: the spec's structure (which optimiser, which schedule) is static, while the learning
+rate, the weight decay and the length of the run arrive as arrays in `hyper`. Sources: Loshchilov & Hutter 2019 (AdamW),
+Defazio et al. 2024 (schedule-free learning).
+"""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from optax import contrib
+
+from bottleneck.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSpec:
+    """`sgd`: momentum, L2 added to the gradient. `adamw`, `schedule_free` (AdamW): decoupled decay times learning rate.
+
+    `warmup` and `milestones` are fractions of the run's steps; at each milestone the `step` schedule multiplies the
+    learning rate by `factor`. `clip` bounds the global norm of the gradient, before weight decay is added to it.
+    """
+    name: Literal["sgd", "adamw", "schedule_free"] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    b1: float = 0.9
+    b2: float = 0.999
+    weight_decay: float = 5e-4
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    warmup: float = 0.0
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+    clip: float | None = None
+
+    def __post_init__(self):
+        for field in ("momentum", "b1", "b2", "warmup"):
+            if not 0 <= getattr(self, field) < 1:
+                raise UserError(field, getattr(self, field), "a number in [0, 1)")
+        for field in ("lr", "weight_decay", "factor"):
+            if not 0 <= getattr(self, field) < float("inf"):
+                raise UserError(field, getattr(self, field), "a number of at least 0")
+        if not all(0 < m < 1 for m in self.milestones):
+            raise UserError("milestones", self.milestones, "fractions of the run, between 0 and 1")
+        if self.clip is not None and not self.clip > 0:
+            raise UserError("clip", self.clip, "a number above 0, or None")
+        if self.name == "schedule_free" and self.schedule != "constant":
+            raise UserError("schedule", self.schedule, "'constant': schedule_free averages instead of decaying")
+        if self.name == "schedule_free" and self.b1 == 0:
+            raise UserError("b1", self.b1, "above 0: it is schedule_free's interpolation weight")
+
+
+def hyper(spec: OptimizerSpec, total_steps: int) -> dict[str, np.float32]:
+    """The spec's numbers that `build` takes as (traced) scalars."""
+    return {"lr": np.float32(spec.lr), "weight_decay": np.float32(spec.weight_decay),
+            "total_steps": np.float32(total_steps)}
+
+
+def structure(spec: OptimizerSpec) -> OptimizerSpec:
+    """The spec without what `hyper` carries: runs of equal structure share a compiled step."""
+    return dataclasses.replace(spec, lr=0.0, weight_decay=0.0)
+
+
+def build(spec: OptimizerSpec, hyper: Mapping) -> optax.GradientTransformation:
+    """The optimiser, closing over `hyper["lr"], hyper["weight_decay"], hyper["total_steps"]` (scalars, may be traced).
+
+    Its state does not hold these numbers, so `init` and `update` may come from separate calls of `build`.
+    """
+    decay = optax.add_decayed_weights(jnp.asarray(hyper["weight_decay"], jnp.float32), mask=decayed)
+
+    def rate(count):
+        return hyper["lr"] * schedule(spec, count, hyper["total_steps"])
+
+    steps = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
+    if spec.name == "sgd":
+        steps += [decay]
+        steps += [optax.trace(spec.momentum, spec.nesterov)] if spec.momentum else []
+    elif spec.name == "adamw":
+        steps += [optax.scale_by_adam(spec.b1, spec.b2), decay]
+    else:   # b1 is the interpolation of schedule-free; Adam's own first moment is off
+        steps += [optax.scale_by_rms(spec.b2, eps_in_sqrt=False, bias_correction=True), decay]
+    transform = optax.chain(*steps, optax.scale_by_learning_rate(rate))
+    if spec.name == "schedule_free":
+        # optax counts from 1 here and from 0 in scale_by_learning_rate: the shift makes a step's weight in the average
+        # the square of the rate that step was taken with.
+        return contrib.schedule_free(transform, lambda count: rate(count - 1), b1=spec.b1)
+    return transform
+
+
+def eval_params(spec: OptimizerSpec, opt_state, params):
+    """The parameters to evaluate and to keep: schedule-free's averaged point, else `params` themselves."""
+    return contrib.schedule_free_eval_params(opt_state, params) if spec.name == "schedule_free" else params
+
+
+def schedule(spec: OptimizerSpec, count, total_steps):
+    """Multiplier of the learning rate in the step numbered `count` from 0; both may be traced.
+
+    Warm-up rises linearly to 1 over the first `warmup * total_steps` steps, starting above 0. The cosine starts at its
+    end and would reach 0 at `total_steps`. Milestones fall on the nearest whole step.
+    """
+    count, total = jnp.asarray(count, jnp.float32), jnp.asarray(total_steps, jnp.float32)
+    warm = jnp.round(spec.warmup * total)
+    rise = jnp.minimum(1.0, (count + 1) / jnp.maximum(warm, 1))
+    if spec.schedule == "cosine":
+        progress = jnp.clip((count - warm) / jnp.maximum(total - warm, 1), 0, 1)
+        return rise * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+    if spec.schedule == "step":
+        passed = sum((count >= jnp.round(m * total)).astype(jnp.float32) for m in spec.milestones)
+        return rise * jnp.asarray(spec.factor, jnp.float32) ** passed
+    return rise
+
+
+def decayed(params):
+    """Tree of booleans: weight decay applies to the leaves named "kernel", which multiply activations.
+
+    Biases, normalisation scales, position embeddings and class tokens are left alone. The name decides rather than the
+    number of dimensions, so parameters stacked over the members of a fleet are treated alike.
+    """
+    return jax.tree_util.tree_map_with_path(lambda path, _: getattr(path[-1], "key", None) == "kernel", params)
