@@ -1,176 +1,24 @@
 """Linear probes that are solved, not trained.
 
-One eigendecomposition of the centred features of the probe split (raw or standardised) serves every ridge penalty,
-every target, the whitened condition and the L-BFGS solves of the multinomial logistic probe. In that basis the mean
-log-loss has a nearly diagonal Hessian, `c s_i + penalty_i`, so dividing it out makes L-BFGS converge in tens of steps
-where gradient descent in the raw features would turn bad conditioning into apparent feature loss.
-
-Statistics come from the probe split alone, every choice (scaling, penalty) is made on the validation split, and the
-test split is scored once, after the choice. Losses are means, so a penalty means the same at every n.
+A ridge screen over the whole grid of penalties proposes where to look, a logistic probe is solved there and followed
+downhill on the validation log-loss until the penalty is interior or sits on the edge of the grid, for features raw,
+standardised and whitened. Statistics come from the probe split alone, every choice (scaling, penalty) is made on the
+validation split, and the test split is scored once, after the choice.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
 
 from bottleneck.analysis import information
+from bottleneck.analysis.solvers import (GRID, TOLERANCE, WHITENED_PENALTY, Basis, Fit, basis,  # noqa: F401
+                                         logistic, ridge)
 from bottleneck.errors import UserError
 
-GRID = tuple(float(v) for v in np.logspace(-6, 5, 45))       # the community's grid (Kornblith et al. 2019; DINOv2)
 SCALINGS = ("raw", "standardised", "whitened")
-WHITENED_PENALTY = 1e-2     # whitening sweeps the shrinkage; the penalty in whitened coordinates stays here
-TOLERANCE = 1e-6            # on the largest gradient entry, in preconditioned coordinates
-MAX_ITERATIONS = 2000
+SEARCH_TOLERANCE = 1e-4     # of the solver while penalties are compared: an objective error of about 1e-8 nats
 FLAT = 1e-5                 # nats: a smaller gain on validation does not prolong the search for a penalty
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Eigenbasis of the probe split's features: `x -> ((x - mean) * inverse_scale) @ vectors`."""
-    scaling: str                    # "raw" or "standardised"; whitening is standardised with a shrinkage
-    mean: np.ndarray                # [p]
-    inverse_scale: np.ndarray       # [p], 0 for a constant column when standardised
-    vectors: np.ndarray             # [p, r], orthonormal
-    variances: np.ndarray           # [r], descending
-    coordinates: np.ndarray         # [n, r] of the probe split
-
-    def project(self, x) -> np.ndarray:
-        """Coordinates [m, r] of other items [m, p]."""
-        return ((np.asarray(x, np.float64) - self.mean) * self.inverse_scale) @ self.vectors
-
-    def penalties(self, lam: float, shrinkage: float | None = None) -> np.ndarray:
-        """Diagonal penalty [r] in this basis: `lam`, or `lam (s + shrinkage)` for whitened coordinates."""
-        return np.full(len(self.variances), lam) if shrinkage is None else lam * (self.variances + shrinkage)
-
-    def to_input(self, weights, intercept) -> tuple[np.ndarray, np.ndarray]:
-        """Weights [r, k], intercept [k] in this basis -> the same function of raw features: [p, k], [k]."""
-        kernel = self.inverse_scale[:, None] * (self.vectors @ weights)
-        return kernel, intercept - self.mean @ kernel
-
-
-def basis(x, scaling: str = "raw") -> Basis:
-    """Eigenbasis of `x` [n, p], by the smaller of the p x p covariance and the n x n Gram.
-
-    Directions with less than about 1e-13 of the largest variance are below the resolution of float64 and dropped.
-    """
-    x = np.asarray(x, np.float64)
-    mean = x.mean(0)
-    z = x - mean
-    inverse_scale = np.ones(x.shape[1])
-    if scaling == "standardised":
-        std = np.sqrt((z * z).mean(0))
-        varies = std > 1e-12 * np.maximum(np.abs(mean), 1e-300)
-        inverse_scale = np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
-        z *= inverse_scale
-    elif scaling != "raw":
-        raise UserError("scaling", scaling, "raw or standardised")
-    n, p = z.shape
-    if p <= n:
-        variances, vectors = np.linalg.eigh(z.T @ z / n)
-    else:
-        variances, left = np.linalg.eigh(z @ z.T / n)
-        vectors = z.T @ left
-    keep = variances > max(variances[-1], 0.0) * max(n, p) * np.finfo(np.float64).eps
-    vectors = vectors[:, keep][:, ::-1]
-    if p > n:
-        vectors = vectors / np.linalg.norm(vectors, axis=0)
-    coordinates = z @ vectors
-    return Basis(scaling, mean, inverse_scale, vectors, (coordinates ** 2).mean(0), coordinates)
-
-
-def ridge(space: Basis, targets, lambdas=GRID, *, whitened: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression of `targets` [n, m] for every penalty: weights [len(lambdas), r, m] and intercept [m].
-
-    Minimises `mean |y - f|^2 + lam |w|^2` in the scaling's own coordinates with a free intercept. If `whitened`, the
-    values are shrinkages and the penalty is `WHITENED_PENALTY` in the whitened coordinates.
-    """
-    targets = np.asarray(targets, np.float64)
-    intercept = targets.mean(0)
-    cross = space.coordinates.T @ (targets - intercept) / len(targets)
-    shifts = [space.penalties(WHITENED_PENALTY, v) if whitened else space.penalties(v) for v in lambdas]
-    return np.stack([cross / (space.variances + shift)[:, None] for shift in shifts]), intercept
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A logistic probe in the coordinates of its basis."""
-    weights: np.ndarray         # [r, K], summing to zero over classes
-    intercept: np.ndarray       # [K]
-    objective: float            # mean log-loss (nats) + half the penalty
-    grad_norm: float            # largest entry, in preconditioned coordinates w_i sqrt(c s_i + penalty_i)
-    iterations: int
-
-
-def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: float | None = None,
-             start: Fit | None = None, tolerance: float = TOLERANCE) -> Fit:
-    """Multinomial logistic regression: mean log-loss + (lam/2) |W|^2 in the scaling's coordinates, intercept free.
-
-    `shrinkage` switches to whitened coordinates. Stops when the largest gradient entry in the preconditioned
-    coordinates is below `tolerance`; there the Hessian is close to the identity, so the objective is then within about
-    `r K tolerance^2` of its minimum. Two classes are solved with one logit, as the optimum has `W_0 = -W_1`.
-    """
-    labels = np.asarray(labels, np.int64)
-    binary = num_classes == 2
-    coordinates, penalties = space.coordinates, space.penalties(lam, shrinkage)
-    n, r = coordinates.shape
-    if start is None:
-        intercept = np.log(information.prior(labels, num_classes))
-        start = Fit(np.zeros((r, num_classes)), intercept - intercept.mean(), 0.0, 0.0, 0)
-    rows = np.arange(n)
-    one_hot = np.zeros((num_classes, n))
-    one_hot[labels, rows] = 1.0
-
-    def softmax_loss(weights, intercept):                       # [K, r], [K] -> loss, d loss / d logits [K, n]
-        logits = weights @ coordinates.T
-        logits += intercept[:, None]
-        logits -= logits.max(0)
-        own = logits[labels, rows].sum()
-        np.exp(logits, out=logits)
-        total = logits.sum(0)
-        loss = (np.log(total).sum() - own) / n
-        logits /= total
-        return loss, logits
-
-    def sigmoid_loss(weights, intercept):                       # the logit of class 1, [1, r], [1]
-        logit = coordinates @ weights[0] + intercept[0]
-        tail = np.exp(-np.abs(logit))
-        loss = (np.log1p(tail).sum() + np.maximum(logit, 0.0).sum() - logit[labels == 1].sum()) / n
-        return loss, (np.where(logit >= 0, 1.0, tail) / (1.0 + tail))[None]
-
-    if binary:
-        evaluate, target = sigmoid_loss, one_hot[1:]
-        penalties = penalties / 2.0                             # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
-        first = np.vstack([start.weights, start.intercept]) @ np.array([[-1.0], [1.0]])
-    else:
-        evaluate, target = softmax_loss, one_hot
-        first = np.vstack([start.weights, start.intercept])
-    first = np.ascontiguousarray(first.T)                       # [k, r + 1]
-    probability = evaluate(first[:, :-1], first[:, -1])[1]
-    curvature = max(float((probability * (1.0 - probability)).mean()), 1e-4)
-    precondition = 1.0 / np.sqrt(np.append(curvature * space.variances + penalties, curvature))
-
-    def objective(flat):
-        theta = flat.reshape(first.shape) * precondition
-        weights = theta[:, :-1]
-        loss, residual = evaluate(weights, theta[:, -1])
-        residual -= target
-        residual /= n
-        gradient = np.empty_like(theta)
-        penalised = weights * penalties
-        gradient[:, :-1] = residual @ coordinates + penalised
-        gradient[:, -1] = residual.sum(1)
-        gradient *= precondition
-        return loss + 0.5 * float((weights * penalised).sum()), gradient.ravel()
-
-    found = optimize.minimize(objective, (first / precondition).ravel(), jac=True, method="L-BFGS-B",
-                              options={"maxcor": 20, "ftol": 0.0, "gtol": tolerance, "maxiter": MAX_ITERATIONS,
-                                       "maxfun": 2 * MAX_ITERATIONS})
-    theta = (found.x.reshape(first.shape) * precondition).T
-    if binary:
-        theta = theta * np.array([[-0.5, 0.5]])
-    return Fit(theta[:-1], theta[-1], float(found.fun), float(np.abs(found.jac).max()), int(found.nit))
 
 
 @dataclass(frozen=True)
@@ -312,14 +160,80 @@ def _headline(space, val, labels, val_labels, num_classes, grid, proposed, white
     def loss(index):
         if index not in losses:
             nearest = min(fits, key=lambda i: abs(i - index), default=None)
-            lam, shrinkage = (WHITENED_PENALTY, float(coarse[index])) if whitened else (float(coarse[index]), None)
-            fits[index] = logistic(space, labels, lam, num_classes=num_classes, shrinkage=shrinkage,
-                                   start=fits.get(nearest))
-            logits = val @ fits[index].weights + fits[index].intercept
-            losses[index] = information.log_loss(information.log_softmax(logits), val_labels)
+            fits[index] = solve(index, fits.get(nearest), SEARCH_TOLERANCE)
+            losses[index] = validate(fits[index])
         return losses[index]
+
+    def solve(index, begin, tolerance):
+        value = float(coarse[index])
+        lam, shrinkage = (WHITENED_PENALTY, value) if whitened else (value, None)
+        return logistic(space, labels, lam, num_classes=num_classes, shrinkage=shrinkage, start=begin,
+                        tolerance=tolerance)
+
+    def validate(fit):
+        return information.log_loss(information.log_softmax(val @ fit.weights + fit.intercept), val_labels)
 
     start = int(np.abs(np.log(coarse) - np.log(proposed)).argmin())
     best = _descend(loss, start, len(coarse))
-    return (fits[best], float(coarse[best]), _edge(best, len(coarse)), losses[best],
-            sum(fit.iterations for fit in fits.values()))
+    final = solve(best, fits[best], TOLERANCE)
+    return (final, float(coarse[best]), _edge(best, len(coarse)), validate(final),
+            final.iterations + sum(fit.iterations for fit in fits.values()))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Penalised training objectives at the probe's penalty, nats. A probe above the head is a broken probe."""
+    probe: float
+    head: float
+    holds: bool
+
+
+def guard(probe: Probe, x_probe, labels, kernel, bias=None) -> Guard:
+    """Compare a logistic `probe` with the pretrained head's own weights, `kernel` [p, K] and `bias` [K].
+
+    For the last layer and the head's own label space, on the items the probe was fitted on (`x_probe` [n, p]): the
+    head is one admissible probe, so at the same penalty its objective cannot be lower than the solved one.
+    """
+    x, labels, kernel = np.asarray(x_probe, np.float64), np.asarray(labels, np.int64), np.asarray(kernel, np.float64)
+    bias = np.zeros(kernel.shape[1]) if bias is None else np.asarray(bias, np.float64)
+    loss = information.log_loss(information.log_softmax(x @ kernel + bias), labels)
+    kernel = kernel - kernel.mean(1, keepdims=True)             # the same softmax with the smallest penalty
+    mean, scale = x.mean(0), np.ones(x.shape[1])
+    if probe.scaling != "raw":
+        scale = x.std(0)
+    penalty = probe.lam * ((scale[:, None] * kernel) ** 2).sum()
+    if probe.scaling == "whitened":                             # WHITENED_PENALTY (|f|^2 + shrinkage |W|^2)
+        penalty = WHITENED_PENALTY * ((((x - mean) @ kernel) ** 2).sum(1).mean() + penalty)
+    head = loss + 0.5 * float(penalty)
+    return Guard(probe.objective, head, probe.objective <= head + 1e-6 * max(1.0, abs(head)))
+
+
+def k_shot(labels, k: int, seed: int) -> np.ndarray:
+    """Sorted indices of `k` items of every class present in `labels` [n], drawn without replacement by `seed`."""
+    labels = np.asarray(labels)
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        items = np.flatnonzero(labels == label)
+        if len(items) < k:
+            raise UserError("k_shot", k, f"at most {len(items)}, the number of probe items of class {label}")
+        chosen.append(rng.choice(items, k, replace=False))
+    return np.sort(np.concatenate(chosen))
+
+
+def majority(y_probe, y_test) -> float:
+    """Accuracy on `y_test` of always answering the most frequent class of `y_probe`."""
+    return float((np.asarray(y_test) == np.bincount(np.asarray(y_probe, np.int64)).argmax()).mean())
+
+
+def pool_pixels(images, limit: int = 1024) -> np.ndarray:
+    """Average-pool `images` uint8 [n, H, W, C] to float64 [n, <= limit] in [0, 1], by the smallest window that fits."""
+    images = np.asarray(images)
+    n, height, width, channels = images.shape
+    window = 1
+    while -(-height // window) * -(-width // window) * channels > limit and window < max(height, width):
+        window += 1
+    rows, columns = np.arange(0, height, window), np.arange(0, width, window)
+    pooled = np.add.reduceat(np.add.reduceat(images, rows, axis=1, dtype=np.float64), columns, axis=2)
+    areas = np.outer(np.diff(np.append(rows, height)), np.diff(np.append(columns, width)))
+    return (pooled / areas[:, :, None] / 255.0).reshape(n, -1)

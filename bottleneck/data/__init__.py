@@ -1,0 +1,1 @@
+"""Components of a mixture: where examples come from, how they are changed, how they are drawn."""

@@ -53,10 +53,10 @@ def create(program: Program, seed, x_shape: tuple[int, ...]) -> State:
                  optimizers.build(program.optimizer, free).init(params))
 
 
-def totals(components: int) -> dict[str, jax.Array]:
+def totals(components: int) -> dict[str, np.ndarray]:
     """Zeroed sums over the steps since the last log line, per component [J]."""
-    zeros = jnp.zeros((components,), jnp.float32)
-    return {"loss": zeros, "score": zeros, "count": zeros, "grad_norm": jnp.zeros((), jnp.float32)}
+    zeros = np.zeros(components, np.float32)
+    return {"loss": zeros, "score": zeros, "count": zeros, "grad_norm": np.float32(0)}
 
 
 def update(program: Program, state: State, sums: dict, pool, tables, space, hyper, seed) -> tuple[State, dict]:
@@ -83,12 +83,12 @@ def update(program: Program, state: State, sums: dict, pool, tables, space, hype
                  updated.get("batch_stats", state.batch_stats), opt_state), sums
 
 
-@partial(jax.jit, static_argnames=("program",), donate_argnames=("state", "sums"))
+@partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
 def one(program, state, sums, pool, tables, space, hyper, seed):
     return update(program, state, sums, pool, tables, space, hyper, seed)
 
 
-@partial(jax.jit, static_argnames=("program",), donate_argnames=("state", "sums"))
+@partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
 def many(program, state, sums, pool, tables, space, hyper, seed, count):
     """`count` (traced) updates in one call."""
     return jax.lax.fori_loop(

@@ -1,0 +1,130 @@
+"""Feature extraction, once per (run, step, target): float32 at highest matmul precision, whatever trained the network.
+
+A feature directory holds one `.npy` per layer and split and a manifest with the example ids, the source run and step,
+the digest of every file and the largest |mean|/std over units. Reading checks ids and digests: a cache whose rows are
+in another order, or that was cut short, is refused and made again, never used.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bottleneck import checkpoint
+from bottleneck.data.component import Component
+from bottleneck.data.resident import normalise
+from bottleneck.training.run import Run
+
+BATCH = 500
+SPLITS = ("probe", "val", "test")
+LOGITS = "logits"
+
+
+class Stale(RuntimeError):
+    """A cached feature file that does not belong to the examples or the checkpoint asked for."""
+
+
+def extract(run: Run, variables: dict, component: Component, mean, std, layers: tuple[str, ...], *,
+            adapt: bool = False) -> dict[tuple[str, str], np.ndarray]:
+    """One pass over the probe, val and test splits: (layer, split) -> float32 [n, p] (maps are average-pooled).
+
+    `layers` are taps of the model or "logits". `adapt` re-estimates the BatchNorm statistics on the probe split first.
+    """
+    model = run.module().clone(dtype=jnp.dtype("float32"))
+    if adapt and "batch_stats" in variables:
+        variables = {**variables, "batch_stats": _statistics(model, variables, component, mean, std)}
+    found = {}
+    for split in SPLITS:
+        pieces = [(jax.device_get(forward(model, variables, x, mean, std, layers)), valid)
+                  for x, valid in _batches(component.splits[split])]
+        for layer in layers:
+            found[layer, split] = np.concatenate([piece[layer][:valid] for piece, valid in pieces])
+    return found
+
+
+@partial(jax.jit, static_argnames=("model", "layers"))
+def forward(model, variables, x, mean, std, layers):
+    """`layers` of `model` at the uint8 images (or vectors) `x`, maps pooled to [B, C]."""
+    with jax.default_matmul_precision("highest"):
+        logits, taps = model.apply(variables, normalise(x, mean, std), train=False)
+        taps = {**taps, LOGITS: logits}
+        return {name: pool(taps[name]).astype(jnp.float32) for name in layers}
+
+
+def pool(tap):
+    """Averages every axis between the first and the last: maps [B, H, W, C] and tokens [B, T, C] to [B, C]."""
+    return tap.mean(tuple(range(1, tap.ndim - 1))) if tap.ndim > 2 else tap
+
+
+def _batches(examples):
+    """Batches of one shape, the last one padded by repeating its first item: (x, number of valid rows)."""
+    for start in range(0, len(examples), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(examples)))
+        yield examples.fetch(np.concatenate([rows, np.full(BATCH - len(rows), start)])), len(rows)
+
+
+@partial(jax.jit, static_argnames=("model",))
+def _batch_statistics(model, variables, x, mean, std):
+    zeros = {**variables, "batch_stats": jax.tree.map(jnp.zeros_like, variables["batch_stats"])}
+    _, updated = model.apply(zeros, normalise(x, mean, std), train=True, rngs={"dropout": jax.random.key(0)},
+                             mutable=["batch_stats"])
+    return jax.tree.map(lambda s: s / (1 - model.batch_norm_momentum), updated["batch_stats"])
+
+
+def _statistics(model, variables, component, mean, std):
+    """BatchNorm statistics averaged over the whole batches of the probe split."""
+    whole = [x for x, valid in _batches(component.splits["probe"]) if valid == BATCH]
+    whole = whole or [component.splits["probe"].fetch(np.arange(len(component.splits["probe"])))]
+    each = [_batch_statistics(model, variables, x, mean, std) for x in whole]
+    return jax.tree.map(lambda *s: sum(s) / len(s), *each)
+
+
+def write(directory: pathlib.Path, features: dict[tuple[str, str], np.ndarray], component: Component, source: dict) -> None:
+    """Writes features and then the manifest that makes them valid."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for (layer, split), x in features.items():
+        path = directory / f"{layer}-{split}.npy"
+        np.save(path, x, allow_pickle=False)
+        files[path.name] = {"sha256": _digest(path), "shape": x.shape, "offset": float(offset(x))}
+    ids = {split: _ids(component, split) for split in SPLITS}
+    checkpoint.write_atomic(directory / "manifest.json", json.dumps({"files": files, "ids": ids, **source}, indent=1))
+
+
+def read(directory: pathlib.Path, layer: str, component: Component, source: dict) -> dict[str, np.ndarray]:
+    """split -> float32 [n, p] of one layer. Raises Stale with the reason when the cache is not what was asked for."""
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        raise Stale(f"{directory} has no readable manifest") from error
+    if any(manifest.get(k) != v for k, v in source.items()):
+        raise Stale(f"{directory} was made from another run, step or variant")
+    found = {}
+    for split in SPLITS:
+        if manifest["ids"][split] != _ids(component, split):
+            raise Stale(f"{directory}: the examples of {split} are others, or in another order")
+        path = directory / f"{layer}-{split}.npy"
+        record = manifest["files"].get(path.name)
+        if record is None or not path.is_file() or _digest(path) != record["sha256"]:
+            raise Stale(f"{path} is missing or damaged")
+        found[split] = np.load(path, allow_pickle=False)
+    return found
+
+
+def offset(x: np.ndarray) -> float:
+    """Largest |mean| / std over units that vary: how much of a float's precision a constant offset takes."""
+    mean, std = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
+    return np.max(np.abs(mean[std > 0]) / std[std > 0], initial=0.0)
+
+
+def _ids(component: Component, split: str) -> str:
+    return hashlib.sha256(np.ascontiguousarray(component.splits[split].ids)).hexdigest()
+
+
+def _digest(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

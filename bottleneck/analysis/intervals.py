@@ -1,0 +1,152 @@
+"""Means of tables [S, N] (pretraining seeds x test items) with t intervals.
+
+The standard error of a mean treats seeds and items as crossed random effects (the two-way layout) with Satterthwaite's
+degrees of freedom. Contrasts are paired over items, and over seeds when the arms share them; arms with other seeds add
+their seed variances, as Welch does. Everything is conditional on the probe split.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its t interval; `parts` are the variances of the mean due to seeds and to items."""
+    value: float
+    low: float
+    high: float
+    se: float
+    dof: float
+    unit: str               # what was sampled: "seeds and items", "items", "seeds", "member sets"
+    n_seeds: int
+    n_examples: int
+    level: float = 0.95
+    parts: tuple[float, float] = (0.0, 0.0)
+
+    def p(self, null: float = 0.0) -> float:
+        """Two-sided p value of the mean being `null`."""
+        return float(_p_value(self.value - null, self.se, self.dof))
+
+
+def _p_value(difference, se, dof):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2.0 * special.stdtr(dof, -np.abs(difference) / se)
+    return np.where(np.asarray(se) > 0, p, np.where(np.asarray(difference) == 0, 1.0, 0.0))
+
+
+def _interval(value, variance, dof, unit, n_seeds, n_examples, level, parts=(0.0, 0.0)) -> Interval:
+    se = float(np.sqrt(max(variance, 0.0)))
+    half = float(special.stdtrit(dof, 0.5 + level / 2.0)) * se if se > 0 else 0.0
+    return Interval(float(value), float(value) - half, float(value) + half, se, float(dof), unit, int(n_seeds),
+                    int(n_examples), level, tuple(float(max(part, 0.0)) for part in parts))
+
+
+def mean_squares(d):
+    """Seed, item and residual mean squares A, B, E of tables `d` [..., S, N], S and N at least 2."""
+    d = np.asarray(d, np.float64)
+    s, n = d.shape[-2:]
+    seeds, items, grand = d.mean(-1), d.mean(-2), d.mean((-2, -1))
+    a = n * ((seeds - grand[..., None]) ** 2).sum(-1) / (s - 1)
+    b = s * ((items - grand[..., None]) ** 2).sum(-1) / (n - 1)
+    residual = d - seeds[..., None] - items[..., None, :] + grand[..., None, None]
+    return a, b, (residual ** 2).sum((-2, -1)) / ((s - 1) * (n - 1))
+
+
+def crossed(d):
+    """Mean, its variance and degrees of freedom for tables `d` [..., S, N] of crossed seeds and items.
+
+    `Var = max(A + B - E, A, B) / (S N)`; Satterthwaite's formula for the degrees of freedom of A + B - E.
+    """
+    s, n = np.shape(d)[-2:]
+    a, b, e = mean_squares(d)
+    total = np.maximum(np.maximum(a + b - e, a), b)
+    spread = a ** 2 / (s - 1) + b ** 2 / (n - 1) + e ** 2 / ((s - 1) * (n - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dof = np.where(spread > 0, total ** 2 / spread, s - 1.0)
+    return np.asarray(d).mean((-2, -1)), total / (s * n), dof
+
+
+def two_way(d, level: float = 0.95) -> Interval:
+    """Interval of the mean of `d` [S, N]: crossed seeds and items; items alone if S = 1, seeds alone if N = 1."""
+    d = np.atleast_2d(np.asarray(d, np.float64))
+    s, n = d.shape
+    if s == 1 or n == 1:
+        size, unit = (n, "items") if s == 1 else (s, "seeds")
+        variance = d.var(ddof=1) / size if size > 1 else np.inf
+        return _interval(d.mean(), variance, max(size - 1, 1), unit, s, n, level,
+                         (0.0, variance) if s == 1 else (variance, 0.0))
+    value, variance, dof = crossed(d)
+    a, b, e = mean_squares(d)
+    seed_part = max(float(a - e), 0.0) / (s * n)        # what more test items cannot shrink
+    return _interval(value, variance, dof, "seeds and items", s, n, level, (seed_part, float(variance) - seed_part))
+
+
+def welch(arms, level: float = 0.95) -> Interval:
+    """Interval of `sum_k c_k mean(d_k)` for `arms`, a list of `(c_k, d_k [S_k, N])`, with items shared, seeds not.
+
+    Seed variances add over arms; items enter through the contrast of the arms' item means. An arm with one seed takes
+    its seed and residual mean squares from the arm that has most seeds; if all have one, items alone are the unit.
+    """
+    arms = [(float(c), np.atleast_2d(np.asarray(d, np.float64))) for c, d in arms]
+    value = sum(c * d.mean() for c, d in arms)
+    items = sum(c * d.mean(0) for c, d in arms)
+    n = len(items)
+    counts = [len(d) for _, d in arms]
+    if max(counts) == 1 or n == 1:
+        return two_way(items[None], level)
+    widest = max((d for _, d in arms), key=len)
+    seed_terms, residual_terms, spread = [], [], 0.0
+    for c, d in arms:
+        a, _, e = mean_squares(d if len(d) > 1 else widest)
+        seeds = (len(d) if len(d) > 1 else len(widest)) - 1
+        seed_terms.append(c * c * a / (len(d) * n))
+        residual_terms.append(c * c * e / (len(d) * n))
+        spread += seed_terms[-1] ** 2 / seeds + residual_terms[-1] ** 2 / (seeds * (n - 1))
+    seed, item, residual = sum(seed_terms), items.var(ddof=1) / n, sum(residual_terms)
+    variance = max(seed + item - residual, seed, item)
+    spread += item ** 2 / (n - 1)
+    dof = variance ** 2 / spread if spread > 0 else min(c - 1 for c in counts if c > 1)
+    seed_part = max(seed - residual, 0.0)
+    return _interval(value, variance, dof, "seeds and items", min(counts), n, level, (seed_part, variance - seed_part))
+
+
+def contrast(arms, level: float = 0.95, paired: bool = True) -> Interval:
+    """Interval of `sum_k c_k mean(d_k)`, `arms` a list of `(c_k, d_k [S_k, N])`; paired by seed if counts agree."""
+    arms = [(c, np.atleast_2d(np.asarray(d, np.float64))) for c, d in arms]
+    if paired and len({d.shape for _, d in arms}) == 1:
+        return two_way(sum(c * d for c, d in arms), level)
+    return welch(arms, level)
+
+
+def holm(p_values) -> np.ndarray:
+    """Holm's adjusted p values, in the order given."""
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p)))), 1.0)
+    return adjusted
+
+
+def across(terms, level: float = 0.95) -> Interval:
+    """Interval of `sum_k w_k mean(d_k)`, `terms` a list of `(w_k, d_k [S, N_k])`: seeds shared, items not.
+
+    The two-way formula with item and residual variances added over the item sets; one term gives `two_way`.
+    """
+    terms = [(float(w), np.atleast_2d(np.asarray(d, np.float64))) for w, d in terms]
+    s = len(terms[0][1])
+    value, n = sum(w * d.mean() for w, d in terms), sum(d.shape[1] for _, d in terms)
+    item_terms = [(w * w * d.mean(0).var(ddof=1) / d.shape[1], d.shape[1] - 1) for w, d in terms]
+    item, spread = sum(v for v, _ in item_terms), sum(v * v / dof for v, dof in item_terms)
+    if s == 1:
+        return _interval(value, item, item ** 2 / spread if spread > 0 else n - 1.0, "items", 1, n, level, (0.0, item))
+    seed = sum(w * d.mean(1) for w, d in terms).var(ddof=1) / s
+    residual_terms = [(w * w * float(mean_squares(d)[2]) / d.size, (s - 1) * (d.shape[1] - 1)) for w, d in terms]
+    residual = sum(v for v, _ in residual_terms)
+    spread += seed ** 2 / (s - 1) + sum(v * v / dof for v, dof in residual_terms)
+    variance = max(seed + item - residual, seed, item)
+    seed_part = max(seed - residual, 0.0)
+    return _interval(value, variance, variance ** 2 / spread if spread > 0 else s - 1.0, "seeds and items", s, n, level,
+                     (seed_part, variance - seed_part))

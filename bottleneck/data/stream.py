@@ -1,0 +1,48 @@
+"""The stream path: the sampler's batches fetched on the host by Grain, for data that do not fit on the device.
+
+One element is one batch, a pure function of (seed, step): reading can start at any step, and the examples are those
+`resident.gather` would have taken.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import grain
+import jax
+import numpy as np
+
+from bottleneck.data import mixture
+from bottleneck.data.component import Component
+
+
+def batches(components: Sequence[Component], tables: mixture.Tables, seed: int, batch: int, kind: str, start: int,
+            stop: int, rows: slice = slice(None), split: str = "train", threads: int = 8) -> Iterator[dict]:
+    """Batches of steps start..stop-1, in order: {x, y, component, weight, id} as NumPy arrays.
+
+    x is as fetched (uint8 images), for `resident.normalise` on the device. `rows`: this host's part of the batch.
+    Images are fetched in `threads` threads, a few batches ahead.
+    """
+    parts = [component.splits[split] for component in components]
+    host = jax.local_devices(backend="cpu")[0]
+    tables = jax.device_put(tables, host)
+    sample = jax.jit(mixture.draw, static_argnums=(3, 4))
+
+    def fetch(step):
+        with jax.default_device(host):
+            component, index = map(np.asarray, sample(tables, np.int32(seed), np.int32(step), batch, kind))
+        return assemble(parts, component[rows], index[rows])
+
+    steps = grain.MapDataset.range(start, stop).map(fetch)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    return iter(steps.to_iter_dataset(options))
+
+
+def assemble(parts: Sequence, component: np.ndarray, index: np.ndarray) -> dict:
+    """One batch from `parts` (an Examples for each component): row b is item index[b] of part component[b]."""
+    batch = {}
+    for j in np.unique(component):
+        where = np.flatnonzero(component == j)
+        chosen = index[where]
+        for key, values in (("x", parts[j].fetch(chosen)), ("y", parts[j].labels[chosen]), ("id", parts[j].ids[chosen])):
+            batch.setdefault(key, np.empty((len(component), *values.shape[1:]), values.dtype))[where] = values
+    return {**batch, "component": component, "weight": np.ones(len(component), np.float32)}
