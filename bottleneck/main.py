@@ -3,7 +3,6 @@
 `--config=FILE.py:ARGUMENTS` names a study (see the file's docstring); `--config.a.b=value` overrides any key of it.
 Exit status: 0 done, 2 a mistake in the command, the config or the data (one line says which), 1 anything else.
 """
-import os
 import pathlib
 import sys
 
@@ -41,9 +40,9 @@ def run(argv: list[str]) -> int:
         raise UserError("command line", " ".join(argv[1:]), "--config=FILE.py (--help lists the flags)")
     if values.stage not in STAGES:
         raise UserError("--stage", values.stage, f"one of {', '.join(STAGES)}")
-    from bottleneck import launch   # after the flags: it imports JAX, which may start a cluster
+    from bottleneck import execute   # after the flags: --help needs no JAX
     loaded = configs.load(values.config, overrides)
-    return launch.study(loaded, values.workdir and pathlib.Path(values.workdir), values.stage, values.shard, values.dry_run)
+    return execute.study(loaded, values.workdir and pathlib.Path(values.workdir), values.stage, values.shard, values.dry_run)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,8 @@ def evaluate(store: Store, evaluation: Evaluation) -> None:
     items = {"bits": np.stack([r.bits for r in results])}
     if results[0].correct is not None:
         items["correct"] = np.stack([r.correct for r in results])
+    if isinstance(results[0], Scores):
+        items["loss"] = np.stack([r.loss for r in results])
     buffer = io.BytesIO()
     np.savez(buffer, **items)
     path = task_path(store, evaluation)
@@ -190,7 +192,7 @@ class Scores:
     bits: np.ndarray
     correct: np.ndarray | None
     log_loss: float          # nats, calibrated on val (mean squared error for regression)
-    raw_log_loss: float      # nats, as it is
+    loss: np.ndarray         # [n] bits, uncalibrated (squared error for regression)
     scalings: dict = dataclasses.field(default_factory=dict)
 
 
@@ -201,7 +203,7 @@ def score(log_q: dict[str, np.ndarray], y: dict, num_classes: int) -> Scores:
     calibrated = information.apply(calibration, log_q["test"])
     return Scores(information.bits(calibrated, y["test"], prior), log_q["test"].argmax(1) == y["test"],
                   information.log_loss(calibrated, y["test"]),
-                  information.log_loss(information.log_softmax(log_q["test"]), y["test"]))
+                  -information.bits(information.log_softmax(log_q["test"]), y["test"], np.ones(num_classes)))
 
 
 def head(store, evaluation, component, y) -> Scores:
@@ -214,8 +216,8 @@ def head(store, evaluation, component, y) -> Scores:
 
 def read_head(run: Run, target: str, logits, component, y) -> Scores:
     if not component.num_classes:
-        errors = float(((y["test"] - logits["test"]) ** 2).sum(1).mean())
-        return Scores(information.r2_items(y["test"], logits["test"]), None, errors, errors)
+        errors = ((y["test"] - logits["test"]) ** 2).sum(1)
+        return Scores(information.r2_items(y["test"], logits["test"]), None, float(errors.mean()), errors)
     start = run.offset[run.components.index(target)] if target in run.components else 0
     return score({s: x[:, start:start + component.num_classes].astype(np.float64) for s, x in logits.items()}, y,
                  component.num_classes)
@@ -281,8 +283,6 @@ def rows(store: Store, evaluation: Evaluation, component: Component, result, dra
         step=first and first.step, config_hash=store.config_hash)
     chosen = getattr(result, "scaling", None)
     extra = {"draw": draw} if evaluation.shots else {}
-    if hasattr(result, "raw_log_loss"):
-        extra["head_log_loss"] = result.raw_log_loss
     if chosen is not None:
         extra.update(at_edge=result.at_edge, iterations=result.iterations, chosen=True)
     common.update(scaling=chosen, **{"lambda": getattr(result, "lam", None)}, grad_norm=getattr(result, "grad_norm", None),

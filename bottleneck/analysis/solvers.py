@@ -104,7 +104,8 @@ def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: f
     """Multinomial logistic regression: mean log-loss + (lam/2) |W|^2 in the scaling's coordinates, intercept free.
 
     `shrinkage` switches to whitened coordinates. Stops when the largest gradient entry in the preconditioned
-    coordinates is below `tolerance`; there the Hessian is close to the identity, so the objective is then within about
+    coordinates `w_i sqrt(c s_i + penalty_i)`, c the mean curvature of the log-loss at the solution (within a factor of
+    4), is below `tolerance`; there the Hessian is close to the identity, so the objective is within about
     `r K tolerance^2` of its minimum. Two classes are solved with one logit, as the optimum has `W_0 = -W_1`.
     """
     labels = np.asarray(labels, np.int64)
@@ -142,13 +143,15 @@ def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: f
     else:
         evaluate, target = softmax_loss, one_hot
         first = np.vstack([start.weights, start.intercept])
-    first = np.ascontiguousarray(first.T)                       # [k, r + 1]
-    probability = evaluate(first[:, :-1], first[:, -1])[1]
-    curvature = max(float((probability * (1.0 - probability)).mean()), 1e-4)
-    precondition = 1.0 / np.sqrt(np.append(curvature * space.variances + penalties, curvature))
+    theta = np.ascontiguousarray(first.T)                       # [k, r + 1]
+
+    def scale(theta):                                           # and the curvature c it is made of
+        probability = evaluate(theta[:, :-1], theta[:, -1])[1]
+        curvature = max(float((probability * (1.0 - probability)).mean()), 1e-10)
+        return curvature, 1.0 / np.sqrt(np.append(curvature * space.variances + penalties, curvature))
 
     def objective(flat):
-        theta = flat.reshape(first.shape) * precondition
+        theta = flat.reshape(shape) * precondition
         weights = theta[:, :-1]
         loss, residual = evaluate(weights, theta[:, -1])
         residual -= target
@@ -160,10 +163,17 @@ def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: f
         gradient *= precondition
         return loss + 0.5 * float((weights * penalised).sum()), gradient.ravel()
 
-    found = optimize.minimize(objective, (first / precondition).ravel(), jac=True, method="L-BFGS-B",
-                              options={"maxcor": 20, "ftol": 0.0, "gtol": tolerance, "maxiter": MAX_ITERATIONS,
-                                       "maxfun": 2 * MAX_ITERATIONS})
-    theta = (found.x.reshape(first.shape) * precondition).T
+    shape, iterations = theta.shape, 0
+    curvature, precondition = scale(theta)
+    for _ in range(10):
+        found = optimize.minimize(objective, (theta / precondition).ravel(), jac=True, method="L-BFGS-B",
+                                  options={"maxcor": 20, "ftol": 0.0, "gtol": tolerance, "maxiter": MAX_ITERATIONS,
+                                           "maxfun": 2 * MAX_ITERATIONS})
+        theta, iterations = found.x.reshape(shape) * precondition, iterations + int(found.nit)
+        before, (curvature, precondition) = curvature, scale(theta)
+        if curvature > 0.25 * before:
+            break           # else the loss has flattened on the way (confident probes): finish in coordinates that fit
+    theta = theta.T
     if binary:
         theta = theta * np.array([[-0.5, 0.5]])
-    return Fit(theta[:-1], theta[-1], float(found.fun), float(np.abs(found.jac).max()), int(found.nit))
+    return Fit(theta[:-1], theta[-1], float(found.fun), float(np.abs(found.jac).max()), iterations)

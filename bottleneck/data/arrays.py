@@ -21,8 +21,9 @@ _KEYS = ("x_train", "y_train", "x_test", "y_test")
 class ArraysSpec:
     """path: the `.npz` file, with x [N, H, W], [N, H, W, 1] or [N, H, W, 3] uint8 and y [N] integers.
 
-    Gray images become three equal channels; images of another size than the study's are resized by Pillow's bilinear
-    filter (which averages when it shrinks). Classes are the labels of y_train in increasing order, named by the number.
+    Gray images become three equal channels; images of another size than the study's are resized by Pillow's
+    bilinear filter (which averages when it shrinks). Classes are the labels of y_train in increasing order,
+    named by the number.
     """
     path: str = path_field()
 
@@ -81,7 +82,8 @@ def _read(path):
             raise _Unusable("a .npz file of plain numbers (it holds pickled objects)") from None
         raise _Unusable(f"a complete .npz file ({type(error).__name__}: {error})") from None
     for split in ("train", "test"):
-        content[f"y_{split}"] = _labels(content[f"y_{split}"], f"y_{split}", len(_images(content[f"x_{split}"], split)))
+        count = len(_images(content[f"x_{split}"], split))
+        content[f"y_{split}"] = _labels(content[f"y_{split}"], f"y_{split}", count)
     return content
 
 
@@ -92,7 +94,8 @@ def _images(images, split):
     if images.dtype != np.uint8:
         raise _Unusable(f"x_{split} of uint8 (it is {images.dtype})")
     if images.ndim not in (3, 4) or images.ndim == 4 and images.shape[3] not in (1, 3):
-        raise _Unusable(f"x_{split} of shape [N, H, W], [N, H, W, 1] or [N, H, W, 3] (it is {list(images.shape)})")
+        shapes = "[N, H, W], [N, H, W, 1] or [N, H, W, 3]"
+        raise _Unusable(f"x_{split} of shape {shapes} (it is {list(images.shape)})")
     if 0 in images.shape:
         raise _Unusable(f"x_{split} with at least one image (it is {list(images.shape)})")
     return images
@@ -116,7 +119,8 @@ def _fetch(images, shape, indices):
 
 
 def resize(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """uint8 [n, h, w, c] to [n, *shape, c]: Pillow's bilinear filter, with support scaled up when it shrinks."""
+    """uint8 [n, h, w, c] to [n, *shape, c]: Pillow's bilinear filter, with support scaled up when it shrinks.
+    """
     channels = images.shape[3]
     out = np.empty((len(images), *shape, channels), np.uint8)
     for i, image in enumerate(images):

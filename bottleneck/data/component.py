@@ -1,7 +1,8 @@
 """A component: one distribution of the mixture, a labelled source seen through a label and a few transforms.
 
-Sources give labels, ids, known factors and a pure `fetch`; `load` builds one from plain configuration, splits it,
-applies the transforms in order, and states the component's identity (configuration and content, never a path).
+Sources give labels, ids, known factors and a pure `fetch`; `load` builds one from plain configuration, splits
+it, applies the transforms in order, and states the component's identity (configuration and content, never a
+path).
 """
 from __future__ import annotations
 
@@ -33,9 +34,9 @@ _SOURCES = {
 class Examples:
     """One split of one component.
 
-    labels: int32 [n] class indices, or float32 [n, m] for regression. ids: int32 [n], unique within the component
-    over all splits. factors: name -> int32 [n]. fetch: indices int [k] -> uint8 [k, H, W, 3], or float32 [k, d] for
-    vector inputs; pure.
+    labels: int32 [n] class indices, or float32 [n, m] for regression. ids: int32 [n], unique within the
+    component over all splits. factors: name -> int32 [n]. fetch: indices int [k] -> uint8 [k, H, W, 3], or
+    float32 [k, d] for vector inputs; pure.
     """
     labels: np.ndarray
     ids: np.ndarray
@@ -58,7 +59,8 @@ class Source:
     """What a source's `load` returns.
 
     splits: all of SPLITS, or only `train`, `test` and perhaps `val` where `hold_out` is to make the others.
-    classes: names, () for regression. fingerprint: hash of the content of file-based data, "" for generated data.
+    classes: names, () for regression. fingerprint: hash of the content of file-based data, "" for generated
+    data.
     """
     splits: dict[str, Examples]
     classes: tuple[str, ...]
@@ -69,9 +71,10 @@ class Source:
 class DataSpec:
     """What every component of a study shares: one image size, one normalisation, one seed for splits.
 
-    Sizes: generated sources need `train` and `test`. File sources hold `probe` and `val` items out of their training
-    set, stratified by class; the rest, capped at `train`, trains, and the test set is capped at `test`.
-    `mean` and `std` are in units of [0, 1]. `probe_split="train"` fits probes on the first `probe` training items.
+    Sizes: generated sources need `train` and `test`. File sources hold `probe` and `val` items out of their
+    training set, stratified by class; the rest, capped at `train`, trains, and the test set is capped at
+    `test`. `mean` and `std` are in units of [0, 1]. `probe_split="train"` fits probes on the first `probe`
+    training items.
     """
     image_size: int | tuple[int, int] = 32
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -114,9 +117,10 @@ class DataSpec:
 class ComponentSpec:
     """config.components.<name>.
 
-    source: {"name": one of factors, arrays, folder, tfds, gaussian, **fields of its spec}. transforms: applied in
-    order; the key is the transform's name, or any label with {"name": transform}. randomise: factors made independent
-    of the label, all else unchanged. sizes: this component's own train, probe, val or test.
+    source: {"name": one of factors, arrays, folder, tfds, gaussian, **fields of its spec}. transforms:
+    applied in order; the key is the transform's name, or any label with {"name": transform}. randomise:
+    factors made independent of the label, all else unchanged. sizes: this component's own train, probe, val
+    or test.
     """
     source: dict[str, Any]
     transforms: dict[str, dict] = dataclasses.field(default_factory=dict)
@@ -180,7 +184,7 @@ def _load(name, spec, data):
     planted = [factor for key, transform in chain for factor in transform.plants(key)]
     for factor in spec.randomise:
         if factor not in (*origin.randomisable, *planted):
-            known = ", ".join((*origin.randomisable, *planted)) or "this component has none that can be redrawn"
+            known = ", ".join((*origin.randomisable, *planted)) or "none"
             raise UserError("randomise", factor, f"a factor that can be redrawn; here: {known}")
     source, chain_identity = transforms.run(origin, chain, data, spec.randomise)
     splits = dict(source.splits)
@@ -194,29 +198,33 @@ def _load(name, spec, data):
         "data": {**fields(data), "image_size": list(data.shape)},
     }
     prefix = f"components.{name}"
-    splits = {split: dataclasses.replace(splits[split], fetch=_held(splits[split], prefix)) for split in SPLITS}
-    return Component(name, splits, source.classes, identity)
+    held = {s: dataclasses.replace(splits[s], fetch=_held(splits[s], prefix)) for s in SPLITS}
+    return Component(name, held, source.classes, identity)
 
 
 def touch(component: Component) -> None:
-    """Fetches one item of every split, so that files that cannot be read are met (UserError) before any work."""
+    """Fetches one item of every split, so that files that cannot be read are met (UserError) before any work.
+    """
     for examples in component.splits.values():
         examples.fetch(np.arange(min(1, len(examples))))
 
 
 def fields(spec) -> dict:
     """A spec dataclass as JSON-able plain data, without fields marked as no part of its identity (paths)."""
-    plain = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.metadata.get("identity", True)}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+    names = [f.name for f in dataclasses.fields(spec) if f.metadata.get("identity", True)]
+    values = [getattr(spec, name) for name in names]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in zip(names, values, strict=True)}
 
 
 def path_field(**kwargs):
-    """A dataclass field left out of the identity: where data lie, or what the identity states in another way."""
+    """A dataclass field left out of the identity: where data lie, or what the identity states in another way.
+    """
     return dataclasses.field(metadata={"identity": False}, **kwargs)
 
 
 def _held(examples: Examples, prefix: str) -> Callable[[np.ndarray], np.ndarray]:
-    """`fetch`, made once and kept where the split is small; mistakes in the data carry the component's name."""
+    """`fetch`, made once and kept where the split is small; mistakes in the data carry the component's name.
+    """
     lock, kept, size = threading.Lock(), [], len(examples)
 
     def made(indices):
@@ -240,8 +248,9 @@ def _held(examples: Examples, prefix: str) -> Callable[[np.ndarray], np.ndarray]
 def hold_out(source: Source, data: DataSpec) -> Source:
     """Makes the four splits of a source that has `train`, `test` and perhaps `val`.
 
-    `probe` and `val` items are held out of `train` by data.split_seed, stratified by class; `train` and `test` are
-    capped the same way. A source with all four is returned as it is. Raises UserError where a class is too small.
+    `probe` and `val` items are held out of `train` by data.split_seed, stratified by class; `train` and
+    `test` are capped the same way. A source with all four is returned as it is. Raises UserError where a
+    class is too small.
     """
     if set(source.splits) == set(SPLITS):
         return source
@@ -258,15 +267,16 @@ def hold_out(source: Source, data: DataSpec) -> Source:
         for label, class_name in enumerate(source.classes):
             if not np.any(train.labels[rest] == label) or count and not np.any(splits[split].labels == label):
                 items = int(np.sum(train.labels == label))
-                raise UserError(f"sizes.{split}", count, f"a size that leaves items of every class in train and in "
-                                f"{split} (class {class_name!r} has {items} training items)")
+                raise UserError(f"sizes.{split}", count, f"a size that leaves items of every class in train "
+                                f"and in {split} (class {class_name!r} has {items} training items)")
     if not len(rest):
         raise UserError("sizes.probe", data.probe, f"fewer items than the training set has ({len(train)})")
     order = _stratified(train, rest, data.train, (data.split_seed, "train"))
     splits["train"] = train.take(order)
     if "val" not in splits:
         val = source.splits["val"]
-        splits["val"] = val.take(np.sort(_stratified(val, np.arange(len(val)), data.val, (data.split_seed, "val"))))
+        kept = _stratified(val, np.arange(len(val)), data.val, (data.split_seed, "val"))
+        splits["val"] = val.take(np.sort(kept))
     kept = _stratified(test, np.arange(len(test)), data.test, (data.split_seed, "test"))
     splits["test"] = test.take(np.sort(kept))
     return dataclasses.replace(source, splits={split: splits[split] for split in SPLITS})
@@ -283,7 +293,9 @@ def _check_classes(source: Source) -> None:
 
 
 def _stratified(examples: Examples, rows: np.ndarray, count: int | None, key: tuple) -> np.ndarray:
-    """At most `count` of `rows` (None: all), classes in proportion (largest remainder), in keyed random order."""
+    """At most `count` of `rows` (None: all), classes in proportion (largest remainder), in keyed random
+    order.
+    """
     order = rows[np.argsort(keyed.bits(key, examples.ids[rows]), kind="stable")]
     if count is None or count >= len(order):
         return order

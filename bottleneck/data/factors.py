@@ -1,8 +1,9 @@
 """Procedural images of four independent factors: shape, colour, texture, background.
 
-A component is a *reliability* per factor: r = P(factor's value = label), else uniform over the other values; a factor
-without one is independent of the label. Nuisances: position, size, orientation, brightness, phase of the texture,
-pixel noise. After the trifeature images of Hermann and Lampinen (arXiv:2006.12433), small enough for 16 pixels.
+A component is a *reliability* per factor: r = P(factor's value = label), else uniform over the other values;
+a factor without one is independent of the label. Nuisances: position, size, orientation, brightness, phase of
+the texture, pixel noise. After the trifeature images of Hermann and Lampinen (arXiv:2006.12433), small enough
+for 16 pixels.
 """
 from __future__ import annotations
 
@@ -22,31 +23,34 @@ FACTORS = ("shape", "colour", "texture", "background")
 SHAPES = ("disc", "cross", "triangle", "square", "ring", "bar", "tee", "pair")
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan", "orange", "white")
 TEXTURES = ("horizontal", "vertical", "diagonal", "antidiagonal", "checks", "dots", "rings", "plain")
-BACKGROUNDS = ("right", "left", "down", "up", "down right", "up left", "down left", "up right")   # where it is brighter
+# The side on which the background is brighter:
+BACKGROUNDS = ("right", "left", "down", "up", "down right", "up left", "down left", "up right")
 
 _RGB = np.array([(.85, .30, .25), (.25, .65, .30), (.30, .40, .90), (.80, .75, .20),
                  (.80, .30, .80), (.20, .70, .75), (.90, .55, .20), (.75, .75, .75)], np.float32)
 _RAMPS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (.7, .7), (-.7, -.7), (-.7, .7), (.7, -.7)], np.float32)
-_RAMP = 0.10        # brightness gained from the centre to the edge
-_RELIEF = 0.35      # depth of the texture
-_PERIOD = 0.5       # of the texture, in units of half the image
-_CHUNK_PIXELS = 2**16
+_PERIOD = 0.25                # of the texture, in image sides
+_CHUNK_PIXELS = 2**16         # rendered at once: arrays that stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
 class FactorsSpec:
     """One component of procedural images with `values` balanced classes.
 
-    reliability: factor -> P(value = label), 1 / values being independence. noise: standard deviation of the pixel
-    noise in [0, 1] units. position: largest shift of the object, in image sides. size: range of the object's side, in
-    image sides. orientation: largest rotation in degrees. seed: components of different seeds share no image.
+    reliability: factor -> P(value = label), 1 / values being independence. relief: relative depth of the
+    texture. shading: brightness the background gains from the centre to the edge, in [0, 1] units. noise:
+    standard deviation of the pixel noise, same units. position: largest shift of the object, in image sides.
+    size: range of the object's side, in image sides. orientation: largest rotation, in degrees. seed: another
+    seed, other images.
     """
     reliability: dict[str, float] = dataclasses.field(default_factory=dict)
     values: int = 2
+    relief: float = 0.2
+    shading: float = 0.035
     noise: float = 0.08
-    position: float = 0.08
+    position: float = 0.1
     size: tuple[float, float] = (0.45, 0.6)
-    orientation: float = 15.0
+    orientation: float = 20.0
     seed: int = 0
 
     randomisable = FACTORS
@@ -54,13 +58,15 @@ class FactorsSpec:
     def __post_init__(self):
         for factor, reliability in self.reliability.items():
             if factor not in FACTORS:
-                raise UserError(f"reliability.{factor}", reliability, "one of the factors " + ", ".join(FACTORS))
+                known = ", ".join(FACTORS)
+                raise UserError(f"reliability.{factor}", reliability, f"one of the factors {known}")
             if not 0 <= reliability <= 1:
                 raise UserError(f"reliability.{factor}", reliability, "a probability")
         if not 2 <= self.values <= len(SHAPES):
             raise UserError("values", self.values, f"2 to {len(SHAPES)}")
-        if not 0 <= self.noise <= 1:
-            raise UserError("noise", self.noise, "a standard deviation from 0 to 1")
+        for field in ("relief", "shading", "noise"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise UserError(field, getattr(self, field), "a number from 0 to 1")
         if not 0 <= self.position <= 0.5:
             raise UserError("position", self.position, "a shift of 0 to 0.5 image sides")
         if not 0 < self.size[0] <= self.size[1] <= 1:
@@ -91,12 +97,15 @@ def _fetch(spec, key, shape, ids, factors, indices):
     images = np.empty((len(indices), *shape, 3), np.uint8)
     for start in range(0, len(indices), chunk):
         rows = indices[start:start + chunk]
-        images[start:start + chunk] = _render(spec, key, shape, ids[rows], {k: v[rows] for k, v in factors.items()})
+        chosen = {factor: values[rows] for factor, values in factors.items()}
+        images[start:start + chunk] = _render(spec, key, shape, ids[rows], chosen)
     return images
 
 
 def _render(spec, key, shape, ids, factors):
-    """uint8 [n, H, W, 3]. Coordinates run from -1 to 1 along the shorter side, y downwards; arrays are [n, H, W]."""
+    """uint8 [n, H, W, 3]. Coordinates run from -1 to 1 along the shorter side, y downwards; arrays are [n, H,
+    W].
+    """
     def nuisance(name, low, high):
         return (low + (high - low) * keyed.uniform((*key, name), ids)).astype(np.float32)[:, None, None]
 
@@ -111,10 +120,10 @@ def _render(spec, key, shape, ids, factors):
     cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
     distance = _distance(factors["shape"], px * cosine + py * sine, py * cosine - px * sine)
     coverage = np.clip(0.5 - distance * (scale * np.float32(half)), 0, 1)   # one pixel of soft edge
-    period = np.float32(2 * np.pi / _PERIOD)
+    period = np.float32(np.pi / _PERIOD)
     phase = (nuisance("phase x", 0, 2 * np.pi), nuisance("phase y", 0, 2 * np.pi))
-    relief = 1 + np.float32(_RELIEF) * _pattern(factors["texture"], px * period, py * period, phase)
-    ramp = _RAMPS[factors["background"]] * np.float32(_RAMP)
+    relief = 1 + np.float32(spec.relief) * _pattern(factors["texture"], px * period, py * period, phase)
+    ramp = _RAMPS[factors["background"]] * np.float32(spec.shading)
     ground = nuisance("brightness", 0.25, 0.45) + ramp[:, 0, None, None] * x + ramp[:, 1, None, None] * y
     relief *= coverage
     ground *= 1 - coverage
@@ -131,13 +140,17 @@ def _render(spec, key, shape, ids, factors):
 
 @functools.cache
 def _normal_levels(noise):
-    """float32 [256]: midpoint quantiles of a normal of standard deviation 255 * noise, so noise costs a look-up."""
+    """float32 [256]: midpoint quantiles of a normal of standard deviation 255 * noise, so noise costs a
+    look-up.
+    """
     normal = statistics.NormalDist(0, 255 * noise)
     return np.array([normal.inv_cdf((level + 0.5) / 256) for level in range(256)], np.float32)
 
 
 def _distance(values, x, y):
-    """Roughly the signed distance to the outline of each image's shape, negative inside; every shape has area 1."""
+    """Roughly the signed distance to the outline of each image's shape, negative inside; every shape has area
+    1.
+    """
     distance = np.empty_like(x)
     for value in np.unique(values):
         rows = values == value
@@ -194,9 +207,10 @@ def bayes(reliabilities: Mapping[str, Mapping[str, float]], weights: Mapping[str
           values: int = 2) -> dict[str, dict]:
     """Exact optima for components of `values` balanced classes whose images reveal every factor.
 
-    Returns component -> {"direct", "shared", "heads"} -> {"accuracy", "bits"}: training on the component alone, on
-    the mixture with one label set, and on the mixture with the component known. Bits are E[log2 q(y|x) - log2 p(y)]
-    under the component, -inf where q excludes what happens. A tie counts as a guess among the tied classes.
+    Returns component -> {"direct", "shared", "heads"} -> {"accuracy", "bits"}: training on the component
+    alone, on the mixture with one label set, and on the mixture with the component known. Bits are E[log2
+    q(y|x) - log2 p(y)] under the component, -inf where q excludes what happens. A tie counts as a guess among
+    the tied classes.
     """
     factors = [f for f in FACTORS if any(f in r for r in reliabilities.values())]
     cells = np.array(list(itertools.product(range(values), repeat=len(factors)))).reshape(-1, len(factors))
@@ -216,7 +230,8 @@ def bayes(reliabilities: Mapping[str, Mapping[str, float]], weights: Mapping[str
 
 
 def _optimum(table, seen, values):
-    """Accuracy and bits, under `table`, of the posterior of `seen` (both [K, cells], `seen` up to a factor)."""
+    """Accuracy and bits, under `table`, of the posterior of `seen` (both [K, cells], `seen` up to a factor).
+    """
     total = seen.sum(axis=0)
     posterior = np.where(total > 0, seen / np.where(total > 0, total, 1), 1 / values)
     best = np.isclose(posterior, posterior.max(axis=0), rtol=1e-12, atol=0)

@@ -1,4 +1,6 @@
-"""Images in a folder: `split/class/*.png|jpg|jpeg`, or a `metadata.csv` with path, split, label and any factors."""
+"""Images in a folder: `split/class/*.png|jpg|jpeg`, or a `metadata.csv` with path, split, label and any
+factors.
+"""
 from __future__ import annotations
 
 import csv
@@ -9,6 +11,7 @@ import io
 import os
 import pathlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -23,11 +26,13 @@ _THREADS = min(8, os.cpu_count() or 1)
 
 @dataclasses.dataclass(frozen=True)
 class FolderSpec:
-    """path: a folder of `train/class/` and `test/class/` (perhaps `val/class/`), or one that holds `metadata`.
+    """path: a folder of `train/class/` and `test/class/` (perhaps `val/class/`), or one that holds
+    `metadata`.
 
-    The `metadata` file is a CSV with columns named by `image`, `split` (train, val, test, or 0, 1, 2 as in Waterbirds)
-    and `label`; every other column is a factor, its values coded 0, 1, ... in sorted order. `fit`: crop cuts the
-    middle of the image to the study's aspect ratio, stretch does not; both then resize by Pillow's bilinear filter.
+    The `metadata` file is a CSV with columns named by `image`, `split` (train, val, test, or 0, 1, 2 as in
+    Waterbirds) and `label`; every other column is a factor, its values coded 0, 1, ... in sorted order.
+    `fit`: crop cuts the middle of the image to the study's aspect ratio, stretch does not; both then resize
+    by Pillow's bilinear filter.
     """
     path: str = path_field()
     metadata: str = "metadata.csv"
@@ -35,17 +40,15 @@ class FolderSpec:
     split: str = "split"
     label: str = "label"
     ignore: tuple[str, ...] = ()
-    fit: str = "crop"
+    fit: Literal["crop", "stretch"] = "crop"
 
     randomisable = ()
 
-    def __post_init__(self):
-        if self.fit not in ("crop", "stretch"):
-            raise UserError("fit", self.fit, "crop or stretch")
-
 
 def load(spec: FolderSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Source:
-    """Lists the images; they are decoded when fetched, and one that cannot be read raises UserError naming it."""
+    """Lists the images; they are decoded when fetched, and one that cannot be read raises UserError naming
+    it.
+    """
     root = pathlib.Path(spec.path).expanduser()
     if not root.is_dir():
         raise UserError("source.path", spec.path, "a folder of images")
@@ -62,8 +65,8 @@ def load(spec: FolderSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> S
     splits_of = np.array([row[0] for row in rows])
     for split in ("train", "test"):
         if split not in splits_of:
-            raise UserError("source.path", spec.path, f"images of split {split}: {split}/CLASS/*.png, or rows of "
-                            f"{spec.metadata} with {spec.split}={split}")
+            expected = f"images in {split}/CLASS/, or rows of {spec.metadata} with {spec.split}={split}"
+            raise UserError("source.path", spec.path, expected)
     labels, classes = _codes([row[1] for row in rows])
     factors = {name: _codes(values)[0] for name, values in columns.items()}
     ids, splits = np.arange(len(rows), dtype=np.int32), {}
@@ -82,7 +85,8 @@ def _from_folders(spec, root):
             files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
             rows += [(split, folder.name, f"{split}/{folder.name}/{file.name}") for file in files]
     if not rows:
-        raise UserError("source.path", spec.path, f"train/CLASS/*.png|jpg and test/CLASS/*, or a {spec.metadata}")
+        expected = f"train/CLASS/*.png|jpg and test/CLASS/*, or a {spec.metadata}"
+        raise UserError("source.path", spec.path, expected)
     return rows
 
 
@@ -95,14 +99,16 @@ def _from_csv(spec, root, table):
         raise UserError("source.metadata", str(table), f"a readable CSV file ({error})") from None
     for key in ("image", "split", "label"):
         if getattr(spec, key) not in header:
-            raise UserError(f"source.{key}", getattr(spec, key), f"a column of {spec.metadata}; here: {', '.join(header)}")
+            expected = f"a column of {spec.metadata}; here: {', '.join(header)}"
+            raise UserError(f"source.{key}", getattr(spec, key), expected)
     rows = []
     for number, record in enumerate(records, start=2):
         if None in record or None in record.values():
             raise UserError("source.metadata", str(table), f"{len(header)} columns in line {number}")
         split = _SPLITS.get(record[spec.split].strip())
         if split is None:
-            raise UserError("source.metadata", record[spec.split], f"train, val or test (or 0, 1, 2) in line {number}")
+            expected = f"train, val or test (or 0, 1, 2) in line {number}"
+            raise UserError("source.metadata", record[spec.split], expected)
         rows.append((split, record[spec.label].strip(), record[spec.image].strip()))
     others = [name for name in header if name not in (spec.image, spec.split, spec.label, *spec.ignore)]
     return rows, {name: [record[name].strip() for record in records] for name in others}

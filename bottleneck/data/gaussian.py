@@ -1,8 +1,8 @@
 """Vector inputs with a known retained set: component j asks for one direction of a Gaussian.
 
-x ~ N(0, I_d) and the target is `scale * <u_j, x> e_j` plus noise, with orthonormal u shared by all components. A
-two-layer linear network of width k trained on a mixture keeps the k largest weight_j * scale_j (Saxe, McClelland and
-Ganguli, arXiv:1312.6120, for the order in which the modes are learned).
+x ~ N(0, I_d) and the target is `scale * <u_j, x> e_j` plus noise, with orthonormal u shared by all
+components. A two-layer linear network of width k trained on a mixture keeps the k largest weight_j * scale_j
+(Saxe, McClelland and Ganguli, arXiv:1312.6120, for the order in which the modes are learned).
 """
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from bottleneck.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class GaussianSpec:
-    """index: which direction and which output, j. outputs: how many components share the space. seed: of the u."""
+    """index: which direction and which output, j. outputs: how many components share the space. seed: of the
+    u.
+    """
     index: int = 0
     dim: int = 20
     outputs: int = 6
@@ -28,7 +30,7 @@ class GaussianSpec:
 
     def __post_init__(self):
         if not 1 <= self.outputs <= self.dim:
-            raise UserError("outputs", self.outputs, f"1 to dim={self.dim}, so that the directions can be orthogonal")
+            raise UserError("outputs", self.outputs, f"1 to dim={self.dim} (the directions are orthogonal)")
         if not 0 <= self.index < self.outputs:
             raise UserError("index", self.index, f"0 to {self.outputs - 1}")
         if self.noise < 0:

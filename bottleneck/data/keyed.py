@@ -1,7 +1,8 @@
-"""Random numbers keyed by name and item id: pure, vectorised, and the same in whatever order items are asked for.
+"""Random numbers keyed by name and item id: pure, vectorised, and the same in whatever order items are asked
+for.
 
-A counter-based generator in the spirit of Salmon et al. (SC 2011), with the SplitMix64 finaliser of Steele, Lea and
-Flood (OOPSLA 2014) as the mixing function.
+A counter-based generator in the spirit of Salmon et al. (SC 2011), with the SplitMix64 finaliser of Steele,
+Lea and Flood (OOPSLA 2014) as the mixing function.
 """
 from __future__ import annotations
 
@@ -42,10 +43,11 @@ def octets(key: tuple, ids: np.ndarray, count: int) -> np.ndarray:
 
 
 def announce(key: tuple, ids: np.ndarray, labels: np.ndarray, reliability: float, values: int) -> np.ndarray:
-    """int32 [n] in 0..values-1: equal to the label with probability `reliability`, else uniform over the others.
+    """int32 [n] in 0..values-1: equal to the label with probability `reliability`, else uniform over the
+    others.
 
-    Independent of the label at `reliability = 1 / values`. The same random numbers serve every reliability, so that
-    two reliabilities differ in as few items as possible.
+    Independent of the label at `reliability = 1 / values`. The same random numbers serve every reliability,
+    so that two reliabilities differ in as few items as possible.
     """
     keep = uniform((*key, "keep"), ids) < reliability
     other = (labels + 1 + integers((*key, "other"), ids, max(values - 1, 1))) % values

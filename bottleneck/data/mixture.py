@@ -1,10 +1,12 @@
-"""The sampler: which examples of which component make up the batch of a step, as a pure function of (seed, step).
+"""The sampler: which examples of which component make up the batch of a step, as a pure function of (seed,
+step).
 
-No state: resuming, seeking and agreement between hosts come free. All arithmetic is 32-bit, so that the numbers are
-the same on the host, on an accelerator, inside `jit` and under JAX_ENABLE_X64. `iid` draws with replacement.
-`stratified` gives every batch floor or ceil of its share of each component (systematic sampling; the offset of step s
-is the s-th van der Corput point, so the examples drawn before any step have a closed form) and walks each component
-by a keyed permutation per epoch: a Feistel network with cycle-walking (Black and Rogaway, CT-RSA 2002).
+No state: resuming, seeking and agreement between hosts come free. All arithmetic is 32-bit, so that the
+numbers are the same on the host, on an accelerator, inside `jit` and under JAX_ENABLE_X64. `iid` draws with
+replacement. `stratified` gives every batch floor or ceil of its share of each component (systematic sampling;
+the offset of step s is the s-th van der Corput point, so the examples drawn before any step have a closed
+form) and walks each component by a keyed permutation per epoch: a Feistel network with cycle-walking (Black
+and Rogaway, CT-RSA 2002).
 """
 from __future__ import annotations
 
@@ -22,14 +24,15 @@ from bottleneck.errors import UserError
 
 BITS = 15
 UNIT = 1 << BITS   # weights are multiples of 1 / UNIT
-_DOMAIN = {"iid": 0x11D, "stratified": 0x57A7}   # keeps the sampler's keys apart from each other and from training's
+_DOMAIN = {"iid": 0x11D, "stratified": 0x57A7}   # keeps the keys apart from each other and from training's
 
 
 class Tables(NamedTuple):
     """A schedule of weights as arrays, so that runs with other weights share an executable.
 
     name_hash uint32 [J]; sizes int32 [J]; starts int32 [S], the first step of each segment; boundaries int32
-    [S, J + 1], cumulative weights in 1 / UNIT; drawn int32 [S, J], examples drawn before the segment (stratified).
+    [S, J + 1], cumulative weights in 1 / UNIT; drawn int32 [S, J], examples drawn before the segment
+    (stratified).
     """
     name_hash: np.ndarray
     sizes: np.ndarray
@@ -38,12 +41,14 @@ class Tables(NamedTuple):
     drawn: np.ndarray
 
 
-def tables(names: Sequence[str], sizes: Sequence[int], schedule, batch: int, steps: int | None = None) -> Tables:
+def tables(names: Sequence[str], sizes: Sequence[int], schedule, batch: int,
+           steps: int | None = None) -> Tables:
     """Tables of `schedule`, a sequence of (start step, weights [J]); weights need not sum to one.
 
-    `steps`, where given, is checked against the 2**31 examples of one component that 32-bit counters can hold.
-    Raises UserError on weights that are negative, not finite, all zero, of another length than `names`, positive for
-    a component without examples or too small to be drawn, and on starts that do not increase from 0.
+    `steps`, where given, is checked against the 2**31 examples of one component that 32-bit counters can
+    hold. Raises UserError on weights that are negative, not finite, all zero, of another length than `names`,
+    positive for a component without examples or too small to be drawn, and on starts that do not increase
+    from 0.
     """
     names, sizes = list(names), np.asarray(sizes, np.int64)
     if not 1 <= batch <= UNIT:
@@ -82,10 +87,11 @@ def _boundaries(names, sizes, weights):
 
 
 def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratified"]):
-    """(component int32 [batch], index int32 [batch]) of step `step`, which may be traced, like `seed` and `tables`.
+    """(component int32 [batch], index int32 [batch]) of step `step`, which may be traced, like `seed` and
+    `tables`.
 
-    An example's index depends on the seed, its component's name and size, and its slot and step (`iid`) or its
-    ordinal among its component's examples (`stratified`); never on the other components.
+    An example's index depends on the seed, its component's name and size, and its slot and step (`iid`) or
+    its ordinal among its component's examples (`stratified`); never on the other components.
     """
     if kind not in _DOMAIN:
         raise UserError("sampling", kind, "one of " + ", ".join(_DOMAIN))
@@ -117,7 +123,9 @@ def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratifie
 
 
 def drawn(tables: Tables, step: int, batch: int) -> np.ndarray:
-    """int64 [J]: examples of each component in the first `step` steps, exact for `stratified`, expected for `iid`."""
+    """int64 [J]: examples of each component in the first `step` steps, exact for `stratified`, expected for
+    `iid`.
+    """
     starts = np.asarray(tables.starts, np.int64)
     segment = int(np.sum(step >= starts)) - 1
     edges = np.asarray(tables.boundaries[segment], np.int64)
@@ -125,7 +133,8 @@ def drawn(tables: Tables, step: int, batch: int) -> np.ndarray:
 
 
 def _counts(edges, steps, batch: int, xp=np):
-    """[J] examples in `steps` steps of one segment. Sums below a boundary may wrap around: their differences do not."""
+    """[J] examples in `steps` steps of a segment. Sums below a boundary may wrap: their differences do not.
+    """
     share = batch * edges
     whole, part = share >> BITS, share & (UNIT - 1)
     periods, rest = steps >> BITS, steps & (UNIT - 1)
@@ -139,10 +148,12 @@ def _reverse(step):
 
 
 def _points_below(level, count, xp):
-    """How many of the first `count` van der Corput points lie below `level` (both in 0..UNIT; array of levels)."""
+    """How many of the first `count` van der Corput points lie below `level` (both in 0..UNIT; array of
+    levels).
+    """
     total = xp.zeros_like(level)
     for bit in range(BITS):
-        # Points count_high .. count_high + 2**bit - 1 are a grid of spacing 2**(BITS - bit) starting at `first`.
+        # The 2**bit points after the higher bits of `count` are a grid of this spacing, from `first` on.
         first = _reverse((count >> (bit + 1)) << (bit + 1))
         spacing = BITS - bit
         inside = xp.clip((level - first + (1 << spacing) - 1) >> spacing, 0, 1 << bit)
@@ -187,8 +198,8 @@ def _scramble(value):
 class LabelSpace:
     """How the components' classes share the outputs of one classifier.
 
-    offset int32 [J]: added to a component's labels. mask bool [J, outputs]: logits its loss may use. blocks: for each
-    component the (start, stop) of the columns of its own classes.
+    offset int32 [J]: added to a component's labels. mask bool [J, outputs]: logits its loss may use. blocks:
+    for each component the (start, stop) of the columns of its own classes.
     """
     kind: str
     outputs: int
@@ -201,14 +212,15 @@ def label_space(kind: Literal["shared", "disjoint", "per_component"], outputs: S
                 regression: bool = False) -> LabelSpace:
     """The label space of components with `outputs` classes each (or regression targets each).
 
-    `shared`: class c of every component is output c, as many outputs as the largest component has. `disjoint`: label
-    sets side by side, every loss over all of them. `per_component`: side by side, each loss over its own block.
+    `shared`: class c of every component is output c, as many outputs as the largest component has.
+    `disjoint`: label sets side by side, every loss over all of them. `per_component`: side by side, each loss
+    over its own block.
     """
     counts = [int(count) for count in outputs]
     if kind not in ("shared", "disjoint", "per_component"):
         raise UserError("label_space", kind, "one of shared, disjoint, per_component")
     if regression and (kind != "shared" or len(set(counts)) != 1):
-        raise UserError("label_space", kind, "shared, with equally many targets in every component (regression)")
+        raise UserError("label_space", kind, "shared, with as many targets in every component (regression)")
     total = max(counts) if kind == "shared" else sum(counts)
     offset = np.zeros(len(counts), int) if kind == "shared" else np.cumsum([0, *counts[:-1]])
     blocks = tuple((int(start), int(start) + count) for start, count in zip(offset, counts, strict=True))

@@ -1,4 +1,6 @@
-"""The resident path: all training images on the device as uint8, gathered and normalised inside the training step."""
+"""The resident path: all training images on the device as uint8, gathered and normalised inside the training
+step.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,8 +17,8 @@ _CHUNK = 4096   # images fetched at once, so that filling the pool needs little 
 class Pool(NamedTuple):
     """The examples of all components, one after the other.
 
-    x uint8 [N, H, W, 3] or float32 [N, d]; y int32 [N] or float32 [N, m]; id int32 [N]; offsets int32 [J], where each
-    component starts; mean, std float32 [3].
+    x uint8 [N, H, W, 3] or float32 [N, d]; y int32 [N] or float32 [N, m]; id int32 [N]; offsets int32 [J],
+    where each component starts; mean, std float32 [3].
     """
     x: np.ndarray
     y: np.ndarray
@@ -37,14 +39,16 @@ def pool(components: Sequence[Component], data: DataSpec, split: str = "train") 
         for start in range(0, len(part), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(part)))
             x[offset + start:offset + start + len(rows)] = part.fetch(rows)
-    return Pool(x, np.concatenate([part.labels for part in parts]), np.concatenate([part.ids for part in parts]),
-                offsets, np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32))
+    labels = np.concatenate([part.labels for part in parts])
+    ids = np.concatenate([part.ids for part in parts])
+    return Pool(x, labels, ids, offsets, np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32))
 
 
 def gather(pool: Pool, component, index, dtype=jnp.float32) -> dict:
     """The batch {x, y, component, weight, id} of `component` and `index`, int32 [B]; works under `jit`.
 
-    x is normalised, [B, H, W, 3] or [B, d] in `dtype`; y is the component's own label, before any label space.
+    x is normalised, [B, H, W, 3] or [B, d] in `dtype`; y is the component's own label, before any label
+    space.
     """
     row = jnp.asarray(pool.offsets)[component] + index
     x = normalise(jnp.asarray(pool.x)[row], pool.mean, pool.std, dtype)

@@ -1,7 +1,8 @@
-"""The stream path: the sampler's batches fetched on the host by Grain, for data that do not fit on the device.
+"""The stream path: the sampler's batches fetched on the host by Grain, for data that do not fit on the
+device.
 
-One element is one batch, a pure function of (seed, step): reading can start at any step, and the examples are those
-`resident.gather` would have taken.
+One element is one batch, a pure function of (seed, step): reading can start at any step, and the examples are
+those `resident.gather` would have taken.
 """
 from __future__ import annotations
 
@@ -15,12 +16,13 @@ from bottleneck.data import mixture
 from bottleneck.data.component import Component
 
 
-def batches(components: Sequence[Component], tables: mixture.Tables, seed: int, batch: int, kind: str, start: int,
-            stop: int, rows: slice = slice(None), split: str = "train", threads: int = 8) -> Iterator[dict]:
+def batches(components: Sequence[Component], tables: mixture.Tables, seed: int, batch: int, kind: str,
+            start: int, stop: int, rows: slice = slice(None), split: str = "train",
+            threads: int = 8) -> Iterator[dict]:
     """Batches of steps start..stop-1, in order: {x, y, component, weight, id} as NumPy arrays.
 
-    x is as fetched (uint8 images), for `resident.normalise` on the device. `rows`: this host's part of the batch.
-    Images are fetched in `threads` threads, a few batches ahead.
+    x is as fetched (uint8 images), for `resident.normalise` on the device. `rows`: this host's part of the
+    batch. Images are fetched in `threads` threads, a few batches ahead.
     """
     parts = [component.splits[split] for component in components]
     host = jax.local_devices(backend="cpu")[0]
@@ -38,11 +40,13 @@ def batches(components: Sequence[Component], tables: mixture.Tables, seed: int, 
 
 
 def assemble(parts: Sequence, component: np.ndarray, index: np.ndarray) -> dict:
-    """One batch from `parts` (an Examples for each component): row b is item index[b] of part component[b]."""
+    """One batch from `parts` (an Examples for each component): row b is item index[b] of part component[b].
+    """
     batch = {}
     for j in np.unique(component):
         where = np.flatnonzero(component == j)
-        chosen = index[where]
-        for key, values in (("x", parts[j].fetch(chosen)), ("y", parts[j].labels[chosen]), ("id", parts[j].ids[chosen])):
-            batch.setdefault(key, np.empty((len(component), *values.shape[1:]), values.dtype))[where] = values
+        chosen, part = index[where], parts[j]
+        for key, values in (("x", part.fetch(chosen)), ("y", part.labels[chosen]), ("id", part.ids[chosen])):
+            whole = batch.setdefault(key, np.empty((len(component), *values.shape[1:]), values.dtype))
+            whole[where] = values
     return {**batch, "component": component, "weight": np.ones(len(component), np.float32)}

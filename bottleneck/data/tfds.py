@@ -1,9 +1,11 @@
-"""Classification sets of tensorflow-datasets, read through `data_source` (array_record files, no TensorFlow)."""
+"""Classification sets of tensorflow-datasets, read through `data_source` (array_record files, no TensorFlow).
+"""
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +18,8 @@ from bottleneck.errors import UserError
 class TfdsSpec:
     """dataset: a tfds name such as `cifar10` or `oxford_flowers102:2.1.1`, already prepared below `data_dir`.
 
-    train, test, val: its splits (val: none means held out of train). image, label: its features. `fit` as in folder.
+    train, test, val: its splits (val: none means held out of train). image, label: its features. `fit` as in
+    folder.
     """
     dataset: str
     data_dir: str | None = path_field(default=None)
@@ -25,13 +28,9 @@ class TfdsSpec:
     val: str | None = None
     image: str = "image"
     label: str = "label"
-    fit: str = "crop"
+    fit: Literal["crop", "stretch"] = "crop"
 
     randomisable = ()
-
-    def __post_init__(self):
-        if self.fit not in ("crop", "stretch"):
-            raise UserError("fit", self.fit, "crop or stretch")
 
 
 def load(spec: TfdsSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Source:
@@ -39,11 +38,13 @@ def load(spec: TfdsSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Sou
     try:
         import tensorflow_datasets as tfds
     except ImportError:
-        raise UserError("source.name", "tfds", "tensorflow-datasets (pip install tensorflow-datasets array_record)") from None
+        advice = "tensorflow-datasets to be installed (pip install tensorflow-datasets array_record)"
+        raise UserError("source.name", "tfds", advice) from None
     try:
         builder = tfds.builder(spec.dataset, data_dir=spec.data_dir, file_format="array_record")
     except Exception as error:   # tfds raises its own classes, and AssertionError, for names it does not know
-        raise UserError("source.dataset", spec.dataset, f"a data set tfds knows ({_first_line(error)})") from None
+        expected = f"a data set tfds knows ({_first_line(error)})"
+        raise UserError("source.dataset", spec.dataset, expected) from None
     known = builder.info.features
     for key in ("image", "label"):
         if getattr(spec, key) not in known:
@@ -57,8 +58,9 @@ def load(spec: TfdsSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Sou
         try:
             records = builder.as_data_source(split=wanted, decoders=skip)
         except Exception as error:
-            advice = f"data prepared by `tfds build {spec.dataset} --file_format=array_record`"
-            raise UserError("source.dataset", f"{spec.dataset}[{wanted}]", f"{advice} ({_first_line(error)})") from None
+            expected = (f"data prepared by `tfds build {spec.dataset} --file_format=array_record` "
+                        f"({_first_line(error)})")
+            raise UserError("source.dataset", f"{spec.dataset}[{wanted}]", expected) from None
         labels = np.array([records[i][spec.label] for i in range(len(records))], np.int32)
         ids = np.arange(first, first + len(labels), dtype=np.int32)
         first += len(labels)

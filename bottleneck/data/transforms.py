@@ -1,8 +1,9 @@
 """Changes to a source that plant known, competing features in real images, or change what the labels say.
 
-Each transform is a dataclass with `apply(source, context) -> Source`, pure and lazy: images change when fetched. Every
-random choice is keyed by (data.split_seed, split, the transform's key, item id), never by order. Dominoes after Shah
-et al. (arXiv:2006.07710); the tint is ColoredMNIST's idea (Arjovsky et al., arXiv:1907.02893).
+Each transform is a dataclass with `apply(source, context) -> Source`, pure and lazy: images change when
+fetched. Every random choice is keyed by (data.split_seed, split, the transform's key, item id), never by
+order. Dominoes after Shah et al. (arXiv:2006.07710); the tint is ColoredMNIST's idea (Arjovsky et al.,
+arXiv:1907.02893).
 """
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ from bottleneck.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """Where a transform stands: its key in the component's `transforms`, the study's data (at the image size of this
-    point of the chain), and the planted factors to make independent of the label."""
+    """Where a transform stands: its key in the component's `transforms`, the study's data (at the image size
+    of this point of the chain), and the planted factors to make independent of the label.
+    """
     key: str
     data: DataSpec
     randomise: tuple[str, ...]
@@ -33,8 +35,9 @@ class Context:
 
 
 class Transform:
-    """What all transforms share. `early` ones, listed first, act before the splits are made, so that sizes count what
-    they leave."""
+    """What all transforms share. `early` ones, listed first, act before the splits are made, so that sizes
+    count what they leave.
+    """
     early = False
 
     def plants(self, key: str) -> tuple[str, ...]:
@@ -44,7 +47,8 @@ class Transform:
 
 @dataclasses.dataclass(frozen=True)
 class Classes(Transform):
-    """Keeps the classes named in `keep`, in that order, as classes 0, 1, ... (a number stands for its name)."""
+    """Keeps the classes named in `keep`, in that order, as classes 0, 1, ... (a number stands for its name).
+    """
     keep: tuple[int | str, ...]
     early = True
 
@@ -75,12 +79,13 @@ class Labels(Transform):
         given = {_class_index(source, "map", name): label for name, label in self.map.items()}
         missing = [name for index, name in enumerate(source.classes) if index not in given]
         if missing:
-            raise UserError("map", self.map, f"a new class for every class (missing: {', '.join(missing[:5])})")
+            shown = ", ".join(missing[:5])
+            raise UserError("map", self.map, f"a new class for every class (missing: {shown})")
         count = max(given.values()) + 1
         if sorted(set(given.values())) != list(range(count)) or count < 2:
             raise UserError("map", self.map, "new classes 0, 1, ..., at least two, none left out")
         new = np.array([given[index] for index in range(len(source.classes))], np.int32)
-        names = ["|".join(n for i, n in enumerate(source.classes) if new[i] == label) for label in range(count)]
+        names = ["|".join(np.array(source.classes)[new == label]) for label in range(count)]
 
         def change(split, examples):
             return dataclasses.replace(examples, labels=new[examples.labels],
@@ -93,7 +98,8 @@ class Labels(Transform):
 class Tint(Transform):
     """Tints the image with the colour of a value that announces the label with `reliability`.
 
-    The K colours are evenly spaced hues; `strength` is the colour's share of the result. Adds its key as a factor.
+    The K colours are evenly spaced hues; `strength` is the colour's share of the result. Adds its key as a
+    factor.
     """
     reliability: float = 1.0
     strength: float = 0.3
@@ -125,7 +131,8 @@ class Tint(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Rotate(Transform):
-    """Turns every image by `degrees`, counter-clockwise; quarter turns are exact, others bilinear on black."""
+    """Turns every image by `degrees`, counter-clockwise; quarter turns are exact, others bilinear on black.
+    """
     degrees: float
 
     def apply(self, source: Source, context: Context) -> Source:
@@ -160,9 +167,9 @@ class Blur(Transform):
 class LabelNoise(Transform):
     """With probability `rate`, replaces a label by one of the other classes, uniformly (symmetric noise).
 
-    By default only in `splits=("train",)`: backbones see noisy labels, while probes, choices and tests ask for the
-    clean task, as is usual in the study of noisy labels. Name all four splits to make the noise part of the task.
-    Adds its key as a factor: 1 where the label was changed.
+    By default only in `splits=("train",)`: backbones see noisy labels, while probes, choices and tests ask
+    for the clean task, as is usual in the study of noisy labels. Name all four splits to make the noise part
+    of the task. Adds its key as a factor: 1 where the label was changed.
     """
     rate: float
     splits: tuple[Literal["train", "probe", "val", "test"], ...] = ("train",)
@@ -183,7 +190,9 @@ class LabelNoise(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class RandomLabels(Transform):
-    """Labels drawn uniformly, independent of the image, in every split; the true class stays as factor `class`."""
+    """Labels drawn uniformly, independent of the image, in every split; the true class stays as factor
+    `class`.
+    """
 
     def apply(self, source: Source, context: Context) -> Source:
         def change(split, examples):
@@ -198,10 +207,10 @@ class RandomLabels(Transform):
 class Dominoes(Transform):
     """Puts an image of a second source to the right of each image, each half as wide as the study's images.
 
-    `announces`: whether the label is the class of the left image, of the right one, or of both. A half that does not
-    announce shows a class independent of the label. The right half announces with `reliability`. Partners come from
-    the same split. Class c of the second source stands for class c of the first. Adds factors `left` and `right`.
-    `source` and `transforms` are those of the second source, as in a component.
+    `announces`: whether the label is the class of the left image, of the right one, or of both. A half that
+    does not announce shows a class independent of the label. The right half announces with `reliability`.
+    Partners come from the same split. Class c of the second source stands for class c of the first. Adds
+    factors `left` and `right`. `source` and `transforms` are those of the second source, as in a component.
     """
     source: dict[str, Any] = component.path_field()
     announces: Literal["left", "right", "both"] = "both"
@@ -218,14 +227,15 @@ class Dominoes(Transform):
         """`second` is the loaded second source, at the image size of this point of the chain."""
         values = len(source.classes)
         if len(second.classes) < values:
-            raise UserError("source", self.source.get("name"), f"a source of at least {values} classes (it has "
-                            f"{len(second.classes)})")
+            expected = f"a source of at least {values} classes (it has {len(second.classes)})"
+            raise UserError("source", self.source.get("name"), expected)
 
         def side(name, split, examples, pool):
             announces = self.announces in (name, "both") and name not in context.randomise
             reliability = (self.reliability if name == "right" else 1.0) if announces else 1 / values
-            shown = keyed.announce(context.stream(split, name), examples.ids, examples.labels, reliability, values)
-            where = keyed.uniform(context.stream(split, f"{name} item"), examples.ids)
+            stream = context.stream(split, name)
+            shown = keyed.announce(stream, examples.ids, examples.labels, reliability, values)
+            where = keyed.uniform((*stream, "item"), examples.ids)
             return shown, _members(pool, shown, where, split, second.classes)
 
         def change(split, examples):
@@ -267,8 +277,8 @@ def run(origin, chain: list[tuple[str, Transform]], data: DataSpec,
         randomise: tuple[str, ...]) -> tuple[Source, list]:
     """Loads source spec `origin`, makes the four splits and applies `chain`.
 
-    Returns the source and, as JSON-able data, what the chain is: [key, transform, fields] and, for dominoes, what its
-    second source is.
+    Returns the source and, as JSON-able data, what the chain is: [key, transform, fields] and, for dominoes,
+    what its second source is.
     """
     height, width = data.shape
     halvings = sum(isinstance(transform, Dominoes) for _, transform in chain)
@@ -326,15 +336,16 @@ def _members(pool, classes, where, split, names):
     counts = np.bincount(pool.labels, minlength=int(classes.max(initial=0)) + 1)
     empty = [c for c in np.unique(classes) if counts[c] == 0]
     if empty:
-        raise UserError("source", split, f"items of every class in this split (class {names[empty[0]]!r} has none)")
+        expected = f"items of every class in this split (class {names[empty[0]]!r} has none)"
+        raise UserError("source", split, expected)
     starts = np.cumsum(counts) - counts
     return order[starts[classes] + (where * counts[classes]).astype(np.int64)]
 
 
 def _class_index(source, field, name):
     if str(name) not in source.classes:
-        shown = ", ".join(source.classes[:20])
-        raise UserError(field, name, f"one of the classes {shown}{', ...' if len(source.classes) > 20 else ''}")
+        shown = ", ".join(source.classes[:20]) + (", ..." if len(source.classes) > 20 else "")
+        raise UserError(field, name, f"one of the classes {shown}")
     return source.classes.index(str(name))
 
 

@@ -61,7 +61,7 @@ class Run:
     offset: tuple[int, ...]                # per component: see objectives.Space
     blocks: tuple[int, ...]                # per component: its number of classes
     outputs: int
-    model: Any                             # dict
+    model: Any = dataclasses.field(hash=False)   # dict
     optimizer: optimizers.OptimizerSpec
     objective: objectives.ObjectiveSpec
     augment: augment.AugmentSpec

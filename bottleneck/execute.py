@@ -8,7 +8,7 @@ import pathlib
 
 import jax
 
-from bottleneck import checkpoint, config as configs, models, stages, study as studies
+from bottleneck import answer, checkpoint, config as configs, models, stages, study as studies
 from bottleneck.errors import UserError
 
 
@@ -25,4 +25,6 @@ def study(config, workdir: pathlib.Path | None, stage: str, shard: str, dry_run:
         stages.pretrain(store)
     if stage in ("transfer", "all"):
         stages.transfer(store)
+    if stage in ("analyze", "all"):
+        answer.analyze(store)
     return 0

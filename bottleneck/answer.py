@@ -1,0 +1,178 @@
+"""The answer of a study: per target what is missing, with a verdict, and why, from the rows the probes left on disk.
+
+Every number it adds is a row: means over seeds, gaps, verdicts, causes, bounds, exact optima, gains of concatenation.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from bottleneck import rows as row_files
+from bottleneck.analysis import causes, gap, information
+from bottleneck.data import factors
+from bottleneck.errors import UserError
+from bottleneck.stages import Store, task_path
+from bottleneck.study import Evaluation
+
+PROTOCOL = "linear_probe"     # the family of verdicts: the final step and the last layer, by linear probe
+
+
+class Tables:
+    """Per-item outcomes by (arm, target, protocol): [S, N] in seed order."""
+
+    def __init__(self, store: Store):
+        self.found: dict[tuple, list[Evaluation]] = {}
+        self.store = store
+        for evaluation in store.plan.evaluations:
+            self.found.setdefault((evaluation.arm, evaluation.target, evaluation.protocol, evaluation.shots), []).append(evaluation)
+
+    def items(self, key: tuple, name: str) -> np.ndarray | None:
+        """`bits`, `correct` or `loss` [S, N] (mean over draws of few-shot probes), None where the task has none."""
+        tables = []
+        for evaluation in self.found.get(key, ()):
+            path = task_path(self.store, evaluation).with_suffix(".npz")
+            if not path.is_file():
+                raise UserError("workdir", str(self.store.workdir), f"the probes of {evaluation.arm} on {evaluation.target} "
+                                "(--stage=transfer solves them)")
+            with np.load(path, allow_pickle=False) as file:
+                if name not in file:
+                    return None
+                tables.append(file[name].astype(np.float64).mean(0))
+        return np.stack(tables) if tables else None
+
+    def probe(self, arm: str, target: str, name: str = "bits") -> np.ndarray | None:
+        return self.items((arm, target, PROTOCOL, None), name)
+
+    def head(self, arm: str, target: str, name: str = "bits") -> np.ndarray | None:
+        return self.items((arm, target, "head", None), name)
+
+
+def analyze(store: Store) -> None:
+    """Writes `rows/answer-<config>.jsonl` and the union `results.jsonl`."""
+    tables, plan = Tables(store), store.plan
+    unit = "bits" if any(c.num_classes for c in plan.targets.values()) else "r2"
+    found = list(means(store, tables, unit))
+    for family in (list(plan.components), [t for t in plan.targets if t not in plan.components]):
+        found += answers(store, tables, family, unit)
+    found += bounds(store, tables) + optima(store) + gains(store, tables, unit)
+    row_files.write(store.workdir / "rows" / f"answer-{store.config_hash}.jsonl", found)
+    row_files.union(store.workdir / "rows", store.workdir / "results.jsonl")
+
+
+def row(store: Store, interval: gap.Interval | None = None, **values) -> dict:
+    if interval is not None:
+        values = {"value": interval.value, "ci95": [interval.low, interval.high], "ci_unit": interval.unit,
+                  "n_seeds": interval.n_seeds, "n_examples": interval.n_examples, **values}
+    return row_files.row(study=store.plan.study.name, config_hash=store.config_hash, seed="all", split="test",
+                         selected_on="val", **values)
+
+
+def means(store: Store, tables: Tables, unit: str):
+    """Mean over seeds of every arm, target and protocol."""
+    for (arm, target, protocol, shots), evaluations in tables.found.items():
+        for name, metric in (("bits", unit), ("correct", "accuracy")):
+            items = tables.items((arm, target, protocol, shots), name)
+            if items is not None:
+                steps = {r["train_steps"] for r in row_files.read(task_path(store, evaluations[0]))}
+                yield row(store, gap.two_way(items), arm=arm, target=target, protocol=protocol, n_shot=shots, metric=metric,
+                          representation=arm, train_steps=max(steps))
+
+
+def answers(store: Store, tables: Tables, family: list[str], unit: str) -> list[dict]:
+    """Verdicts of one family, with their causes and one sentence per target."""
+    plan, found = store.plan, []
+    targets = {}
+    for name in family:
+        component = plan.targets[name]
+        entropy = information.entropy(information.prior(component.splits["probe"].labels, component.num_classes)
+                                      ) if component.num_classes else 1.0
+        targets[name] = (tables.probe("direct", name), tables.probe("mixture", name), entropy)
+    for name, verdict in gap.judge(targets, plan.study.margin).items():
+        arms = {arm: tables.probe(arm, name) for arm in ("mixture", "direct", *causes.CAUSES)
+                if (arm, name, PROTOCOL, None) in tables.found}
+        why, interference = causes.causes(arms), causes.interference(arms)
+        correct = {arm: tables.probe(arm, name, "correct") for arm in ("direct", "mixture")}
+        points = None
+        if correct["direct"] is not None:
+            points = gap.contrast([(100.0, correct["direct"]), (-100.0, correct["mixture"])])
+            found.append(row(store, points, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric="gap_points"))
+        text = causes.sentence(name, verdict, why, points, interference, "bits" if unit == "bits" else "R2")
+        found.append(row(store, verdict.gap, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric=f"gap_{unit}",
+                         extra={"verdict": verdict.verdict, "p": verdict.p, "adjusted_p": verdict.adjusted_p, "sentence": text,
+                                "margin": plan.study.margin, "family": len(family), "entropy": verdict.entropy,
+                                "outside": name not in plan.components, "needs": verdict.needs, "provisional": verdict.provisional,
+                                "causes": [c.cause for c in why if c.status == "named"] if verdict.verdict == "lost" else [],
+                                "saturated": verdict.verdict == "lost" and causes.saturated(why, interference)}))
+        found.append(row(store, verdict.margin, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric=f"margin_{unit}"))
+        if interference is not None:
+            found.append(row(store, interference, arm="mixture", reference="matched", target=name, protocol=PROTOCOL,
+                             metric=f"interference_{unit}"))
+        for cause in why if verdict.verdict == "lost" else ():
+            found.append(row(store, cause.numerator, arm=cause.arm, reference="direct" if cause.arm == "matched" else "mixture",
+                             target=name, protocol=PROTOCOL, metric=f"restored_{unit}",
+                             extra={"cause": cause.cause, "share": cause.share, "status": cause.status}))
+    return found
+
+
+def bounds(store: Store, tables: Tables) -> list[dict]:
+    """The population bound on each component's gap, from the mixture's head (design of the study: one phase only)."""
+    plan = store.plan
+    if "head" not in plan.study.probe.protocols or plan.study.mixture.schedule:
+        return []
+    drawn = {name: w for name, w in plan.study.mixture.weights.items() if w > 0}
+    losses = {arm: {name: tables.head(arm, name, "loss") for name in drawn} for arm in ("mixture", "direct")}
+    if any(t is None for arm in losses.values() for t in arm.values()):
+        return []
+    total = sum(drawn.values())
+    found = gap.population_bound(losses["mixture"], losses["direct"], {n: w / total for n, w in drawn.items()})
+    return [row(store, interval, arm="mixture", reference="direct", target=name, protocol="head", metric="bound_bits")
+            for name, interval in found.items()]
+
+
+def optima(store: Store) -> list[dict]:
+    """Exact Bayes accuracies of procedural components, for direct training, the shared head and a head per component."""
+    plan = store.plan
+    specs = {name: plan.study.components[name] for name in plan.components}
+    if any(s.source.get("name") != "factors" or s.transforms for s in specs.values()):
+        return []
+    values = {s.source.get("values", 2) for s in specs.values()}
+    if len(values) != 1:
+        return []
+    found = factors.bayes({n: s.source.get("reliability", {}) for n, s in specs.items()}, plan.study.mixture.weights, values.pop())
+    return [row(store, arm="bayes", reference=kind, target=name, metric="accuracy", value=answer["accuracy"])
+            for name, kinds in found.items() for kind, answer in kinds.items()]
+
+
+def gains(store: Store, tables: Tables, unit: str) -> list[dict]:
+    """What each declared representation adds to the mean of its own members, beside the same for direct runs."""
+    plan, found = store.plan, []
+    for name, spec in plan.study.representations.items():
+        for target, component in plan.targets.items():
+            pair = []
+            for arm in (name, f"{name}|direct"):
+                evaluations = tables.found[arm, target, PROTOCOL, None]
+                alone = [members_mean(store, tables, e) for e in evaluations]
+                if any(a is None for a in alone):
+                    break
+                pair += [tables.probe(arm, target), np.stack(alone)]
+            if len(pair) < 4 or spec.n == 1:
+                continue
+            entropy = information.entropy(information.prior(component.splits["probe"].labels, component.num_classes)
+                                          ) if component.num_classes else 1.0
+            gain = causes.concatenation_gain(*pair, direct=tables.probe("direct", target), entropy=entropy)
+            for metric, interval in (("gain", gain.gain), ("control_gain", gain.control), ("excess_gain", gain.excess)):
+                found.append(row(store, interval, arm=name, target=target, protocol=PROTOCOL, metric=f"{metric}_{unit}",
+                                 representation=name, extra={"verdict": gain.verdict, "note": gain.note}))
+    return found
+
+
+def members_mean(store: Store, tables: Tables, evaluation: Evaluation) -> np.ndarray | None:
+    """Mean over the members of one set of each member's own items [N], where each was probed alone."""
+    singles = {e.members: e for es in tables.found.values() for e in es
+               if len(e.members) == 1 and e.protocol == PROTOCOL and e.target == evaluation.target}
+    found = []
+    for member in dict.fromkeys(evaluation.members):
+        if (member,) not in singles:
+            return None
+        with np.load(task_path(store, singles[(member,)]).with_suffix(".npz"), allow_pickle=False) as file:
+            found.append(file["bits"].mean(0))
+    return np.mean(found, axis=0)

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from bottleneck.analysis import information, solvers
+from bottleneck.errors import UserError
+
+
+def features(n, p, classes, seed=0, rank=None):
+    """Correlated features with widely different variances, one constant column, and labels that depend on them."""
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=(n, rank or p))
+    mixing = rng.normal(size=(rank or p, p)) * np.logspace(0, -2, p)
+    x = latent @ mixing / np.sqrt(p) + 3.0
+    x[:, 0] = 5.0
+    score = latent[:, :classes] * 1.5 + rng.gumbel(size=(n, classes))
+    return x, score.argmax(1)
+
+
+@pytest.mark.parametrize("scaling", ["raw", "standardised"])
+@pytest.mark.parametrize("n, p", [(200, 20), (30, 60)])
+def test_basis_reconstructs_the_scaled_features(scaling, n, p):
+    x, _ = features(n, p, 2)
+    space = solvers.basis(x, scaling)
+    z = (x - x.mean(0)) * space.inverse_scale
+    r = len(space.variances)
+    assert r == min(n, p) - 1
+    np.testing.assert_allclose(space.vectors.T @ space.vectors, np.eye(r), atol=1e-8)
+    np.testing.assert_allclose(space.coordinates @ space.vectors.T, z, atol=1e-8)
+    np.testing.assert_allclose(space.coordinates.T @ space.coordinates / n, np.diag(space.variances), atol=1e-9)
+    assert (np.diff(space.variances) <= 1e-12).all()
+    np.testing.assert_allclose(space.project(x), space.coordinates, atol=1e-12)
+    if scaling == "standardised":
+        assert space.inverse_scale[0] == 0.0
+        np.testing.assert_allclose(z[:, 1:].std(0), 1.0)
+
+
+def test_basis_refuses_an_unknown_scaling_and_survives_constant_features():
+    with pytest.raises(UserError, match="scaling"):
+        solvers.basis(np.ones((4, 2)), "whitened")
+    space = solvers.basis(np.ones((10, 3)), "standardised")
+    fit = solvers.logistic(space, np.arange(10) % 2, 1.0, num_classes=2)
+    assert fit.weights.shape == (0, 2) and fit.objective == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("n, p", [(200, 20), (30, 60)])
+def test_ridge_equals_sklearn(n, p):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x, labels = features(n, p, 3)
+    targets = np.eye(3)[labels]
+    space = solvers.basis(x)
+    grid = (1e-3, 0.1, 10.0)
+    weights, intercept = solvers.ridge(space, targets, grid)
+    for lam, weight in zip(grid, weights):
+        reference = linear_model.Ridge(alpha=lam * n, solver="svd").fit(x, targets)
+        kernel, bias = space.to_input(weight, intercept)
+        np.testing.assert_allclose(x @ kernel + bias, reference.predict(x), atol=1e-8)
+
+
+def test_whitened_ridge_solves_its_normal_equations():
+    x, labels = features(100, 10, 2)
+    targets = np.eye(2)[labels]
+    space = solvers.basis(x, "standardised")
+    shrinkage = 0.3
+    weights, intercept = solvers.ridge(space, targets, (shrinkage,), whitened=True)
+    whitened = space.coordinates / np.sqrt(space.variances + shrinkage)
+    gram = whitened.T @ whitened / 100 + solvers.WHITENED_PENALTY * np.eye(len(space.variances))
+    expected = np.linalg.solve(gram, whitened.T @ (targets - targets.mean(0)) / 100)
+    np.testing.assert_allclose(weights[0] * np.sqrt(space.variances + shrinkage)[:, None], expected, atol=1e-10)
+
+
+def objective(coordinates, labels, weights, intercept, penalties):
+    log_q = information.log_softmax(coordinates @ weights + intercept)
+    return information.log_loss(log_q, labels) + 0.5 * (penalties[:, None] * weights ** 2).sum()
+
+
+@pytest.mark.parametrize("classes, n, p", [(2, 300, 30), (5, 300, 30), (2, 40, 80), (3, 40, 80)])
+@pytest.mark.parametrize("scaling", ["raw", "standardised", "whitened"])
+@pytest.mark.parametrize("lam", [1e-5, 1e-3, 1.0])
+def test_logistic_is_no_worse_than_sklearn(classes, n, p, scaling, lam):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x, labels = features(n, p, classes)
+    fresh, fresh_labels = features(500, p, classes, seed=1)
+    space = solvers.basis(x, "raw" if scaling == "raw" else "standardised")
+    shrinkage = 0.1 if scaling == "whitened" else None
+    fit = solvers.logistic(space, labels, lam, num_classes=classes, shrinkage=shrinkage)
+    assert fit.grad_norm < solvers.TOLERANCE
+
+    scale = 1.0 if shrinkage is None else 1.0 / np.sqrt(space.variances + shrinkage)
+    # sklearn: C * sum of losses + |w|^2 / 2; with two classes one sigmoid, |W|^2 = |w|^2 / 2
+    strength = (2.0 if classes == 2 else 1.0) / (lam * n)
+    reference = linear_model.LogisticRegression(C=strength, tol=1e-10, max_iter=10_000)
+    reference.fit(space.coordinates * scale, labels)
+    weights, bias = reference.coef_.T, reference.intercept_
+    if classes == 2:
+        weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])
+    weights = weights * np.reshape(scale, (-1, 1))
+    penalties = space.penalties(lam, shrinkage)
+    expected = objective(space.coordinates, labels, weights, bias, penalties)
+    ours = objective(space.coordinates, labels, fit.weights, fit.intercept, penalties)
+    assert ours == pytest.approx(fit.objective, rel=1e-9)
+    assert ours <= expected * (1 + 1e-6)
+    hits = ((space.project(fresh) @ fit.weights + fit.intercept).argmax(1) == fresh_labels).sum()
+    reference_hits = ((space.project(fresh) @ weights + bias).argmax(1) == fresh_labels).sum()
+    assert abs(hits - reference_hits) <= 1
+
+
+def test_warm_start_reaches_the_same_optimum_in_fewer_iterations():
+    x, labels = features(400, 20, 4)
+    space = solvers.basis(x, "standardised")
+    cold = solvers.logistic(space, labels, 1e-3, num_classes=4)
+    near = solvers.logistic(space, labels, 1.2e-3, num_classes=4)
+    warm = solvers.logistic(space, labels, 1e-3, num_classes=4, start=near)
+    assert warm.objective == pytest.approx(cold.objective, abs=1e-9)
+    assert warm.iterations < cold.iterations
+    np.testing.assert_allclose(warm.weights.sum(1), 0, atol=1e-6)
+
+
+def test_whitened_logistic_converges_fast_on_an_ill_conditioned_rotated_problem():
+    """Plain L-BFGS needs hundreds of iterations when the label sits in a rotated direction of tiny variance."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 1000)
+    z = rng.normal(size=(1000, 50)) / np.arange(1, 51) ** 0.5
+    z[:, 30] = 0.01 * ((2 * labels - 1) + 0.3 * rng.normal(size=1000))
+    x = z @ np.linalg.qr(rng.normal(size=(50, 50)))[0]
+    space = solvers.basis(x, "standardised")
+    fit = solvers.logistic(space, labels, solvers.WHITENED_PENALTY, num_classes=2, shrinkage=1e-5)
+    assert fit.iterations < 60
+    assert ((space.coordinates @ fit.weights + fit.intercept).argmax(1) == labels).mean() > 0.99
