@@ -53,8 +53,13 @@ class Store:
         found = sorted((self.workdir / "runs").glob(f"*-{run.hash}"))
         return found[0] if found else self.workdir / "runs" / run.folder
 
+    def train(self, run: Run, components: tuple[Component, ...], **options) -> None:
+        loop.train(run, self.directory(run), components, self.plan.study.data, self.mesh, pool=self.pool(run, components), **options)
+
     def pool(self, run: Run, components: tuple[Component, ...]):
-        """The resident pool of a run's components; the last one used stays on the devices."""
+        """The resident pool of a run's components; the last one used stays on the devices. None when streaming."""
+        if run.train.feed == "stream":
+            return None
         key = (run.components, run.data)
         if self._pool[0] != key:
             self._pool = ((), None)
@@ -103,7 +108,7 @@ def pretrain(store: Store) -> None:
     with progress("pretrain", sum(run.steps for run in waiting), "step") as bar:
         for run in waiting:
             bar.set_postfix_str(f"{run.name} seed {run.seed}")
-            loop.train(run, store.directory(run), store.pool(run, store.plan.pool_of(run)), store.mesh, on_progress=bar.update)
+            store.train(run, store.plan.pool_of(run), on_progress=bar.update)
 
 
 def transfer(store: Store) -> None:
@@ -258,7 +263,7 @@ def finetune(store, evaluation, component, y) -> Scores:
             fitted = probes.linear_probe(store.features(parent, member.step, evaluation.target, "features", False), y,
                                          component.num_classes, scalings=study.probe.scalings)
             trunk["head"] = {"kernel": fitted.weights.astype(np.float32), "bias": fitted.intercept.astype(np.float32)}
-        loop.train(run, directory, store.pool(run, (component,)), store.mesh, initial={**start, "params": trunk})
+        store.train(run, (component,), initial={**start, "params": trunk})
     return read_head(run, evaluation.target, store.features(run, run.steps, evaluation.target, LOGITS, False), component, y)
 
 

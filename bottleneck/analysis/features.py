@@ -18,6 +18,7 @@ import numpy as np
 from bottleneck import checkpoint
 from bottleneck.data.component import Component
 from bottleneck.data.resident import normalise
+from bottleneck.models import statistics
 from bottleneck.training.run import Run
 
 BATCH = 500
@@ -68,20 +69,11 @@ def _batches(examples):
         yield examples.fetch(np.concatenate([rows, np.full(BATCH - len(rows), start)])), len(rows)
 
 
-@partial(jax.jit, static_argnames=("model",))
-def _batch_statistics(model, variables, x, mean, std):
-    zeros = {**variables, "batch_stats": jax.tree.map(jnp.zeros_like, variables["batch_stats"])}
-    _, updated = model.apply(zeros, normalise(x, mean, std), train=True, rngs={"dropout": jax.random.key(0)},
-                             mutable=["batch_stats"])
-    return jax.tree.map(lambda s: s / (1 - model.batch_norm_momentum), updated["batch_stats"])
-
-
 def _statistics(model, variables, component, mean, std):
     """BatchNorm statistics averaged over the whole batches of the probe split."""
     whole = [x for x, valid in _batches(component.splits["probe"]) if valid == BATCH]
     whole = whole or [component.splits["probe"].fetch(np.arange(len(component.splits["probe"])))]
-    each = [_batch_statistics(model, variables, x, mean, std) for x in whole]
-    return jax.tree.map(lambda *s: sum(s) / len(s), *each)
+    return statistics.mean(model, variables, (normalise(x, mean, std) for x in whole))
 
 
 def write(directory: pathlib.Path, features: dict[tuple[str, str], np.ndarray], component: Component, source: dict) -> None:

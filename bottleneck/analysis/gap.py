@@ -303,8 +303,8 @@ def population_bound(head, direct, weights, level: float = 0.95) -> dict[str, In
     `gap_j <= (L_mix(head) - sum_i w_i min(L_i(direct), L_i(head))) / w_j`: a component can only be worse off than
     direct training by what the head leaves unused over the whole mixture. `head`, `direct`: component ->
     log-losses [S, N] of the mixture's head and of direct training on the same items (or a number: no interval);
-    `weights`: component -> weight (their scale does not matter); components of weight 0 have no bound. The bound is for the
-    population: finite probes and test sets can exceed it.
+    `weights`: component -> weight (their scale does not matter); components of weight 0 have no bound. The bound is
+    for the population: finite probes and test sets can exceed it.
     """
     excess = {}
     for name in head:

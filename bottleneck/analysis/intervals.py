@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from bottleneck.errors import UserError
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -116,6 +118,8 @@ def welch(arms, level: float = 0.95) -> Interval:
 def contrast(arms, level: float = 0.95, paired: bool = True) -> Interval:
     """Interval of `sum_k c_k mean(d_k)`, `arms` a list of `(c_k, d_k [S_k, N])`; paired by seed if counts agree."""
     arms = [(c, np.atleast_2d(np.asarray(d, np.float64))) for c, d in arms]
+    if len({d.shape[1] for _, d in arms}) > 1:
+        raise UserError("arms", [d.shape for _, d in arms], "the same test items in every arm")
     if paired and len({d.shape for _, d in arms}) == 1:
         return two_way(sum(c * d for c, d in arms), level)
     return welch(arms, level)

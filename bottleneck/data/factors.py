@@ -167,7 +167,7 @@ def _triangle(x, y):
 
 
 def _tee(x, y):
-    return np.minimum(_box(x, y + np.float32(0.45), 0.65, 0.19), _box(x, y - np.float32(0.2), 0.21, 0.6))
+    return np.minimum(_box(x, y + np.float32(0.45), 0.68, 0.2), _box(x, y - np.float32(0.2), 0.22, 0.6))
 
 
 _SHAPES = (

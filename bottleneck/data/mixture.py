@@ -11,6 +11,7 @@ and Rogaway, CT-RSA 2002).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import zlib
 from collections.abc import Sequence
@@ -86,6 +87,7 @@ def _boundaries(names, sizes, weights):
     return edges
 
 
+@functools.partial(jax.jit, static_argnames=("batch", "kind"))
 def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratified"]):
     """(component int32 [batch], index int32 [batch]) of step `step`, which may be traced, like `seed` and
     `tables`.
@@ -95,7 +97,6 @@ def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratifie
     """
     if kind not in _DOMAIN:
         raise UserError("sampling", kind, "one of " + ", ".join(_DOMAIN))
-    tables = Tables(*map(jnp.asarray, tables))
     step = jnp.asarray(step).astype(jnp.int32)
     key = jax.random.key(jnp.asarray(seed).astype(jnp.uint32), impl="threefry2x32")
     key = jax.random.fold_in(key, _DOMAIN[kind])

@@ -27,11 +27,11 @@ def batches(components: Sequence[Component], tables: mixture.Tables, seed: int, 
     parts = [component.splits[split] for component in components]
     host = jax.local_devices(backend="cpu")[0]
     tables = jax.device_put(tables, host)
-    sample = jax.jit(mixture.draw, static_argnums=(3, 4))
 
     def fetch(step):
         with jax.default_device(host):
-            component, index = map(np.asarray, sample(tables, np.int32(seed), np.int32(step), batch, kind))
+            drawn = mixture.draw(tables, np.int32(seed), np.int32(step), batch, kind)
+        component, index = map(np.asarray, drawn)
         return assemble(parts, component[rows], index[rows])
 
     steps = grain.MapDataset.range(start, stop).map(fetch)

@@ -18,13 +18,16 @@ import jax
 import numpy as np
 
 from bottleneck import checkpoint
-from bottleneck.data import mixture
+from bottleneck.data import mixture, resident, stream
+from bottleneck.data.component import Component, DataSpec
 from bottleneck.errors import UserError
+from bottleneck.models import statistics
 from bottleneck.training import mesh as meshes, optimizers, step as steps
 from bottleneck.training.run import Run
-from bottleneck.training.state import State, from_flat, to_flat
+from bottleneck.training.step import State
 
 KEPT_RESUMES = 2
+STATISTICS_BATCHES = 32     # for BatchNorm at an averaged point
 
 
 def is_done(run: Run, directory: pathlib.Path) -> bool:
@@ -41,12 +44,13 @@ def program(run: Run, mesh) -> steps.Program:
                          run.train.batch, run.augment, mesh)
 
 
-def train(run: Run, directory: pathlib.Path, pool, mesh, *, initial: dict | None = None,
+def train(run: Run, directory: pathlib.Path, components: tuple[Component, ...], data: DataSpec, mesh, *,
+          pool: resident.Pool | None = None, initial: dict | None = None,
           on_progress: Callable[[int], None] = lambda steps: None) -> None:
     """Trains `run`, from its newest usable resume point, until every step in `run.keep` and the last one are sealed.
 
-    `pool`: the replicated resident.Pool of `run.components`. `initial`: variables to start from (fine-tuning); its head
-    is used if present, else a fresh one. Raises UserError when the loss is no longer finite.
+    `pool`: the components' resident pool, already on the mesh; None streams batches from the host. `initial`: variables
+    to start from (fine-tuning); their head is used if there is one. Raises UserError when the loss is not finite.
     """
     kept, resumes = directory / "checkpoints", directory / "resume"
     for folder in (kept, resumes):
@@ -55,23 +59,19 @@ def train(run: Run, directory: pathlib.Path, pool, mesh, *, initial: dict | None
     checkpoint.write_atomic(directory / "run.json", json.dumps({"name": run.name, **run.identity}, indent=1, sort_keys=True))
     checkpoint.write_atomic(directory / "provenance.json", json.dumps(provenance(mesh), indent=1, sort_keys=True))
 
-    code = program(run, mesh)
     wanted = {*run.keep, run.steps}
-    missing = wanted - set(checkpoint.steps(kept))
-    sizes = np.diff(np.asarray(pool.offsets), append=pool.y.shape[0])
-    state = _start(run, code, resumes, min(missing, default=run.steps), pool, mesh, initial)
+    code = program(run, mesh)
+    feed = Feed(run, code, components, data, pool)
+    state = _start(run, code, resumes, min(wanted - set(checkpoint.steps(kept)), default=run.steps), feed.x_shape, initial)
     step = int(state.step)
     _truncate(directory / "metrics.jsonl", step)
 
-    args = meshes.replicate((pool, mixture.tables(run.components, sizes, run.schedule, run.train.batch), run.space(),
-                             steps.hyper(run.optimizer, run.objective, run.steps)), mesh)
-    seed = np.int32(run.seed)
     writer, metrics, late = checkpoint.Writer(), open(directory / "metrics.jsonl", "a"), None
     try:
         sums, began = steps.totals(len(run.components)), time.monotonic()
         while True:
             if step in wanted:
-                _keep(writer, kept / str(step), step, steps.evaluation_point(code, state, *args[:2], seed))
+                _keep(writer, kept / str(step), step, feed.evaluation_point(state, step))
             if step and step % run.train.save_every == 0 and step < run.steps:
                 writer.save(resumes / str(step), to_flat(state), step=step)
                 for old in checkpoint.steps(resumes)[:-KEPT_RESUMES]:
@@ -79,8 +79,8 @@ def train(run: Run, directory: pathlib.Path, pool, mesh, *, initial: dict | None
             if step == run.steps:
                 break
             stop = min([s for s in wanted if s > step] + [_next(step, run.train.save_every), _next(step, run.train.log_every)])
-            state, sums = steps.advance(code, state, sums, stop - step, *args, seed)
-            if late is not None:
+            state, sums = feed.advance(state, sums, step, stop)
+            if late is not None:      # fetched one chunk late, so that the device never waits for the host
                 _log(metrics, run, *late)
             on_progress(stop - step)
             now = time.monotonic()
@@ -94,6 +94,49 @@ def train(run: Run, directory: pathlib.Path, pool, mesh, *, initial: dict | None
         writer.close()
     checkpoint.write_atomic(directory / "done", json.dumps({"steps": run.steps, "kept": checkpoint.steps(kept)}))
     shutil.rmtree(resumes)
+
+
+class Feed:
+    """Where a run's batches come from: the resident pool inside the step, or the host."""
+
+    def __init__(self, run: Run, code: steps.Program, components, data: DataSpec, pool: resident.Pool | None):
+        self.run, self.code, self.components, self.data = run, code, components, data
+        tables = mixture.tables(run.components, [len(c.splits["train"]) for c in components], run.schedule, run.train.batch,
+                                run.steps)
+        numbers = steps.hyper(run.optimizer, run.objective, run.steps)
+        self.tables = tables
+        self.given = steps.Given(*meshes.replicate((tables, run.space(), numbers, np.int32(run.seed)), code.mesh), pool)
+        self.scale = np.float32(data.mean), np.float32(data.std)
+        self._stream, self._at = None, -1
+        like = components[0].splits["train"].fetch(np.arange(1))
+        self.x_shape = like.shape[1:]
+
+    def host_batches(self, start: int, stop: int):
+        return stream.batches(self.components, self.tables, self.run.seed, self.run.train.batch, self.run.train.sampling, start, stop)
+
+    def advance(self, state: State, sums: dict, start: int, stop: int) -> tuple[State, dict]:
+        if self.given.pool is not None:
+            return steps.advance(self.code, state, sums, self.given, stop - start)
+        if self._at != start:
+            self._stream = self.host_batches(start, self.run.steps)
+        for _ in range(start, stop):
+            state, sums = steps.fed(self.code, state, sums, next(self._stream), self.given, *self.scale)
+        self._at = stop
+        return state, sums
+
+    def evaluation_point(self, state: State, step: int) -> dict:
+        """The variables to keep: averaged where the optimiser averages, BatchNorm statistics then measured there.
+
+        They are means over batches of the run's own distribution, drawn past `step`.
+        """
+        point = {"params": steps.averaged(self.code, state), "batch_stats": state.batch_stats}
+        if self.code.optimizer.name == "schedule_free" and state.batch_stats:
+            if self.given.pool is not None:
+                batches = (steps.drawn(self.code, self.given, np.int32(step + i))["x"] for i in range(STATISTICS_BATCHES))
+            else:
+                batches = (resident.normalise(b["x"], *self.scale) for b in self.host_batches(step, step + STATISTICS_BATCHES))
+            point["batch_stats"] = statistics.mean(self.code.model, point, batches)
+        return {name: tree for name, tree in point.items() if tree}
 
 
 def provenance(mesh) -> dict:
@@ -115,26 +158,36 @@ def provenance(mesh) -> dict:
             "devices": [d.device_kind for d in devices], "processes": jax.process_count(), "fleet": 1}
 
 
-def _start(run: Run, code, resumes: pathlib.Path, before: int, pool, mesh, initial) -> State:
+def to_flat(state: State) -> dict[str, np.ndarray]:
+    """Leaves by tree path: what a `resume` checkpoint holds."""
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def from_flat(like: State, flat: dict[str, np.ndarray]) -> State:
+    """Inverse of `to_flat`; raises KeyError when `flat` is of another structure than `like`."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: flat[jax.tree_util.keystr(path)].astype(leaf.dtype), like)
+
+
+def _start(run: Run, code, resumes: pathlib.Path, before: int, x_shape, initial) -> State:
     """The newest intact resume point at or before step `before`, else the state at step 0."""
-    state = meshes.replicate(steps.create(code, np.int32(run.seed), pool.x.shape[1:]), mesh)
+    state = steps.create(code, np.int32(run.seed), x_shape)
     for step in reversed([s for s in checkpoint.steps(resumes) if s <= before]):
         try:
-            return meshes.replicate(from_flat(state, checkpoint.load(resumes / str(step))), mesh)
+            return meshes.replicate(from_flat(state, checkpoint.load(resumes / str(step))), code.mesh)
         except checkpoint.Damaged as error:
             print(f"{error}; falling back", flush=True)
             shutil.rmtree(error.path)
-    if initial is None:
-        return state
-    params = {**initial["params"], **{k: v for k, v in state.params.items() if k not in initial["params"]}}
-    fresh = optimizers.build(code.optimizer, steps.hyper(run.optimizer, run.objective, run.steps)).init(params)
-    return meshes.replicate(state._replace(params=params, batch_stats=initial.get("batch_stats", {}), opt_state=fresh), mesh)
+    if initial is not None:
+        params = {**initial["params"], **{k: v for k, v in state.params.items() if k not in initial["params"]}}
+        fresh = optimizers.build(code.optimizer, steps.hyper(run.optimizer, run.objective, run.steps)).init(params)
+        state = state._replace(params=params, batch_stats=initial.get("batch_stats", {}), opt_state=fresh)
+    return meshes.replicate(state, code.mesh)
 
 
 def _keep(writer, path: pathlib.Path, step: int, point: dict) -> None:
     """Seals the evaluation point at `path`; a step that is there already must be bitwise the same."""
     if not checkpoint.is_sealed(path):
-        writer.save(path, {k: v for k, v in point.items() if v}, step=step)
+        writer.save(path, point, step=step)
         return
     for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(point), jax.tree.leaves(checkpoint.load(path)), strict=True):
         if not np.array_equal(np.asarray(new), old, equal_nan=True):

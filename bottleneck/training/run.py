@@ -17,11 +17,12 @@ from bottleneck.training import augment, objectives, optimizers
 @dataclasses.dataclass(frozen=True)
 class TrainSpec:
     """How runs train; durations as numbers of steps or text: "300 steps", "5 epochs" (of the run's own examples),
-    "100000 examples"."""
+    "100000 examples". `feed`: training images on the devices, or streamed from the host; the same batches either way."""
     steps: int | str = 1000
     batch: int = 128
     sampling: Literal["iid", "stratified"] = "iid"
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    feed: Literal["resident", "stream"] = "resident"
     log_every: int = 500
     save_every: int = 5000
 
@@ -79,7 +80,7 @@ class Run:
         plain["schedule"] = [[start, [w[j] for j in drawn]] for start, w in self.schedule]
         for key in ("name", "keep"):
             del plain[key]
-        for key in ("log_every", "save_every"):
+        for key in ("log_every", "save_every", "feed"):
             del plain["train"][key]
         return plain
 

@@ -1,4 +1,4 @@
-"""The training step: a pure function of (state, data, hyper-parameters, seed), compiled once per program.
+"""The training step: a pure function of (state, batch, hyper-parameters, key), compiled once per program.
 
 `Program` holds what shapes the executable; everything a sweep varies (weights of the mixture, learning rate, weight
 decay, number of steps, smoothing, seed) is traced, so the arms of a study share one executable.
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,7 +18,14 @@ from jax.sharding import Mesh
 
 from bottleneck.data import mixture, resident
 from bottleneck.training import augment, mesh as meshes, objectives, optimizers
-from bottleneck.training.state import State, variables
+
+
+class State(NamedTuple):
+    """Everything a run carries from step to step. Data position and keys are functions of (seed, step), so not here."""
+    step: jax.Array      # int32 []: updates made so far
+    params: Any
+    batch_stats: Any     # {} without BatchNorm
+    opt_state: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +42,16 @@ class Program:
     @property
     def rolled(self) -> bool:
         """Whether steps run inside a device loop: not convolutions on CPU, which XLA runs serially there."""
-        return jax.default_backend() != "cpu" or not getattr(self.model, "convolutional", False)
+        return jax.default_backend() != "cpu" or not self.model.convolutional
+
+
+class Given(NamedTuple):
+    """What a run's steps share: where examples come from, what their labels mean, and the traced numbers."""
+    tables: mixture.Tables
+    space: objectives.Space
+    hyper: dict
+    seed: Any                             # int32 []
+    pool: resident.Pool | None = None     # None when batches are streamed
 
 
 def hyper(optimizer: optimizers.OptimizerSpec, objective: objectives.ObjectiveSpec, total_steps: int) -> dict:
@@ -59,22 +76,21 @@ def totals(components: int) -> dict[str, np.ndarray]:
     return {"loss": zeros, "score": zeros, "count": zeros, "grad_norm": np.float32(0)}
 
 
-def update(program: Program, state: State, sums: dict, pool, tables, space, hyper, seed) -> tuple[State, dict]:
-    """One update on the batch drawn for (seed, state.step)."""
-    component, index = mixture.draw(tables, seed, state.step, program.batch, program.sampling)
-    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), state.step)
-    batch = meshes.shard_batch(resident.gather(pool, component, index), program.mesh)
-    batch["x"] = augment.augment(batch["x"], jax.random.fold_in(key, 1), program.augment)
+def learn(program: Program, state: State, sums: dict, batch: dict, given: Given) -> tuple[State, dict]:
+    """One update on `batch` {x, y, component, weight, id}, x normalised."""
+    key = jax.random.fold_in(jax.random.key(given.seed, impl="threefry2x32"), state.step)
+    batch = meshes.shard_batch(batch, program.mesh)
+    x = augment.augment(batch["x"], jax.random.fold_in(key, 1), program.augment)
 
     def mean_loss(params):
         (logits, _), updated = program.model.apply(
-            variables(state._replace(params=params)), batch["x"], train=True, dropout=hyper["dropout"],
+            {"params": params, "batch_stats": state.batch_stats}, x, train=True, dropout=given.hyper["dropout"],
             rngs={"dropout": jax.random.fold_in(key, 2)}, mutable=["batch_stats"])
-        each, score = objectives.loss(program.objective, logits, batch, space, hyper)
+        each, score = objectives.loss(program.objective, logits, batch, given.space, given.hyper)
         return (each * batch["weight"]).sum() / batch["weight"].sum(), (each, score, updated)
 
     (_, (each, score, updated)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    step, opt_state = optimizers.build(program.optimizer, hyper).update(grads, state.opt_state, state.params)
+    step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, state.opt_state, state.params)
     by_component = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32)
     sums = {"loss": sums["loss"] + each.astype(jnp.float32) @ by_component,
             "score": sums["score"] + score.astype(jnp.float32) @ by_component,
@@ -83,48 +99,39 @@ def update(program: Program, state: State, sums: dict, pool, tables, space, hype
                  updated.get("batch_stats", state.batch_stats), opt_state), sums
 
 
-@partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
-def one(program, state, sums, pool, tables, space, hyper, seed):
-    return update(program, state, sums, pool, tables, space, hyper, seed)
+def drawn(program: Program, given: Given, step) -> dict:
+    """The batch of (seed, step) from the resident pool."""
+    return resident.gather(given.pool, *mixture.draw(given.tables, given.seed, step, program.batch, program.sampling))
 
 
 @partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
-def many(program, state, sums, pool, tables, space, hyper, seed, count):
+def one(program, state, sums, given):
+    return learn(program, state, sums, drawn(program, given, state.step), given)
+
+
+@partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
+def many(program, state, sums, given, count):
     """`count` (traced) updates in one call."""
     return jax.lax.fori_loop(
-        0, count, lambda _, carry: update(program, *carry, pool, tables, space, hyper, seed), (state, sums))
+        0, count, lambda _, carry: learn(program, *carry, drawn(program, given, carry[0].step), given), (state, sums))
 
 
-def advance(program: Program, state: State, sums: dict, count: int, *args) -> tuple[State, dict]:
-    """`count` updates, in a device loop where that is fast and one by one where it is not."""
+@partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
+def fed(program, state, sums, batch, given, mean, std):
+    """One update on a batch from the host, images still uint8."""
+    return learn(program, state, sums, {**batch, "x": resident.normalise(batch["x"], mean, std)}, given)
+
+
+def advance(program: Program, state: State, sums: dict, given: Given, count: int) -> tuple[State, dict]:
+    """`count` updates from the resident pool, in a device loop where that is fast and one by one where it is not."""
     if program.rolled:
-        return many(program, state, sums, *args, count)
+        return many(program, state, sums, given, np.int32(count))
     for _ in range(count):
-        state, sums = one(program, state, sums, *args)
+        state, sums = one(program, state, sums, given)
     return state, sums
 
 
-@partial(jax.jit, static_argnames=("program", "batches"))
-def evaluation_point(program, state, pool, tables, seed, batches: int = 32):
-    """The variables to evaluate: the averaged point of schedule-free runs, with BatchNorm statistics recomputed there.
-
-    The statistics are the mean over `batches` batches of the run's own distribution, drawn past its last step.
-    """
-    params = optimizers.eval_params(program.optimizer, state.opt_state, state.params)
-    if program.optimizer.name != "schedule_free" or not state.batch_stats:
-        return {"params": params, "batch_stats": state.batch_stats}
-    zeros = jax.tree.map(jnp.zeros_like, state.batch_stats)
-
-    def accumulate(total, i):
-        component, index = mixture.draw(tables, seed, state.step + i, program.batch, program.sampling)
-        x = meshes.shard_batch(resident.gather(pool, component, index), program.mesh)["x"]
-        _, updated = program.model.apply({"params": params, "batch_stats": zeros}, x, train=True, dropout=0.0,
-                                         rngs={"dropout": jax.random.key(0)}, mutable=["batch_stats"])
-        return jax.tree.map(jnp.add, total, updated["batch_stats"])
-
-    total = zeros
-    for i in range(batches):   # written out: convolutions in a device loop are slow on CPU
-        total = accumulate(total, i)
-    # With running statistics at zero one update leaves (1 - momentum) of the batch's own.
-    share = batches * (1 - program.model.batch_norm_momentum)
-    return {"params": params, "batch_stats": jax.tree.map(lambda t: t / share, total)}
+@partial(jax.jit, static_argnames=("program",))
+def averaged(program: Program, state: State):
+    """The parameters to evaluate: the averaged point of schedule-free runs, the last ones otherwise."""
+    return optimizers.eval_params(program.optimizer, state.opt_state, state.params)

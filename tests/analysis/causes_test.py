@@ -64,8 +64,9 @@ def test_the_sentence_says_verdict_size_and_causes():
     points = gap.two_way(50 * (tables["direct"] - tables["mixture"]))
     text = causes.sentence("shape", verdict, causes.causes(tables), points, causes.interference(tables))
     assert text.startswith("shape is lost: ") and text.endswith(".") and ". " not in text
-    for part in (f"gap of {verdict.gap.value:.2f} bits", "95% interval", f"{points.value:.1f} accuracy points", "5 seeds", "cause: label conflict",
-                 "undecided: capacity", "ruled out: dilution and unfinished training"):
+    for part in (f"gap of {verdict.gap.value:.2f} bits", "95% interval", f"{points.value:.1f} accuracy points",
+                 "5 seeds", "cause: label conflict", "undecided: capacity",
+                 "ruled out: dilution and unfinished training"):
         assert part in text, (part, text)
     assert "saturated" not in text
     bare = causes.sentence("shape", verdict, causes.causes(arms(longer=0.12)))

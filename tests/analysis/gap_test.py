@@ -70,7 +70,7 @@ def test_what_would_decide_names_the_dominant_source():
     assert verdict.verdict == "inconclusive" and verdict.needs.startswith("seeds dominate")
     # D = 0.02 and a standard deviation of 0.043 over seeds: n = (t 0.043 / 0.02)^2
     assert 19 <= verdict.needs_seeds <= 23
-    centred = gaps.judge({"a": (direct, 0.9 + seeds + (0.9 * direct.mean() - 0.9), 1.0)})["a"]
+    centred = gaps.judge({"a": (direct, 0.9 * direct.mean() + seeds + 0.01 * items, 1.0)})["a"]
     assert centred.needs_seeds is None and "no realistic number" in centred.needs
 
 

@@ -3,6 +3,7 @@ import pytest
 from scipy import special, stats
 
 from bottleneck.analysis import intervals
+from bottleneck.errors import UserError
 
 
 def test_two_way_by_hand():
@@ -72,6 +73,8 @@ def test_contrast_pairs_only_equal_counts():
     unpaired = intervals.contrast([(1, a), (-1, b)], paired=False)
     assert paired.value == pytest.approx(unpaired.value) and paired.se < unpaired.se / 5
     assert intervals.contrast([(1, a), (-1, b[:4])]).n_seeds == 4
+    with pytest.raises(UserError, match="same test items"):
+        intervals.contrast([(1, a), (-1, b[:, :1])])
 
 
 def test_across_one_item_set_is_two_way_and_adds_independent_sets():

@@ -106,11 +106,11 @@ def test_same_numbers_everywhere(kind):
     for step in (0, 19, 63):
         np.testing.assert_array_equal(mixture.draw(tables, 7, step, BATCH, kind), jitted[:, step])
     with jax.enable_x64(True):
-        wide = mixture.draw(tables, 7, 63, BATCH, kind)
+        wide = mixture.draw(tables, np.int64(7), np.int64(63), BATCH, kind)
         assert all(part.dtype == np.int32 for part in wide)
         np.testing.assert_array_equal(wide, jitted[:, 63])
-        traced = jax.jit(lambda seed, step: mixture.draw(tables, seed, step, BATCH, kind))(7, 63)
-        np.testing.assert_array_equal(traced, jitted[:, 63])
+    with jax.disable_jit():
+        np.testing.assert_array_equal(mixture.draw(tables, 7, 63, BATCH, kind), jitted[:, 63])
 
 
 def test_numbers_are_pinned():
@@ -121,14 +121,15 @@ def test_numbers_are_pinned():
     assert sums == PINNED
 
 
-PINNED = {}
+PINNED = {"iid": [124, 2761], "stratified": [206, 2146]}
 
 
 def test_iid_proportions_and_uniformity():
     tables = mixture.tables(NAMES, (20, 5, 30), ((0, (.5, .2, .3)),), BATCH)
     parts = [examples(tables, seed, "iid") for seed in range(10)]
     counts = np.bincount(np.concatenate([component.ravel() for _, component in parts]), minlength=3)
-    assert scipy.stats.chisquare(counts, np.diff(tables.boundaries[0]) / mixture.UNIT * counts.sum()).pvalue > 1e-4
+    expected = np.diff(tables.boundaries[0]) / mixture.UNIT * counts.sum()
+    assert scipy.stats.chisquare(counts, expected).pvalue > 1e-4
     items = np.concatenate([seen[0] for seen, _ in parts])
     assert scipy.stats.chisquare(np.bincount(items, minlength=20)).pvalue > 1e-4
 
@@ -175,6 +176,6 @@ def test_label_spaces():
     assert heads.mask.sum(axis=1).tolist() == [2, 3, 2] and heads.mask.sum(axis=0).tolist() == [1] * 7
     assert all(heads.mask[j, start:stop].all() for j, (start, stop) in enumerate(heads.blocks))
     assert mixture.label_space("shared", (6, 6), regression=True).outputs == 6
-    for kind, counts, regression in (("own", (2,), False), ("disjoint", (6, 6), True), ("shared", (5, 6), True)):
+    for bad in (("own", (2,), False), ("disjoint", (6, 6), True), ("shared", (5, 6), True)):
         with pytest.raises(UserError, match="label_space"):
-            mixture.label_space(kind, counts, regression)
+            mixture.label_space(*bad)

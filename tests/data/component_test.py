@@ -1,0 +1,146 @@
+import json
+
+import numpy as np
+import pytest
+
+from bottleneck import config
+from bottleneck.data import component
+from bottleneck.data.component import SPLITS, ComponentSpec, DataSpec, Examples, Source
+from bottleneck.errors import UserError
+
+DATA = DataSpec(image_size=8, train=40, probe=12, val=8, test=16)
+
+
+def load(data=DATA, **fields):
+    fields.setdefault("source", {"name": "factors", "reliability": {"shape": 1.0}})
+    return component.load("c", config.build(ComponentSpec, fields), data)
+
+
+def pools(counts=(50, 30, 20), test=(5, 5, 5), val=None):
+    splits, first = {}, 0
+    for split, sizes in (("train", counts), ("test", test), ("val", val)):
+        if sizes is not None:
+            labels = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+            ids = np.arange(first, first + len(labels), dtype=np.int32)
+            first += len(labels)
+            factors = {"f": labels.copy()}
+            splits[split] = Examples(labels, ids, factors, lambda rows, ids=ids: ids[rows][:, None])
+    return Source(splits, ("a", "b", "c"))
+
+
+def test_component():
+    loaded = load()
+    assert [len(loaded.splits[split]) for split in SPLITS] == [40, 12, 8, 16]
+    assert loaded.num_classes == loaded.output_dim == 2
+    assert json.loads(json.dumps(loaded.identity)) == loaded.identity
+    assert loaded.splits["probe"].fetch(np.arange(3)).shape == (3, 8, 8, 3)
+    component.touch(loaded)
+
+
+def test_identity_is_what_makes_the_data():
+    known = load().identity
+    assert load().identity == known
+    assert load(source={"name": "factors", "reliability": {"shape": 0.9}}).identity != known
+    assert load(sizes={"train": 41}).identity != known
+    assert load(randomise=["shape"]).identity != known
+    assert load(transforms={"blur": {"radius": 1}}).identity != known
+
+
+def test_order_of_transforms_is_part_of_the_identity():
+    one = {"blur": {"radius": 1}, "rotate": {"degrees": 5}}
+    other = dict(reversed(one.items()))
+    assert load(transforms=one).identity != load(transforms=other).identity
+
+
+@pytest.mark.parametrize("fields, key", [
+    ({"source": {"name": "nope"}}, "components.c.source.name"),
+    ({"source": {}}, "components.c.source.name"),
+    ({"source": {"name": "factors", "colour": 1}}, "components.c.source.colour"),
+    ({"source": {"name": "factors", "reliability": {"shape": "1"}}}, "components.c.source.reliability.shape"),
+    ({"source": {"name": "factors", "values": 1}}, "components.c.source.values"),
+    ({"randomise": ["hue"]}, "components.c.randomise"),
+    ({"transforms": {"sharpen": {}}}, "components.c.transforms.sharpen"),
+    ({"transforms": {"blur": {"radius": "x"}}}, "components.c.transforms.blur.radius"),
+    ({"sizes": {"train": 0}}, "components.c.train"),
+    ({"source": {"name": "gaussian"}, "transforms": {"random_labels": {}}},
+     "components.c.transforms.random_labels")])
+def test_mistakes_are_named(fields, key):
+    with pytest.raises(UserError) as caught:
+        load(**fields)
+    assert caught.value.key == key
+    assert "\n" not in str(caught.value)
+
+
+def test_sizes_of_unknown_splits():
+    with pytest.raises(UserError, match="sizes.extra"):
+        load(sizes={"extra": 1})
+
+
+@pytest.mark.parametrize("fields, key", [
+    ({"image_size": 2}, "image_size"), ({"mean": (0.5,)}, "mean"), ({"std": (0.1, 0.0, 0.1)}, "std"),
+    ({"probe": 0}, "probe"), ({"image_size": "32"}, "image_size"), ({"probe_split": "test"}, "probe_split")])
+def test_study_wide_mistakes(fields, key):
+    with pytest.raises(UserError) as caught:
+        config.build(DataSpec, fields, "data")
+    assert caught.value.key == f"data.{key}"
+
+
+def test_hold_out_is_stratified_disjoint_and_keyed():
+    data = DataSpec(probe=20, val=10, split_seed=3)
+    splits = component.hold_out(pools(), data).splits
+    ids = {split: splits[split].ids for split in SPLITS}
+    assert len(np.unique(np.concatenate(list(ids.values())))) == 115
+    assert np.bincount(splits["probe"].labels).tolist() == [10, 6, 4]
+    assert np.bincount(splits["val"].labels).tolist() == [5, 3, 2]
+    assert np.bincount(splits["train"].labels).tolist() == [35, 21, 14]
+    for examples in splits.values():   # labels, factors and images stay together
+        np.testing.assert_array_equal(examples.labels, examples.factors["f"])
+        np.testing.assert_array_equal(examples.fetch(np.arange(len(examples)))[:, 0], examples.ids)
+    again = component.hold_out(pools(), data).splits["probe"].ids
+    np.testing.assert_array_equal(again, ids["probe"])
+    other = component.hold_out(pools(), DataSpec(probe=20, val=10, split_seed=4)).splits["probe"].ids
+    assert not np.array_equal(other, ids["probe"])
+
+
+def test_caps():
+    splits = component.hold_out(pools(), DataSpec(probe=20, val=10, train=35, test=6)).splits
+    assert np.bincount(splits["train"].labels).tolist() == [18, 10, 7]
+    assert np.bincount(splits["test"].labels).tolist() == [2, 2, 2]
+
+
+def test_a_val_split_of_the_source_is_kept():
+    splits = component.hold_out(pools(val=(2, 2, 2)), DataSpec(probe=20, val=3)).splits
+    assert len(splits["train"]) == 80 and len(splits["val"]) == 3
+    assert splits["val"].ids.min() >= 115
+
+
+def test_classes_too_small_or_absent():
+    with pytest.raises(UserError, match="class 'c' has 1 training items"):
+        component.hold_out(pools(counts=(50, 30, 1)), DataSpec(probe=20, val=10))
+    with pytest.raises(UserError, match="absent from train"):
+        component.hold_out(pools(counts=(50, 30)), DataSpec(probe=20, val=10))
+    with pytest.raises(UserError, match="sizes.probe"):
+        component.hold_out(pools(), DataSpec(probe=100, val=10))
+
+
+def test_probe_on_training_items():
+    loaded = load(DataSpec(image_size=8, train=40, probe=12, val=8, test=16, probe_split="train"))
+    train, probe = loaded.splits["train"], loaded.splits["probe"]
+    np.testing.assert_array_equal(probe.ids, train.ids[:12])
+    np.testing.assert_array_equal(probe.fetch(np.arange(12)), train.fetch(np.arange(12)))
+    held_out = component.hold_out(pools(), DataSpec(probe=20, val=10, probe_split="train"))
+    assert len(held_out.splits["train"]) == 90 and len(held_out.splits["probe"]) == 0
+
+
+def test_small_splits_are_made_once(monkeypatch):
+    calls = []
+    examples = Examples(np.zeros(9, np.int32), np.arange(9, dtype=np.int32), {},
+                        lambda rows: calls.append(len(rows)) or rows[:, None].astype(np.uint8))
+    fetch = component._held(examples, "c")
+    for _ in range(3):
+        np.testing.assert_array_equal(fetch(np.array([7, 2]))[:, 0], [7, 2])
+    assert calls == [1, 9]
+    monkeypatch.setattr(component, "HELD_BYTES", 8)
+    fetch = component._held(examples, "c")
+    fetch(np.array([7, 2]))
+    assert calls == [1, 9, 1, 2]
