@@ -29,14 +29,14 @@ class Tables:
         """`bits`, `correct` or `loss` [S, N] (mean over draws of few-shot probes), None where the task has none."""
         tables = []
         for evaluation in self.found.get(key, ()):
-            path = task_path(self.store, evaluation).with_suffix(".npz")
-            if not path.is_file():
+            file = task_path(self.store, evaluation).with_suffix(".npz")
+            if not file.is_file():
                 raise UserError("workdir", str(self.store.workdir), f"the probes of {evaluation.arm} on {evaluation.target} "
                                 "(--stage=transfer solves them)")
-            with np.load(path, allow_pickle=False) as file:
-                if name not in file:
+            with np.load(file, allow_pickle=False) as found:
+                if name not in found:
                     return None
-                tables.append(file[name].astype(np.float64).mean(0))
+                tables.append(found[name].astype(np.float64).mean(0))
         return np.stack(tables) if tables else None
 
     def probe(self, arm: str, target: str, name: str = "bits") -> np.ndarray | None:
@@ -44,6 +44,11 @@ class Tables:
 
     def head(self, arm: str, target: str, name: str = "bits") -> np.ndarray | None:
         return self.items((arm, target, "head", None), name)
+
+
+def path(store: Store):
+    """Where the answer's rows lie."""
+    return store.workdir / "rows" / f"answer-{store.config_hash}.jsonl"
 
 
 def analyze(store: Store) -> None:
@@ -54,7 +59,7 @@ def analyze(store: Store) -> None:
     for family in (list(plan.components), [t for t in plan.targets if t not in plan.components]):
         found += answers(store, tables, family, unit)
     found += bounds(store, tables) + optima(store) + gains(store, tables, unit)
-    row_files.write(store.workdir / "rows" / f"answer-{store.config_hash}.jsonl", found)
+    row_files.write(path(store), found)
     row_files.union(store.workdir / "rows", store.workdir / "results.jsonl")
 
 

@@ -23,13 +23,14 @@ flags.DEFINE_bool("dry_run", False, "Print what would run, and what it costs, an
 def main(argv: list[str]) -> int:
     """Runs the study that `argv` asks for; returns the exit status."""
     try:
-        return run(argv)
+        run(argv)
+        return 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def run(argv: list[str]) -> int:
+def run(argv: list[str]) -> None:
     overrides = [tuple(a[len("--config."):].partition("=")[::2]) for a in argv if a.startswith("--config.")]
     values = flags.FLAGS
     try:
@@ -42,7 +43,7 @@ def run(argv: list[str]) -> int:
         raise UserError("--stage", values.stage, f"one of {', '.join(STAGES)}")
     from bottleneck import execute   # after the flags: --help needs no JAX
     loaded = configs.load(values.config, overrides)
-    return execute.study(loaded, values.workdir and pathlib.Path(values.workdir), values.stage, values.shard, values.dry_run)
+    execute.study(loaded, values.workdir and pathlib.Path(values.workdir), values.stage, values.shard, values.dry_run)
 
 
 if __name__ == "__main__":

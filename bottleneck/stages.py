@@ -15,6 +15,7 @@ import shutil
 
 import jax
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bottleneck import checkpoint, rows as row_files
@@ -115,7 +116,8 @@ def transfer(store: Store) -> None:
     """Every evaluation of the plan that has no rows yet: features, probes, fine-tuning."""
     (store.workdir / "rows").mkdir(parents=True, exist_ok=True)
     waiting = [e for e in store.mine(store.plan.evaluations) if not task_path(store, e).is_file()]
-    with progress("transfer", len(waiting), "probe") as bar:
+    # Many small products: a second BLAS thread costs more than it brings, and very much more on a busy machine.
+    with progress("transfer", len(waiting), "probe") as bar, threadpool_limits(1, "blas"):
         for evaluation in waiting:
             bar.set_postfix_str(f"{evaluation.arm} on {evaluation.target}")
             evaluate(store, evaluation)

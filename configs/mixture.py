@@ -15,8 +15,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.seed_offset = arg.offset
     config.data = dict(image_size=16, train=8000, probe=2000, val=1000, test=2000)
 
+    seeds = iter(range(100))
+
     def component(**reliability):
-        return dict(source=dict(name="factors", reliability=reliability, values=2))
+        return dict(source=dict(name="factors", reliability=reliability, values=2, seed=next(seeds)))
 
     config.components = dict(
         easy=component(colour=1.0),
@@ -24,7 +26,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         plus=component(background=1.0),
         minus=component(background=0.0),
         rare=component(shape=1.0))
-    config.mixture = dict(weights=dict(easy=0.35, shadowed=0.35, plus=0.14, minus=0.14, rare=0.02), label_space="shared",
+    config.mixture = dict(weights=dict(easy=0.35, shadowed=0.35, plus=0.145, minus=0.145, rare=0.01), label_space="shared",
                           competitor="colour")
     config.model = dict(name="mlp", width=int(128 * arg.width), depth=3)
     config.optimizer = dict(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.05)

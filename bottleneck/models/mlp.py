@@ -35,6 +35,7 @@ class MLP(nn.Module):
     spec: MLPSpec
     outputs: int
     dtype: Any
+    convolutional = False
 
     @nn.compact
     def __call__(self, x, train: bool = False, dropout=0.0):

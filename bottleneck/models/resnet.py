@@ -45,6 +45,8 @@ class ResNet(nn.Module):
     spec: ResNetSpec
     outputs: int
     dtype: Any
+    convolutional = True
+    batch_norm_momentum = 0.9
 
     @nn.compact
     def __call__(self, x, train: bool = False, dropout=0.0):
@@ -55,7 +57,7 @@ class ResNet(nn.Module):
         large = spec.stem == "large" or spec.stem is None and spec.depth in (34, 50, 152)
 
         conv = functools.partial(Conv, dtype=self.dtype, param_dtype=wide)
-        norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5,
+        norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=self.batch_norm_momentum, epsilon=1e-5,
                                  dtype=self.dtype, param_dtype=wide,
                                  force_float32_reductions=wide == jnp.float32)   # else float64 statistics
         block = functools.partial(Bottleneck if spec.depth in (50, 152) else Block, conv=conv, norm=norm,

@@ -44,6 +44,7 @@ class ViT(nn.Module):
     spec: ViTSpec
     outputs: int
     dtype: Any
+    convolutional = False
 
     @nn.compact
     def __call__(self, x, train: bool = False, dropout=0.0):

@@ -111,7 +111,7 @@ def test_bayes_of_the_opposed_pair():
 
 
 def test_bayes_of_competition():
-    """Ten classes, a common feature of reliability 0.9, three private ones: 0.179 nats, 0.545 without them."""
+    """Ten classes, a common feature (0.9), three private ones: 0.179 nats, 0.545 without them."""
     private = ("shape", "texture", "background")
     weights = dict.fromkeys(private, 1 / 3)
     with_ = factors.bayes({f: {"colour": .9, f: 1.0} for f in private}, weights, values=10)

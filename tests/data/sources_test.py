@@ -1,4 +1,4 @@
-"""The vector source, and tensorflow-datasets with a stand-in for the package (no data set is prepared here)."""
+"""The vector source, and tensorflow-datasets with a stand-in for the package."""
 import io
 import sys
 import types
