@@ -13,7 +13,7 @@ import numpy as np
 from bottleneck import answer, checkpoint, config as configs, models, rows, stages, study as studies
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
-from bottleneck.report import html, tables
+tables = None
 from bottleneck.study import Plan
 
 STAGES = ("pretrain", "transfer", "analyze", "report")
@@ -47,6 +47,7 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
 
 def report(store: stages.Store) -> None:
     """Prints the summary and writes report.html from the rows of this plan."""
+    from bottleneck.report import html   # loads matplotlib, which training on a pod does not need
     paths = [stages.task_path(store, e) for e in store.plan.evaluations] + [answer.path(store)]
     missing = [p for p in paths if not p.is_file()]
     if missing:

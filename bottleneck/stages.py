@@ -172,7 +172,8 @@ def collect(store: Store, evaluation: Evaluation, layer: str | None = None) -> d
     """The representation's features per split: members joined, perhaps reduced; pooled pixels when it has none."""
     plan, component = store.plan, store.plan.targets[evaluation.target]
     if not evaluation.members:
-        return {s: probes.pool_pixels(component.splits[s].fetch(np.arange(len(component.splits[s])))) for s in features.SPLITS}
+        raw = {s: component.splits[s].fetch(np.arange(len(component.splits[s]))) for s in features.SPLITS}
+        return {s: probes.pool_pixels(x) if x.ndim == 4 else x for s, x in raw.items()}
     adapt = evaluation.protocol == "linear_probe_bn"
     blocks = [store.features(run_of(plan, m), m.step, evaluation.target, layer or m.layer, adapt) for m in evaluation.members]
     joined = {split: representations.join([b[split] for b in blocks]) for split in features.SPLITS}

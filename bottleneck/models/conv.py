@@ -1,9 +1,10 @@
-"""Two-dimensional convolution whose kernel gradient, on CPU, is one matrix product per kernel element.
+"""Two-dimensional convolution whose kernel gradient, on CPU, may be one matrix product per kernel element.
 
-XLA's CPU backend runs the kernel gradient as a convolution with a window as large as the image, several times slower
-than its matrix products. Summing over batch and positions, `dK[i, j] = X[i, j]^T G`, where X[i, j] holds the inputs
-under kernel element (i, j) and G the output gradients, is the same number at matrix-product speed. The forward pass and
-the input gradient stay XLA's, and on other platforms so does the kernel gradient.
+XLA's CPU backend runs the kernel gradient as a convolution with a window as large as the image, which on some
+processors is many times slower than its matrix products. Summing over batch and positions, `dK[i, j] = X[i, j]^T G`,
+where X[i, j] holds the inputs under kernel element (i, j) and G the output gradients, is the same number at
+matrix-product speed. The forward pass and the input gradient stay XLA's, and on other platforms so does the kernel
+gradient. tests/benchmarks/conv_benchmark.py compares the two on the machine at hand.
 """
 from __future__ import annotations
 
@@ -48,12 +49,24 @@ def _backward(stride, padding, residuals, g):
     def xla(x, g):
         return jax.linear_transpose(lambda k: lax_conv(x, k, stride, padding), kernel)(g)[0]
 
+    if not by_products(kernel.shape, stride):
+        return dx, xla(x, g)
     # Decided when the computation is lowered, from the platform it is lowered for: jax.default_backend() would be wrong
     # for work placed on the CPU of a machine that also has a GPU. Only the chosen branch reaches the compiler.
     return dx, lax.platform_dependent(x, g, cpu=products, default=xla)
 
 
 conv.defvjp(_forward, _backward)
+
+
+def by_products(shape: Sequence[int], stride: int) -> bool:
+    """Whether the kernel gradient of a layer with kernel `shape` (h, w, C, D) is computed by matrix products on CPU.
+
+    Layers of few channels at stride 1 are bound by the copies of their inputs: there XLA's form wins on every processor
+    tried. Elsewhere the products win or lose a little on one processor and win by several times on another.
+    """
+    height, width, inputs, outputs = shape
+    return height * width == 1 or stride > 1 or min(inputs, outputs) >= 64
 
 
 def kernel_gradient(x, g, size: Sequence[int], stride: int, padding):

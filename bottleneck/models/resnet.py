@@ -24,7 +24,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 152: (3, 8, 36, 
 
 @dataclasses.dataclass(frozen=True)
 class ResNetSpec:
-    """`width` multiplies every channel count. `stem` None: "small" for depths up to 56 but 34 and 50, else "large".
+    """`width` multiplies every channel count. `stem` None: "large" for depths 34, 50, 152, else "small".
 
     `zero_residual` starts the last normalisation scale of every block at 0, so that blocks start as the identity.
     """

@@ -1,0 +1,226 @@
+"""Figures of a study as SVG text: pure functions from rows, the same bytes for the same rows.
+
+Text stays text. Axes and words are drawn in `currentColor`, so a page's style sheet themes them; data colours are those
+of Okabe and Ito (2008) that keep a contrast of about 3 to 1 on white and on near-black.
+"""
+from __future__ import annotations
+
+import io
+import math
+import re
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bottleneck.report import tables
+from bottleneck.report.tables import ARMS, LABELS, PROBE
+from bottleneck.rows import select
+
+INK = "#010203"          # stands for currentColor while Matplotlib draws
+BLUE, VERMILLION, GREEN, PURPLE, OCHRE = "#3182BD", "#D55E00", "#009E73", "#B5679A", "#B8860B"
+COLOURS = {"direct": BLUE, "mixture": VERMILLION}                                     # every other arm: GREEN
+VERDICTS = {"lost": (VERMILLION, "o"), "retained": (GREEN, "s"), "inconclusive": (PURPLE, "D"), "untestable": (INK, "x")}
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*")
+STYLE = {
+    "svg.fonttype": "none", "svg.hashsalt": "bottleneck", "font.family": "sans-serif", "font.size": 9,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "grid.color"), INK)}
+WIDTH = 3.3              # inches, of one panel
+
+
+def accuracy(rows: list[dict], only: list[str] | None = None) -> str:
+    """One panel per target (those in `only`): the linear probe's accuracy of every arm, seeds as dots, on one scale.
+
+    The mean is a tick with its 95% interval. The level of direct training, of the floors (dashed) and of the Bayes
+    optimum is drawn through all lines of the panel.
+    """
+    metric = tables.score(rows)
+    scale = 100 if metric == "accuracy" else 1
+    found = {t: strips(rows, t, metric, scale) for t in tables.targets(rows)}
+    found = {t: strip for t, strip in found.items() if strip}
+    every = [v for strip in found.values() for _, mean, (low, high), dots in strip.values() for v in (mean, low, high, *dots)]
+    shown = {t: s for t, s in found.items() if only is None or t in only}
+    if not shown:
+        return ""
+    limits = _limits(every, scale if metric == "accuracy" else None)
+    lines = max(map(len, found.values()))
+    return _panels("accuracy", list(shown), 0.19 * lines, 0.95, lambda axes, t: _strip(axes, shown[t], limits, lines),
+                   "R2" if metric == "r2" else "accuracy (%)", 0.0)
+
+
+def strips(rows: list[dict], target: str, metric: str, scale: float) -> dict[str, tuple]:
+    """What a panel shows, top to bottom: label -> (arm, mean, interval, seeds)."""
+    found = {}
+    for arm in ("bayes", *ARMS, "random", "pixels"):
+        kind = dict(reference="direct") if arm == "bayes" else dict(protocol=PROBE)
+        mean = tables.find(rows, arm=arm, target=target, metric=metric, **kind)
+        if mean is None or mean["value"] is None:
+            continue
+        seeds = [r for r in select(rows, arm=arm, target=target, metric=metric, protocol=PROBE)
+                 if r["seed"] != "all" and (r["extra"] or {}).get("chosen") is not False and r["value"] is not None]
+        dots = [scale * r["value"] for r in sorted(seeds, key=lambda r: r["seed"])]
+        found[LABELS.get(arm, arm)] = (arm, scale * mean["value"], [scale * e for e in _ends(mean)], dots)
+    return found
+
+
+def _strip(axes, strip: dict[str, tuple], limits, lines: int):
+    """One panel of `accuracy`."""
+    for y, (arm, mean, (low, high), dots) in enumerate(strip.values()):
+        colour = COLOURS.get(arm, INK if arm in (*tables.FLOORS, "bayes") else GREEN)
+        if arm in ("direct", "bayes", "random", "pixels"):
+            dashes = {"random": (0, (4, 3)), "pixels": (0, (1.5, 2.5))}.get(arm, "-")
+            axes.axvline(mean, color=colour, linewidth=0.8 if arm == "direct" else 0.7, linestyle=dashes,
+                         alpha=0.75 if arm == "direct" else 0.4, zorder=1)
+        axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt", zorder=2)
+        axes.plot([mean], [y], marker="D" if arm == "bayes" else "|", markersize=5 if arm == "bayes" else 11, markeredgewidth=1.8,
+                  markerfacecolor="none", color=colour, linestyle="", zorder=3)
+        spread = [y + 0.34 * (i / (len(dots) - 1) - 0.5) if len(dots) > 1 else y for i in range(len(dots))]
+        axes.plot(dots, spread, marker="o", markersize=3.8, markeredgewidth=0, color=colour, alpha=0.6, linestyle="", zorder=4)
+    axes.set(xlim=limits, ylim=(lines - 0.4, -0.6))
+    axes.set_yticks(range(len(strip)), list(strip))
+    axes.tick_params(axis="y", length=0)
+
+
+def bits(rows: list[dict]) -> str:
+    """Every target's gap in bits (R2) with its 95% interval; a short tick marks the margin beyond which it is lost."""
+    u = tables.unit(rows)
+    found = [r for t in tables.targets(rows) if (r := tables.verdict(rows, t)) and r["value"] is not None]
+    if not found:
+        return ""
+    left = 0.2 + 0.075 * max(len(_short(r["target"])) for r in found)
+    width, height = left + 4.6, 0.3 * len(found) + 0.75
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = Figure((width, height))
+        axes = figure.add_axes((left / width, 0.5 / height, 3.5 / width, (height - 0.6) / height))
+        axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
+        values = [0.0]
+        for y, r in enumerate(found):
+            verdict = (r["extra"] or {}).get("verdict", "")
+            colour, marker = VERDICTS.get(verdict, (INK, "o"))
+            low, high = _ends(r)
+            axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+            axes.plot([r["value"]], [y], marker=marker, markersize=6, color=colour, linestyle="")
+            distance = tables.find(rows, target=r["target"], metric=f"margin_{u}")
+            if distance is not None and distance["value"] is not None:     # gap minus D is where D = 0
+                edge = r["value"] - distance["value"]
+                axes.plot([edge, edge], [y - 0.32, y + 0.32], color=INK, linewidth=1.1)
+                values.append(edge)
+            axes.text(1.03, y, verdict, transform=axes.get_yaxis_transform(), va="center", color=colour)
+            values += [r["value"], low, high]
+        axes.set(xlim=_limits(values), ylim=(len(found) - 0.4, -0.6), xlabel=f"gap: direct minus mixture ({'R2' if u == 'r2' else 'bits'})")
+        axes.set_yticks(range(len(found)), [_short(r["target"]) for r in found])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", alpha=0.15, linewidth=0.6)
+        return _svg(figure, "gap")
+
+
+def budget(rows: list[dict], only: list[str] | None = None) -> str:
+    """One panel per target: declared representations against total training steps, beside the single network.
+
+    The horizontal line is direct training. Representations of equal cost are drawn side by side around their cost.
+    """
+    u = tables.unit(rows)
+    names = [arm for arm in ("mixture", "longer") if tables.find(rows, arm=arm, protocol=PROBE, metric=u)] + tables.representation_names(rows)
+    points = {t: {n: r for n in names if (r := tables.find(rows, arm=n, target=t, protocol=PROBE, metric=u)) and r["train_steps"]
+                  and r["value"] is not None} for t in tables.targets(rows)}
+    if not tables.representation_names(rows) or not any(points.values()):
+        return ""
+    shown = [t for t, found in points.items() if found and (only is None or t in only)]
+    direct = {t: tables.find(rows, arm="direct", target=t, protocol=PROBE, metric=u) for t in shown}
+    every = [v for found in points.values() for r in found.values() for v in (r["value"], *_ends(r))]
+    every += [r["value"] for r in direct.values() if r and r["value"] is not None]
+    costs = sorted({r["train_steps"] for found in points.values() for r in found.values()})
+    apart = 1.07
+    places = {}
+    for cost in costs:
+        level = [n for n in names if any(n in f and f[n]["train_steps"] == cost for f in points.values())]
+        places |= {(n, cost): cost * apart ** (i - (len(level) - 1) / 2) for i, n in enumerate(level)}
+
+    def panel(axes, target):
+        if direct[target] is not None and direct[target]["value"] is not None:
+            axes.axhline(direct[target]["value"], color=BLUE, linewidth=0.9, alpha=0.8)
+            axes.annotate("direct", (1, direct[target]["value"]), (0, 2), xycoords=axes.get_yaxis_transform(),
+                          textcoords="offset points", ha="right", color=BLUE, fontsize=8)
+        for name, r in points[target].items():
+            style = _mark(names.index(name), name)
+            x, (low, high) = places[name, r["train_steps"]], _ends(r)
+            axes.plot([x, x], [low, high], color=style["color"], linewidth=1.2, solid_capstyle="butt")
+            axes.plot([x], [r["value"]], **style)
+        axes.set_xscale("log")
+        edges = (min(places.values()) / 1.15, max(places.values()) * 1.15)
+        axes.set(xlim=edges, ylim=_limits(every))
+        axes.set_xticks(costs, [f"{c:,}" for c in costs])
+        axes.set_xticks([], minor=True)
+        axes.grid(axis="y", alpha=0.15, linewidth=0.6)
+
+    labels = [("single network" if n == "mixture" else n, _mark(i, n)) for i, n in enumerate(names)]
+    return _panels("budget", shown, 1.9, 0.5, panel, "total training steps", 0.2 * math.ceil(len(labels) / 4) + 0.1, labels,
+                   ylabel="R2" if u == "r2" else "bits")
+
+
+def _mark(index: int, name: str) -> dict:
+    others = (GREEN, PURPLE, OCHRE, BLUE)
+    return dict(marker=MARKERS[index % len(MARKERS)], color=VERMILLION if name == "mixture" else others[index % len(others)],
+                markersize=6, markeredgewidth=0, linestyle="")
+
+
+def _panels(name: str, titles: list[str], inner: float, left: float, draw, xlabel: str, legend: float, labels=(), ylabel="") -> str:
+    """A grid of panels of equal size, in inches: `inner` high, `left` for labels, `legend` below all of them."""
+    columns = min(len(titles), 3)
+    lines = math.ceil(len(titles) / columns)
+    cell = inner + 0.8
+    width, height = WIDTH * columns, cell * lines + legend
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = Figure((width, height))
+        for i, title in enumerate(titles):
+            column, line = i % columns, i // columns
+            axes = figure.add_axes(((column * WIDTH + left) / width, (height - line * cell - inner - 0.3) / height,
+                                    (WIDTH - left - 0.2) / width, inner / height))
+            axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+            draw(axes, title)
+            axes.set_title(_short(title), x=-(left - 0.06) / (WIDTH - left - 0.2))
+            axes.set_xlabel(xlabel)
+            if ylabel and column == 0:
+                axes.set_ylabel(ylabel)
+        if labels:
+            handles = [matplotlib.lines.Line2D([], [], label=label, **style) for label, style in labels]
+            figure.legend(handles=handles, loc="lower left", ncols=min(4 if columns > 1 else 2, len(handles)), bbox_to_anchor=(0.0, 0.0))
+        return _svg(figure, name)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else name[:27] + "\u2026"
+
+
+def _ends(row: dict) -> tuple[float, float]:
+    """The interval's ends; the value itself where there is none."""
+    low, high = row["ci95"] or (None, None)
+    return (row["value"] if low is None else low, row["value"] if high is None else high)
+
+
+def _limits(values, ceiling: float | None = None) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return max(low - pad, -pad if ceiling else low - pad), min(high + pad, ceiling + pad) if ceiling else high + pad
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element: pixels for points, the page's colour for ink, ids that are this figure's own."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg"):]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL).replace(INK, "currentColor")
+    svg = re.sub(r"font: ([^;\"]*?px) [^;\"]*", r"font: \1 system-ui, 'Helvetica Neue', Arial, sans-serif", svg)
+    svg = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", svg)
+    points = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    size = 'width="{:.0f}" height="{:.0f}"'.format(*(float(v) * 4 / 3 for v in points.groups()))
+    return re.sub(r'width="[\d.]+pt"', 'role="img"', re.sub(r'height="[\d.]+pt"', size, svg, count=1), count=1)

@@ -1,0 +1,318 @@
+"""Tables of a study: pure functions from rows to plain tables, and those as text for a terminal or as CSV.
+
+Every number shown is the value of a row. A number that no row has is an em dash.
+"""
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from dataclasses import dataclass
+
+from bottleneck.rows import select
+
+MISSING = "\u2014"
+PROBE = "linear_probe"       # the protocol of the verdicts
+ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")     # in the order they are read
+FLOORS = ("random", "pixels", "majority")
+LABELS = {"random": "random init", "pixels": "pooled pixels", "bayes": "Bayes optimum"}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A row's value, with the interval it came with; `half` shows the interval as plus or minus half its width."""
+    value: float
+    low: float | None = None
+    high: float | None = None
+    digits: int = 2
+    half: bool = False
+
+    def __str__(self):
+        def show(x):
+            return f"{x:z,.{self.digits}f}"
+        if self.low is None or self.high is None:
+            return show(self.value)
+        if self.half:
+            return f"{show(self.value)} \u00b1{show((self.high - self.low) / 2)}"
+        return f"{show(self.value)} [{show(self.low)}, {show(self.high)}]"
+
+
+Cell = Number | str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells under a header; `caption` says the units, the number of seeds and items, and what the columns mean."""
+    name: str
+    title: str
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def column(self, header: str) -> list[Cell]:
+        return [cells[self.header.index(header)] for cells in self.rows]
+
+
+def text(table: Table, width: int = 120) -> str:
+    """The table aligned for a terminal, in plain text. Words wrap in the last column where a line would pass `width`."""
+    cells = [[str(cell) for cell in row] for row in table.rows]
+    numeric = [_numeric(column) for column in zip(*table.rows)] or [False] * len(table.header)
+    heads = [textwrap.wrap(h, 12) or [""] if n else [h] for h, n in zip(table.header, numeric)]
+    widths = [max(map(len, [*head, *(row[i] for row in cells)])) for i, head in enumerate(heads)]
+    if not numeric[-1]:
+        widths[-1] = min(widths[-1], max(24, width - sum(widths[:-1]) - 2 * (len(widths) - 1)))
+
+    def line(parts):
+        return "  ".join(p.rjust(w) if n else p.ljust(w) for p, w, n in zip(parts, widths, numeric)).rstrip()
+
+    depth = max(map(len, heads))
+    lines = [line([([""] * (depth - len(head)) + head)[i] for head in heads]) for i in range(depth)]
+    lines.append("  ".join("-" * w for w in widths))
+    for row in cells:
+        wrapped = textwrap.wrap(row[-1], widths[-1]) or [""]
+        lines.append(line([*row[:-1], wrapped[0]]))
+        lines += [line([*("" for _ in row[:-1]), more]) for more in wrapped[1:]]
+    return "\n".join([table.title, *textwrap.wrap(table.caption, width), "", *lines])
+
+
+def to_csv(table: Table) -> str:
+    """The table as CSV at full precision; a column with intervals becomes three. Missing numbers are empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = list(zip(*table.rows)) or [()] * len(table.header)
+    ranged = [any(isinstance(c, Number) and c.low is not None for c in column) for column in columns]
+    writer.writerow([h + end for h, r in zip(table.header, ranged) for end in (("", " low", " high") if r else ("",))])
+    for row in table.rows:
+        cells = []
+        for cell, r in zip(row, ranged):
+            if isinstance(cell, Number):
+                cells += [cell.value, cell.low, cell.high] if r else [cell.value]
+            else:
+                cells += ["" if cell == MISSING else cell] + ["", ""] * r
+        writer.writerow(cells)
+    return out.getvalue()
+
+
+def _numeric(column) -> bool:
+    return any(isinstance(cell, Number) for cell in column) and all(isinstance(c, Number) or c == MISSING for c in column)
+
+
+# What the rows say
+
+def summaries(rows: list[dict]) -> list[dict]:
+    """The rows over all seeds."""
+    return select(rows, seed="all")
+
+
+def unit(rows: list[dict]) -> str:
+    """`bits`, or `r2` for a regression study."""
+    return "r2" if any(r["metric"] in ("r2", "gap_r2") for r in summaries(rows)) else "bits"
+
+
+def score(rows: list[dict]) -> str:
+    """The metric shown per arm: accuracy, or `r2` for a regression study."""
+    return "r2" if unit(rows) == "r2" else "accuracy"
+
+
+def targets(rows: list[dict]) -> list[str]:
+    """All targets, the mixture's own first, each family in the order in which its verdicts come."""
+    verdicts = [r for r in summaries(rows) if r["metric"] == f"gap_{unit(rows)}"]
+    verdicts.sort(key=outside)
+    rest = [r for r in rows if r["target"] is not None]
+    return list(dict.fromkeys(r["target"] for r in [*verdicts, *rest]))
+
+
+def outside(row: dict) -> bool:
+    return bool((row["extra"] or {}).get("outside"))
+
+
+def verdict(rows: list[dict], target: str) -> dict | None:
+    """The row of a target's gap; its `extra` holds verdict, sentence, margin, causes."""
+    return find(rows, target=target, metric=f"gap_{unit(rows)}")
+
+
+def representation_names(rows: list[dict]) -> list[str]:
+    """Declared representations: what is neither an arm of the study nor a floor, the cheapest first."""
+    known = {*ARMS, *FLOORS, "bayes", None}
+    found: dict[str, int] = {}
+    for r in summaries(rows):
+        if r["arm"] not in known and not r["arm"].endswith("|direct"):
+            found[r["arm"]] = max(found.get(r["arm"], 0), r["train_steps"] or 0)
+    return sorted(found, key=lambda name: (found[name], name))
+
+
+def find(rows: list[dict], **values) -> dict | None:
+    """The first row over all seeds with these values."""
+    return next((r for r in rows if r["seed"] == "all" and all(r[k] == v for k, v in values.items())), None)
+
+
+def number(row: dict | None, *, interval: bool = True, half: bool = False) -> Cell:
+    """A row's value as a cell: percent and 1 decimal for accuracies, points 1 decimal, steps 0, the rest 2 decimals."""
+    if row is None or row["value"] is None:
+        return MISSING
+    scale, digits = {"accuracy": (100, 1), "gap_points": (1, 1)}.get(row["metric"], (1, 2))
+    low, high = (row["ci95"] or [None, None]) if interval else (None, None)
+    return Number(scale * row["value"], *(None if end is None else scale * end for end in (low, high)), digits, half)
+
+
+def counts(rows: list[dict], of: str = "seeds") -> str:
+    """How many seeds (or member sets) and test items `rows` rest on, in words."""
+    parts = []
+    for key, word in (("n_seeds", of), ("n_examples", "test items per target")):
+        found = sorted({r[key] for r in rows if r[key]})
+        if found:
+            span = f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+            parts.append(f"{span} {word[:-1] if found[-1] == 1 and word == of else word}")
+    return ", ".join(parts) or "numbers of seeds and items unknown"
+
+
+# Tables
+
+def answer(rows: list[dict]) -> Table:
+    """One line per target: what the mixture's features lack, and why."""
+    rows, u = summaries(rows), unit(rows)
+    name = "R2" if u == "r2" else "bits"
+    gaps = select(rows, metric=f"gap_{u}")
+    families, points = any(map(outside, gaps)), any(r["metric"] == "gap_points" for r in rows)
+    header = ["target", *(["family"] if families else []), f"direct ({name})", f"mixture ({name})", f"gap ({name})",
+              *(["gap (points)"] if points else []), "verdict", "cause"]
+    lines = []
+    for target in targets(rows):
+        found = verdict(rows, target)
+        if found is None:
+            continue
+        extra = found["extra"] or {}
+        lines.append((
+            target, *(["outside" if outside(found) else "mixture"] if families else []),
+            number(find(rows, arm="direct", target=target, protocol=PROBE, metric=u), interval=False),
+            number(find(rows, arm="mixture", target=target, protocol=PROBE, metric=u), interval=False), number(found),
+            *([number(find(rows, target=target, metric="gap_points"))] if points else []),
+            extra.get("verdict", MISSING) + ("*" if extra.get("provisional") else ""), _causes(rows, target, extra, u)))
+    caption = f"{counts(gaps)}; linear probe on the last layer; 95% intervals, not adjusted for multiplicity."
+    if any((r["extra"] or {}).get("provisional") for r in gaps):
+        caption += " * provisional: fewer than 4 seeds."
+    return Table("answer", "What is missing", caption, tuple(header), tuple(lines))
+
+
+def _causes(rows, target, extra, u) -> str:
+    if extra.get("verdict") != "lost" or find(rows, target=target, metric=f"restored_{u}") is None:
+        return MISSING
+    named = ", ".join(extra.get("causes") or ()) or "none established"
+    return named + (" (saturated)" if extra.get("saturated") else "")
+
+
+def accuracy(rows: list[dict]) -> Table:
+    """The linear probe's accuracy (R2 for regression) per target and arm."""
+    rows = summaries(rows)
+    metric = score(rows)
+    probes = [r for r in select(rows, metric=metric, protocol=PROBE) if r["arm"] in ARMS]
+    arms = [arm for arm in ARMS if any(r["arm"] == arm for r in probes)]
+    lines = [(target, *(number(find(probes, arm=arm, target=target), half=True) for arm in arms)) for target in targets(rows)]
+    name = "R2" if metric == "r2" else "Accuracy"
+    caption = (f"Mean over seeds \u00b1 half the 95% interval{'' if metric == 'r2' else ', percent'}; {counts(probes)}; "
+               "linear probe on the last layer.")
+    return Table("accuracy", f"{name} per target and arm", caption, ("target", *arms), tuple(lines))
+
+
+def limits(rows: list[dict]) -> Table:
+    """Floors, ceilings and bounds per target, with the examples the mixture drew."""
+    u, metric, drawn = unit(rows), score(rows), [r for r in rows if r["arm"] == "mixture" and r["seed"] != "all"]
+    rows = summaries(rows)
+    name = "R2" if u == "r2" else "%"
+    columns = {f"{LABELS.get(arm, arm)} ({name})": dict(arm=arm, metric=metric, protocol=PROBE) for arm in FLOORS[:2]}
+    columns[f"majority ({name})"] = dict(arm="majority", metric=metric)
+    columns[f"mixture's head as it is ({name})"] = dict(arm="mixture", metric=metric, protocol="head")
+    columns |= {f"Bayes, {words} (%)": dict(arm="bayes", reference=kind, metric="accuracy")
+                for kind, words in (("direct", "direct"), ("shared", "shared head"), ("heads", "own head"))}
+    columns[f"interference ({'R2' if u == 'r2' else u})"] = dict(metric=f"interference_{u}")
+    columns["bound on the gap (bits)"] = dict(metric="bound_bits")
+    found = {h: [number(find(rows, target=t, **key), interval="(bits)" in h, half=True) for t in targets(rows)]
+             for h, key in columns.items()}
+    found = {h: cells for h, cells in found.items() if set(cells) != {MISSING}}
+    examples = {r["target"]: r["component_examples"] for r in drawn if r["protocol"] == PROBE and r["component_examples"]}
+    if examples:
+        found["examples drawn"] = [Number(examples[t], digits=0) if t in examples else MISSING for t in targets(rows)]
+    lines = [(t, *(cells[i] for cells in found.values())) for i, t in enumerate(targets(rows))]
+    caption = ("Floors: linear probes on an untrained network and on pixels. Ceilings: Bayes optima, where known. "
+               "Interference: matched minus mixture. The bound on the gap, from the mixture's head, holds in the population.")
+    return Table("limits", "Floors, ceilings and bounds", caption, ("target", *found), tuple(lines))
+
+
+def causes(rows: list[dict]) -> Table:
+    """What each intervention restores of a lost target's gap."""
+    rows, u = summaries(rows), unit(rows)
+    restored = select(rows, metric=f"restored_{u}")
+    lines = []
+    for target in targets(rows):
+        for r in sorted(select(restored, target=target), key=lambda r: -_share(r)):
+            extra = r["extra"] or {}
+            share = extra.get("share")
+            lines.append((target, extra.get("cause", MISSING), r["arm"], number(r),
+                          MISSING if share is None else Number(100 * share, digits=0), extra.get("status", MISSING)))
+    caption = (f"Lost targets only; {counts(restored)}. Restored: arm minus mixture (direct minus matched for dilution). A cause is "
+               "named when its share is at least half and the interval above 0. Shares need not add up.")
+    return Table("causes", "Why: what each intervention restores", caption,
+                 ("target", "suspected cause", "arm", f"restored ({'R2' if u == 'r2' else u})", "share of the gap (%)", "status"), tuple(lines))
+
+
+def _share(row: dict) -> float:
+    share = (row["extra"] or {}).get("share")
+    return float("-inf") if share is None else share
+
+
+def protocols(rows: list[dict]) -> Table:
+    """Fine-tuning, few-shot and other protocols beside the linear probe."""
+    rows = summaries(rows)
+    metric = score(rows)
+    scored = [r for r in select(rows, metric=metric) if r["arm"] in ("mixture", "direct") and r["protocol"] not in (None, "head")]
+    kinds = list(dict.fromkeys((r["protocol"], r["n_shot"]) for r in scored))
+    kinds.sort(key=lambda kind: (kind[0] != PROBE, kind[0], kind[1] or 0))
+    lines = [(target, f"{shots}-shot probe" if shots else protocol.replace("_", " "),
+              *(number(find(scored, target=target, protocol=protocol, n_shot=shots, arm=arm)) for arm in ("direct", "mixture")))
+             for target in targets(rows) for protocol, shots in kinds]
+    name = "R2" if metric == "r2" else "%"
+    caption = f"{counts(scored)}; 95% intervals, not adjusted for multiplicity."
+    return Table("protocols", "By protocol", caption, ("target", "protocol", f"direct ({name})", f"mixture ({name})"),
+                 tuple(lines) if len(kinds) > 1 else ())
+
+
+def representations(rows: list[dict]) -> Table:
+    """Declared representations: what they cost and what they add to their own members, beside the control."""
+    rows, u, metric = summaries(rows), unit(rows), score(rows)
+    name, names = "R2" if u == "r2" else "bits", representation_names(rows)
+    lines, used = [], [r for r in rows if r["arm"] in names]
+    for target in targets(rows):
+        for arm in names:
+            mean = find(used, arm=arm, target=target, metric=u)
+            if mean is None:
+                continue
+            gain, control, excess = (find(used, arm=arm, target=target, metric=f"{m}_{u}") for m in ("gain", "control_gain", "excess_gain"))
+            extra = (excess or {}).get("extra") or {}
+            lines.append((target, arm, Number(mean["train_steps"], digits=0) if mean["train_steps"] is not None else MISSING, number(mean),
+                          *([number(find(used, arm=arm, target=target, metric=metric), interval=False)] if metric == "accuracy" else []),
+                          number(gain, interval=False), number(control, interval=False), number(excess),
+                          "; ".join(filter(None, (extra.get("verdict"), extra.get("note")))) or MISSING))
+    caption = (f"{counts(used, 'member sets')}. Gain: over the mean of its own members. Control gain: the same for members trained "
+               "directly. Excess: their difference, on which the verdict rests. 95% intervals, not adjusted for multiplicity.")
+    header = ("target", "representation", "steps", name, *(["accuracy (%)"] if metric == "accuracy" else []), "gain", "control gain",
+              "excess gain", "verdict")
+    return Table("representations", "Representations and what they add", caption, header, tuple(lines))
+
+
+def sentences(rows: list[dict]) -> list[tuple[str, str]]:
+    """(verdict, sentence) of every target that has one."""
+    found = ((verdict(rows, target) or {}).get("extra") or {} for target in targets(rows))
+    return [(extra.get("verdict", ""), extra["sentence"]) for extra in found if extra.get("sentence")]
+
+
+def all_tables(rows: list[dict]) -> list[Table]:
+    """Every table that has lines, in reading order."""
+    found = [make(rows) for make in (answer, accuracy, causes, limits, protocols, representations)]
+    return [table for table in found if table.rows]
+
+
+def terminal(rows: list[dict], width: int = 120) -> str:
+    """What a study prints at its end: one sentence per target, then the tables."""
+    said = [textwrap.fill(s, width, subsequent_indent="  ") for _, s in sentences(rows)]
+    shown = [table for table in all_tables(rows) if table.name not in ("causes", "protocols")]
+    return "\n\n".join(["\n".join(said)] * bool(said) + [text(table, width) for table in shown]) + "\n"

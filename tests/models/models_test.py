@@ -1,0 +1,178 @@
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from bottleneck import models
+from bottleneck.errors import UserError
+
+PINNED = [   # spec, outputs, side, trainable parameters
+    ({"name": "resnet", "depth": 20}, 10, 32, 269_722),
+    ({"name": "resnet", "depth": 56}, 10, 32, 853_018),
+    ({"name": "resnet", "depth": 18, "stem": "small"}, 10, 32, 11_173_962),
+    ({"name": "resnet", "depth": 50}, 1000, 224, 25_557_032),
+    ({"name": "resnet", "depth": 152}, 1000, 224, 60_192_808),
+    ({"name": "vit", "variant": "Ti", "patch": 16}, 1000, 224, 5_717_416),
+    ({"name": "vit", "variant": "S", "patch": 16}, 1000, 224, 22_050_664),
+    ({"name": "vit", "variant": "B", "patch": 16}, 1000, 224, 86_567_656),
+]
+SMALL = [{"name": "mlp", "width": 8, "depth": 3}, {"name": "resnet", "width": 0.25},
+         {"name": "resnet", "depth": 50, "width": 0.0625, "stem": "small"}, {"name": "vit", "patch": 8}]
+
+
+def shapes(spec, outputs=10, side=32, dtype="float32"):
+    model = models.build(spec, outputs, dtype)
+    return jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((2, side, side, 3)))
+
+
+@pytest.mark.parametrize("spec, outputs, side, expected", PINNED)
+def test_parameter_counts(spec, outputs, side, expected):
+    (logits, taps), variables = shapes(spec, outputs, side)
+    assert models.count(variables["params"]) == expected
+    assert logits.shape == (2, outputs) and taps["features"].ndim == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("spec", SMALL, ids=str)
+def test_dtypes(spec, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        wide = jnp.float64 if dtype == "float64" else jnp.float32
+        model = models.build(spec, 10, dtype)
+        x = jnp.zeros((2, 32, 32, 3))
+        variables = jax.eval_shape(model.init, jax.random.key(0), x)
+        (logits, taps), updated = jax.eval_shape(
+            lambda v, x: model.apply(v, x, train=True, mutable="batch_stats"), variables, x)
+        assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {wide}
+        assert logits.dtype == taps["features"].dtype == wide
+        assert list(taps)[-1] == "features" and all(tap.dtype == jnp.dtype(dtype) for tap in list(taps.values())[:-1])
+
+
+def test_taps():
+    assert {k: v.shape for k, v in shapes(SMALL[0])[0][1].items()} == {
+        "layer1": (2, 8), "layer2": (2, 8), "features": (2, 8)}
+    assert {k: v.shape for k, v in shapes({"name": "resnet"}, side=33)[0][1].items()} == {
+        "stem": (2, 33, 33, 16), "stage1": (2, 33, 33, 16), "stage2": (2, 17, 17, 32), "stage3": (2, 9, 9, 64),
+        "features": (2, 64)}
+    large = shapes({"name": "resnet", "depth": 50}, side=64)[0][1]
+    assert large["stem"].shape == (2, 16, 16, 64) and large["stage4"].shape == (2, 2, 2, 2048)
+    assert {k: v.shape for k, v in shapes(SMALL[3])[0][1].items()} == {
+        **{f"block{i}": (2, 17, 64) for i in range(1, 5)}, "features": (2, 64)}
+
+
+@pytest.mark.parametrize("spec", SMALL, ids=str)
+def test_the_trunk_depends_on_the_key_and_not_on_the_outputs(spec):
+    spec = {**spec, "depth": 18} if spec.get("depth") == 50 else spec
+    x = jnp.zeros((1, 16, 16, 3))
+
+    def init(seed, outputs):
+        params = dict(jax.jit(models.build(spec, outputs).init)(jax.random.key(seed), x)["params"])
+        return params.pop("head"), params
+    head, trunk = init(0, 3)
+    other_head, same = init(0, 7)
+    assert head["kernel"].shape[1] == 3 and other_head["kernel"].shape[1] == 7
+    jax.tree.map(np.testing.assert_array_equal, trunk, same)
+    different = init(1, 3)[1]
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(trunk), jax.tree.leaves(different), strict=True))
+
+
+def test_dropout_rate_is_traced_inverted_and_off_in_evaluation():
+    model = models.build({"name": "mlp", "width": 2000, "depth": 1, "activation": "none"}, 4)
+    x = jax.random.normal(jax.random.key(3), (1, 5))
+    variables = model.init(jax.random.key(0), x)
+    variables["params"]["head"]["kernel"] = jnp.ones((2000, 4))
+    traces = []
+
+    @jax.jit
+    def train(x, rate, key):
+        traces.append(rate)
+        return model.apply(variables, x, train=True, dropout=rate, rngs={"dropout": key})[0]
+    plain, taps = model.apply(variables, x)
+    np.testing.assert_array_equal(train(x, 0.0, jax.random.key(1)), plain)
+    x = x * 0
+    variables["params"]["layer1"]["bias"] = jnp.ones(2000)
+    ones = jnp.zeros((1, 5))
+    half = jax.jit(lambda r: model.apply(variables, ones, train=True, dropout=r, rngs={"dropout": jax.random.key(1)}))
+    logits, taps = half(0.5)
+    assert abs(float(logits[0, 0]) - 2000) < 150 and float(logits[0, 0]) != 2000
+    np.testing.assert_array_equal(taps["features"], 1)           # the tap is taken before dropout
+    train(x, 0.7, jax.random.key(1))
+    assert len(traces) == 1
+    model.apply(variables, x, train=True)                        # no "dropout" key needed at the literal 0
+
+
+def test_a_linear_mlp_is_the_product_of_its_matrices():
+    model = models.build({"name": "mlp", "width": 3, "depth": 1, "activation": "none", "use_bias": False}, 2)
+    x = jax.random.normal(jax.random.key(0), (5, 7))
+    variables = model.init(jax.random.key(1), x)
+    params = variables["params"]
+    assert models.count(params) == 7 * 3 + 3 * 2
+    np.testing.assert_allclose(model.apply(variables, x)[0], x @ params["layer1"]["kernel"] @ params["head"]["kernel"],
+                               rtol=1e-5)
+
+
+def test_batch_norm_statistics_move_with_momentum_point_nine_in_training_only():
+    model = models.build({"name": "resnet", "width": 0.25}, 2)
+    x = 3 + jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+    variables = jax.jit(model.init)(jax.random.key(1), x)
+    taps = {}
+    _, updated = model.apply(variables, x, train=True, mutable=["batch_stats"], capture_intermediates=False)
+    stem = jax.lax.conv_general_dilated(x, variables["params"]["stem"]["kernel"], (1, 1), "SAME",
+                                        dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    got = updated["batch_stats"]["stem_norm"]
+    np.testing.assert_allclose(got["mean"], 0.1 * stem.mean((0, 1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got["var"], 0.9 + 0.1 * stem.var((0, 1, 2)), rtol=1e-3)
+    (_, taps), same = model.apply(variables, x, mutable=["batch_stats"])
+    jax.tree.map(np.testing.assert_array_equal, same["batch_stats"], variables["batch_stats"])
+    # Evaluation with unit statistics: the stem tap is relu(convolution / sqrt(1 + eps)).
+    np.testing.assert_allclose(taps["stem"], jax.nn.relu(stem / (1 + 1e-5) ** 0.5), rtol=1e-4, atol=1e-5)
+
+
+def test_zero_residual_blocks_start_as_the_identity():
+    model = models.build({"name": "resnet", "width": 0.25, "zero_residual": True}, 2)
+    x = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
+    _, taps = jax.jit(lambda key: model.init_with_output(key, x)[0])(jax.random.key(1))
+    np.testing.assert_array_equal(taps["stem"], taps["stage1"])
+    np.testing.assert_array_equal(taps["stage2"][..., 2:6], taps["stage1"][:, ::2, ::2])    # 4 channels amid zeros
+    np.testing.assert_array_equal(taps["stage2"][..., :2], 0)
+
+
+def test_modules_are_hashable_and_equal_when_built_alike():
+    first, second = (models.build(ml_collections.ConfigDict({"name": "vit", "patch": 8}), 10) for _ in range(2))
+    assert first == second and hash(first) == hash(second)
+    assert first != models.build({"name": "vit", "patch": 8}, 11)
+
+
+def test_widen():
+    assert models.widen({"name": "mlp", "width": 16}, 4) == {"name": "mlp", "width": 64}
+    assert models.widen({"name": "resnet"}, 4) == {"name": "resnet", "width": 4.0}
+    (_, taps), _ = shapes(models.widen({"name": "vit", "patch": 8}, 4))
+    assert taps["features"].shape == (2, 256)
+    with pytest.raises(UserError, match="model.width"):
+        models.widen({"name": "mlp", "width": 3}, 0.5)
+
+
+@pytest.mark.parametrize("spec, key", [
+    ({"name": "resnet", "depth": 21}, "model.depth"), ({"name": "resnet", "depth": 20, "stem": "large"}, "model.stem"),
+    ({"name": "resnet", "width": 0.0}, "model.width"), ({"name": "resnet", "depth": "20"}, "model.depth"),
+    ({"name": "mlp", "width": 0}, "model.width"), ({"name": "mlp", "hidden": 3}, "model.hidden"),
+    ({"name": "mlp", "activation": "tanh"}, "model.activation"), ({"name": "vit", "variant": "H"}, "model.variant"),
+    ({"name": "vit", "patch": 5}, "model.patch"), ({"name": "vit", "patch": 0}, "model.patch"),
+    ({"name": "vit", "width": 0.3}, "model.width"), ({"name": "cnn"}, "model.name"), ({"name": None}, "model.name"),
+    ({}, "model.name"), (None, "model"),
+])
+def test_mistakes_name_the_key(spec, key):
+    with pytest.raises(UserError) as error:
+        models.build(spec, 10, "float32", image_shape=(32, 32, 3))
+    assert error.value.key == key
+
+
+@pytest.mark.parametrize("dtype", ["float16", "fp32", "int32"])
+def test_unknown_dtype(dtype):
+    with pytest.raises(UserError, match="dtype"):
+        models.build({"name": "mlp"}, 10, dtype)
+
+
+def test_float64_needs_x64():
+    with jax.enable_x64(False), pytest.raises(UserError, match="X64"):
+        models.build({"name": "mlp"}, 10, "float64")
