@@ -19,7 +19,7 @@ import ml_collections
 from bottleneck.errors import UserError
 
 
-def parse_arg(arg: str, **defaults):
+def parse_arg(arg: str, /, **defaults):
     """Parses a config argument such as `smoke,model=resnet20` against its defaults, which are the schema.
 
     A bare name sets a boolean default to True. Raises UserError on an unknown name or a value of the wrong type.
@@ -39,7 +39,14 @@ def parse_arg(arg: str, **defaults):
 def load(path_and_arg: str, overrides: Iterable[tuple[str, str]] = ()) -> ml_collections.ConfigDict:
     """Reads `path.py` or `path.py:arg`, applies `("a.b", "text")` overrides in order, and returns the config locked."""
     path, _, arg = path_and_arg.partition(".py:")
-    path = pathlib.Path(path if path.endswith(".py") else path + ".py")
+    config = get(pathlib.Path(path if path.endswith(".py") else path + ".py"), arg)
+    for key, text in overrides:
+        override(config, key, text)
+    return config.lock()
+
+
+def get(path: pathlib.Path, arg: str = "") -> ml_collections.ConfigDict:
+    """What `get_config(arg)` of the file at `path` returns; a config may build on another's this way."""
     if not path.is_file():
         raise UserError("--config", str(path), "a Python file with get_config()")
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
@@ -50,10 +57,7 @@ def load(path_and_arg: str, overrides: Iterable[tuple[str, str]] = ()) -> ml_col
         raise UserError("--config", str(path), f"a file that imports ({type(error).__name__}: {error})") from error
     if not hasattr(module, "get_config"):
         raise UserError("--config", str(path), "a file that defines get_config(arg='')")
-    config = module.get_config(arg) if arg else module.get_config()
-    for key, text in overrides:
-        override(config, key, text)
-    return config.lock()
+    return module.get_config(arg) if arg else module.get_config()
 
 
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:

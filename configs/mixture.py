@@ -1,35 +1,87 @@
-"""What does a mixture of procedural images cost each of its components, and why?
+"""What does a mixture cost each of its components, and why?
 
     python -m bottleneck.main --config=configs/mixture.py
+
+Procedural 16-pixel images, two classes, five components whose labels follow different factors, in one label space:
+
+    easy      colour                        the factor every network sees first: expected to be retained
+    shadowed  texture, and colour at 0.9    a competing feature announces the label almost as well
+    plus      background                    an opposed pair: the same background means
+    minus     background, flipped           the other label there
+    rare      shape, weight 0.01            diluted: one example in a hundred
+
+Arguments, after a colon and separated by commas: `smoke` (everything small), `seeds=5`, `model=mlp|resnet20|vit_tiny`,
+`width=1.0`, `data=PATH` (an .npz or a folder of images instead: plain, tinted, rotated and blurred copies of it),
+`offset=0` (added to every run, split and generation seed), `wider` (adds the capacity arm), `null` (adds a component
+whose label is independent of the image), `finetune` (adds fine-tuning).
 """
+import pathlib
+import re
+
 import ml_collections
 
 from bottleneck.config import parse_arg
+from bottleneck.errors import UserError
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, model="mlp", seeds=5, width=1.0, offset=0)
+    arg = parse_arg(arg, smoke=False, seeds=5, model="mlp", width=1.0, data="", offset=0, wider=False, null=False, finetune=False)
     config = ml_collections.ConfigDict()
     config.name = "mixture"
     config.seeds = arg.seeds
     config.seed_offset = arg.offset
-    config.data = dict(image_size=16, train=8000, probe=2000, val=1000, test=2000)
-
-    seeds = iter(range(100))
-
-    def component(**reliability):
-        return dict(source=dict(name="factors", reliability=reliability, values=2, seed=next(seeds)))
-
-    config.components = dict(
-        easy=component(colour=1.0),
-        shadowed=component(colour=0.9, texture=1.0),
-        plus=component(background=1.0),
-        minus=component(background=0.0),
-        rare=component(shape=1.0))
+    config.data = dict(image_size=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), split_seed=0,
+                       train=8000, probe=2000, val=1000, test=2000)
+    config.components = real(arg.data) if arg.data else procedural(arg.null)
     config.mixture = dict(weights=dict(easy=0.35, shadowed=0.35, plus=0.145, minus=0.145, rare=0.01), label_space="shared",
-                          competitor="colour")
-    config.model = dict(name="mlp", width=int(128 * arg.width), depth=3)
-    config.optimizer = dict(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.05)
-    config.train = dict(steps=1500, batch=128)
-    config.arms = ("mixture", "direct", "matched", "longer", "heads", "randomised")
+                          schedule={}, competitor="colour")
+    if arg.null:
+        config.mixture.weights.null = 0.1
+    config.model = model(arg.model, arg.width)
+    config.optimizer = dict(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.05, clip=None)
+    config.objective = dict(name="cross_entropy", label_smoothing=0.0, logit_penalty=0.0, dropout=0.0)
+    config.augment = dict(flip=False, crop=0)
+    config.train = dict(steps=1500, batch=128, sampling="iid", dtype="float32", feed="resident", log_every=500, save_every=5000)
+    config.arms = ("mixture", "direct", "matched", "longer", "heads", "randomised") + (("wider",) if arg.wider else ())
+    config.targets = {}
+    config.probe = dict(protocols=("head", "linear_probe") + (("finetune", "probe_finetune") if arg.finetune else ()), layer="features",
+                        finetune=dict(steps=200, lr=0.01))
+    config.keep = ()
+    config.representations = {}
+    config.margin = 0.9
+    if arg.data:
+        config.data.update(image_size=32, train=None, test=2000)
+        config.mixture = dict(weights=dict(plain=0.4, tinted=0.4, rotated=0.15, blurred=0.05), label_space="shared",
+                              schedule={}, competitor="tint")
+    if arg.smoke:
+        config.seeds = min(config.seeds, 2)
+        config.train.steps = 150
+        config.data.update(train=2000, probe=500, val=250, test=500)
     return config
+
+
+def procedural(null: bool) -> dict:
+    def component(seed, **reliability):
+        return dict(source=dict(name="factors", values=2, reliability=reliability, seed=seed))
+
+    found = dict(easy=component(0, colour=1.0), shadowed=component(1, colour=0.9, texture=1.0), plus=component(2, background=1.0),
+                 minus=component(3, background=0.0), rare=component(4, shape=1.0))
+    return {**found, "null": component(5)} if null else found
+
+
+def real(path: str) -> dict:
+    """Components of somebody's own images: an .npz with x_train, y_train, x_test, y_test, or a folder split/class/*.png."""
+    source = dict(name="arrays" if pathlib.Path(path).suffix == ".npz" else "folder", path=path)
+    return dict(plain=dict(source=source), tinted=dict(source=source, transforms=dict(tint=dict(reliability=0.9))),
+                rotated=dict(source=source, transforms=dict(rotate=dict(degrees=90))),
+                blurred=dict(source=source, transforms=dict(blur=dict(radius=2.0))))
+
+
+def model(name: str, width: float) -> dict:
+    if name == "mlp":
+        return dict(name="mlp", width=round(128 * width), depth=3)
+    if found := re.fullmatch(r"resnet(\d+)", name):
+        return dict(name="resnet", depth=int(found[1]), width=width)
+    if found := re.fullmatch(r"vit_(\w+)", name):
+        return dict(name="vit", variant=found[1], patch=4)
+    raise UserError("config argument model", name, "mlp, resnet<depth> or vit_<variant>, such as resnet20 or vit_tiny")

@@ -23,11 +23,12 @@ COLOURS = {"direct": BLUE, "mixture": VERMILLION}                               
 VERDICTS = {"lost": (VERMILLION, "o"), "retained": (GREEN, "s"), "inconclusive": (PURPLE, "D"), "untestable": (INK, "x")}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*")
 STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "bottleneck", "font.family": "sans-serif", "font.size": 9,
+    "svg.fonttype": "none", "svg.hashsalt": "bottleneck", "font.family": "sans-serif", "font.size": 9, "text.parse_math": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "legend.frameon": False,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "grid.color"), INK)}
+FONTS = "system-ui, 'Helvetica Neue', Arial, sans-serif"
 WIDTH = 3.3              # inches, of one panel
 
 
@@ -47,7 +48,7 @@ def accuracy(rows: list[dict], only: list[str] | None = None) -> str:
         return ""
     limits = _limits(every, scale if metric == "accuracy" else None)
     lines = max(map(len, found.values()))
-    return _panels("accuracy", list(shown), 0.19 * lines, 0.95, lambda axes, t: _strip(axes, shown[t], limits, lines),
+    return _panels("-".join(["accuracy", *(only or ())]), list(shown), 0.19 * lines, 0.95, lambda axes, t: _strip(axes, shown[t], limits, lines),
                    "R2" if metric == "r2" else "accuracy (%)", 0.0)
 
 
@@ -159,7 +160,7 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
         axes.grid(axis="y", alpha=0.15, linewidth=0.6)
 
     labels = [("single network" if n == "mixture" else n, _mark(i, n)) for i, n in enumerate(names)]
-    return _panels("budget", shown, 1.9, 0.5, panel, "total training steps", 0.2 * math.ceil(len(labels) / 4) + 0.1, labels,
+    return _panels("-".join(["budget", *(only or ())]), shown, 1.9, 0.5, panel, "total training steps", 0.2 * math.ceil(len(labels) / 4) + 0.1, labels,
                    ylabel="R2" if u == "r2" else "bits")
 
 
@@ -218,9 +219,12 @@ def _svg(figure: Figure, name: str) -> str:
     svg = out.getvalue()
     svg = svg[svg.index("<svg"):]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL).replace(INK, "currentColor")
-    svg = re.sub(r"font: ([^;\"]*?px) [^;\"]*", r"font: \1 system-ui, 'Helvetica Neue', Arial, sans-serif", svg)
+    svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)     # would apply to the whole page
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, svg)
+    name = re.sub(r"[^\w-]", "_", name)
     svg = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", svg)
     points = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     size = 'width="{:.0f}" height="{:.0f}"'.format(*(float(v) * 4 / 3 for v in points.groups()))
-    return re.sub(r'width="[\d.]+pt"', 'role="img"', re.sub(r'height="[\d.]+pt"', size, svg, count=1), count=1)
+    style = 'role="img" style="stroke-linejoin: round; stroke-linecap: butt"'
+    return re.sub(r'width="[\d.]+pt"', style, re.sub(r'height="[\d.]+pt"', size, svg, count=1), count=1)

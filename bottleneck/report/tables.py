@@ -56,7 +56,7 @@ class Table:
 def text(table: Table, width: int = 120) -> str:
     """The table aligned for a terminal, in plain text. Words wrap in the last column where a line would pass `width`."""
     cells = [[str(cell) for cell in row] for row in table.rows]
-    numeric = [_numeric(column) for column in zip(*table.rows)] or [False] * len(table.header)
+    numeric = [is_numeric(column) for column in zip(*table.rows)] or [False] * len(table.header)
     heads = [textwrap.wrap(h, 12) or [""] if n else [h] for h, n in zip(table.header, numeric)]
     widths = [max(map(len, [*head, *(row[i] for row in cells)])) for i, head in enumerate(heads)]
     if not numeric[-1]:
@@ -93,7 +93,8 @@ def to_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def _numeric(column) -> bool:
+def is_numeric(column) -> bool:
+    """Whether a column holds numbers (or nothing), so that it is aligned to the right."""
     return any(isinstance(cell, Number) for cell in column) and all(isinstance(c, Number) or c == MISSING for c in column)
 
 

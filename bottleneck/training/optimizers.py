@@ -122,4 +122,4 @@ def decayed(params):
     Biases, normalisation scales, position embeddings and class tokens are left alone. The name decides rather than the
     number of dimensions, so parameters stacked over the members of a fleet are treated alike.
     """
-    return jax.tree_util.tree_map_with_path(lambda path, _: getattr(path[-1], "key", None) == "kernel", params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1:] == (jax.tree_util.DictKey("kernel"),), params)

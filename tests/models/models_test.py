@@ -37,7 +37,7 @@ def test_parameter_counts(spec, outputs, side, expected):
 @pytest.mark.parametrize("spec", SMALL, ids=str)
 def test_dtypes(spec, dtype):
     with jax.enable_x64(dtype == "float64"):
-        wide = jnp.float64 if dtype == "float64" else jnp.float32
+        wide = jnp.dtype("float64" if dtype == "float64" else "float32")
         model = models.build(spec, 10, dtype)
         x = jnp.zeros((2, 32, 32, 3))
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
@@ -60,13 +60,10 @@ def test_taps():
         **{f"block{i}": (2, 17, 64) for i in range(1, 5)}, "features": (2, 64)}
 
 
-@pytest.mark.parametrize("spec", SMALL, ids=str)
+@pytest.mark.parametrize("spec", [SMALL[0], SMALL[1], SMALL[3]], ids=str)
 def test_the_trunk_depends_on_the_key_and_not_on_the_outputs(spec):
-    spec = {**spec, "depth": 18} if spec.get("depth") == 50 else spec
-    x = jnp.zeros((1, 16, 16, 3))
-
-    def init(seed, outputs):
-        params = dict(jax.jit(models.build(spec, outputs).init)(jax.random.key(seed), x)["params"])
+    def init(seed, outputs):   # not jitted: the three share the compiled initialisers of each shape
+        params = dict(models.build(spec, outputs).init(jax.random.key(seed), jnp.zeros((1, 8, 8, 3)))["params"])
         return params.pop("head"), params
     head, trunk = init(0, 3)
     other_head, same = init(0, 7)
@@ -114,15 +111,15 @@ def test_a_linear_mlp_is_the_product_of_its_matrices():
 def test_batch_norm_statistics_move_with_momentum_point_nine_in_training_only():
     model = models.build({"name": "resnet", "width": 0.25}, 2)
     x = 3 + jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
-    variables = jax.jit(model.init)(jax.random.key(1), x)
-    taps = {}
-    _, updated = model.apply(variables, x, train=True, mutable=["batch_stats"], capture_intermediates=False)
+    variables = model.init(jax.random.key(1), x[:1])
+    apply = jax.jit(model.apply, static_argnames=("train", "mutable"))
+    _, updated = apply(variables, x, train=True, mutable="batch_stats")
     stem = jax.lax.conv_general_dilated(x, variables["params"]["stem"]["kernel"], (1, 1), "SAME",
                                         dimension_numbers=("NHWC", "HWIO", "NHWC"))
     got = updated["batch_stats"]["stem_norm"]
     np.testing.assert_allclose(got["mean"], 0.1 * stem.mean((0, 1, 2)), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(got["var"], 0.9 + 0.1 * stem.var((0, 1, 2)), rtol=1e-3)
-    (_, taps), same = model.apply(variables, x, mutable=["batch_stats"])
+    (_, taps), same = apply(variables, x, mutable="batch_stats")
     jax.tree.map(np.testing.assert_array_equal, same["batch_stats"], variables["batch_stats"])
     # Evaluation with unit statistics: the stem tap is relu(convolution / sqrt(1 + eps)).
     np.testing.assert_allclose(taps["stem"], jax.nn.relu(stem / (1 + 1e-5) ** 0.5), rtol=1e-4, atol=1e-5)
@@ -131,7 +128,7 @@ def test_batch_norm_statistics_move_with_momentum_point_nine_in_training_only():
 def test_zero_residual_blocks_start_as_the_identity():
     model = models.build({"name": "resnet", "width": 0.25, "zero_residual": True}, 2)
     x = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
-    _, taps = jax.jit(lambda key: model.init_with_output(key, x)[0])(jax.random.key(1))
+    _, taps = jax.jit(model.apply)(model.init(jax.random.key(1), x), x)
     np.testing.assert_array_equal(taps["stem"], taps["stage1"])
     np.testing.assert_array_equal(taps["stage2"][..., 2:6], taps["stage1"][:, ::2, ::2])    # 4 channels amid zeros
     np.testing.assert_array_equal(taps["stage2"][..., :2], 0)

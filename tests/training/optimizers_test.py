@@ -112,7 +112,7 @@ def test_other_numbers_do_not_recompile(name):
         results.append(step(optimizers.hyper(spec, total))["layer"]["kernel"])
     assert len(traces) == 1
     first, doubled, decayed, shorter = results
-    np.testing.assert_allclose(doubled, 2 * first, rtol=1e-5)
+    np.testing.assert_allclose(doubled, 2 * first, rtol=1e-3)   # schedule-free subtracts near-equals
     assert (decayed != first).all() and (shorter != first).all()
 
 

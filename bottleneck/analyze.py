@@ -1,0 +1,83 @@
+"""Analysis without training: of a work directory's checkpoints, or of features that came from anywhere.
+
+    python -m bottleneck.analyze WORKDIR [--config=HASH]
+    python -m bottleneck.analyze --mixture m0.npy,m1.npy --direct d0.npy,d1.npy --labels y.npy [--splits s.npy] [--groups g.npy]
+
+The first analyses and reports on a study from what it left on disk. The second asks the study's question of arrays:
+features [n, p] of networks pretrained on a mixture and trained directly, one file per seed, all with the same rows.
+`splits` holds "probe", "val" or "test" per row (default: a stratified half, fifth and rest).
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import sys
+
+import ml_collections
+import numpy as np
+
+from bottleneck.errors import UserError
+
+
+def main(argv: list[str]) -> int:
+    """Runs the analysis that `argv` asks for; returns the exit status (2: a mistake in the command or the data)."""
+    parser = argparse.ArgumentParser(prog="python -m bottleneck.analyze", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workdir", nargs="?", type=pathlib.Path)
+    parser.add_argument("--config", default="", help="which study of WORKDIR, by the hash of its config (default: the newest)")
+    parser.add_argument("--mixture", help="features of mixture-trained networks, .npy files separated by commas")
+    parser.add_argument("--direct", help="features of directly trained networks, likewise")
+    parser.add_argument("--labels", help=".npy, one label per row")
+    parser.add_argument("--splits", help=".npy of probe, val or test per row")
+    parser.add_argument("--groups", help=".npy of group names or numbers per row")
+    args = parser.parse_args(argv[1:])
+    arrays = args.mixture or args.direct or args.labels
+    try:
+        if bool(args.workdir) == bool(arrays):
+            raise UserError("command line", " ".join(argv[1:]), "a work directory, or --mixture, --direct and --labels")
+        if arrays:
+            features(args)
+        else:
+            directory(args.workdir, args.config)
+        return 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def directory(workdir: pathlib.Path, config_hash: str) -> None:
+    """The analyze and report stages of a study in `workdir`."""
+    from bottleneck import execute   # imports JAX, which analysing arrays does not need
+    found = sorted((workdir / "configs").glob(f"{config_hash}*.json"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise UserError("--config" if config_hash else "workdir", config_hash or str(workdir), "a work directory holding that study")
+    config = ml_collections.ConfigDict(json.loads(found[-1].read_text()), convert_dict=True)
+    for stage in ("analyze", "report"):
+        execute.study(config, workdir, stage)
+
+
+def features(args) -> None:
+    """Verdict, sentence and table for given features."""
+    from bottleneck.analysis import gap
+    if not (args.mixture and args.direct and args.labels):
+        raise UserError("command line", "", "all of --mixture, --direct and --labels")
+    labels = load("--labels", args.labels)
+    splits = load("--splits", args.splits) if args.splits else gap.split_items(labels)
+    answer = gap.gap([load("--mixture", p) for p in args.mixture.split(",")], [load("--direct", p) for p in args.direct.split(",")],
+                     labels, splits, groups=load("--groups", args.groups) if args.groups else None)
+    print(answer.sentence)
+    print()
+    for row in answer.table():
+        print("  ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in row.items()))
+
+
+def load(flag: str, path: str) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(flag, path, f"a .npy array ({error})") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
