@@ -1,8 +1,9 @@
 """The one module that knows Orbax: checkpoints written asynchronously, sealed with SHA-256, verified on every read.
 
 A checkpoint is a directory written by Orbax (which renames it into place when complete) plus `manifest.json`, written
-last, with the SHA-256 of every file. A directory without a manifest was interrupted and is removed; a directory whose
-bytes differ from its manifest is `Damaged` and never loaded (Orbax itself restores flipped bits without noticing).
+last, with the SHA-256 of every file and of itself. A directory without a manifest was interrupted and is removed; a
+directory whose bytes differ from its manifest is `Damaged` and never loaded (Orbax itself restores flipped bits without
+noticing). Where several processes share the directory, the first one seals and removes, and the others wait for it.
 """
 from __future__ import annotations
 
@@ -11,10 +12,12 @@ import json
 import os
 import pathlib
 import shutil
+from collections.abc import Callable
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 MANIFEST = "manifest.json"
 
@@ -38,6 +41,14 @@ def write_atomic(path: pathlib.Path, data: bytes | str) -> None:
     os.replace(temporary, path)
 
 
+def primary(action: Callable[[], None]) -> None:
+    """Runs `action` on the first process; every process returns when it is done."""
+    if jax.process_index() == 0:
+        action()
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("bottleneck.checkpoint")
+
+
 class Writer:
     """Writes checkpoints in the background, one at a time; sealed when the next one starts, or by `wait`."""
 
@@ -48,8 +59,7 @@ class Writer:
     def save(self, path: pathlib.Path, tree, **meta) -> None:
         """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there. `meta` goes to the manifest."""
         self.wait()
-        if path.exists():
-            shutil.rmtree(path)
+        primary(lambda: remove(path))
         self._orbax.save(path.absolute(), args=ocp.args.StandardSave(tree))
         self._pending = path, meta
 
@@ -58,8 +68,7 @@ class Writer:
         self._orbax.wait_until_finished()
         if self._pending is not None:
             path, meta = self._pending
-            if jax.process_index() == 0:
-                write_atomic(path / MANIFEST, json.dumps({"files": _digests(path), **meta}, indent=1, sort_keys=True))
+            primary(lambda: _seal(path, meta))
             self._pending = None
 
     def close(self) -> None:
@@ -76,9 +85,11 @@ def verify(path: pathlib.Path) -> dict:
     """The manifest of `path`, after comparing every file with it. Raises Damaged."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        expected = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        seal, expected = manifest.pop("seal"), manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(path, MANIFEST) from error
+    if seal != _digest_of(manifest):
+        raise Damaged(path, MANIFEST)
     found = _digests(path)
     for name in sorted({*expected, *found}):
         if expected.get(name) != found.get(name):
@@ -100,11 +111,27 @@ def steps(directory: pathlib.Path) -> list[int]:
     return sorted(int(p.name) for p in directory.glob("[0-9]*") if p.name.isdigit() and is_sealed(p))
 
 
+def remove(path: pathlib.Path) -> None:
+    """Removes a checkpoint, if it is there: the manifest first, so that a kill leaves nothing that looks complete."""
+    (path / MANIFEST).unlink(missing_ok=True)
+    if path.exists():
+        shutil.rmtree(path)
+
+
 def remove_partial(directory: pathlib.Path) -> None:
     """Removes what an interrupted write left behind."""
     for path in directory.glob("*"):
         if path.is_dir() and not is_sealed(path):
             shutil.rmtree(path)
+
+
+def _seal(path: pathlib.Path, meta: dict) -> None:
+    manifest = {"files": _digests(path), **meta}
+    write_atomic(path / MANIFEST, json.dumps({**manifest, "seal": _digest_of(manifest)}, indent=1, sort_keys=True))
+
+
+def _digest_of(manifest: dict) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _digests(path: pathlib.Path) -> dict[str, str]:

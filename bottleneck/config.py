@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import importlib.util
 import pathlib
+import traceback
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -53,24 +54,38 @@ def get(path: pathlib.Path, arg: str = "") -> ml_collections.ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError, AttributeError) as error:
-        raise UserError("--config", str(path), f"a file that imports ({type(error).__name__}: {error})") from error
-    if not hasattr(module, "get_config"):
-        raise UserError("--config", str(path), "a file that defines get_config(arg='')")
-    return module.get_config(arg) if arg else module.get_config()
+        if not hasattr(module, "get_config"):
+            raise UserError("--config", str(path), "a file that defines get_config(arg='')")
+        config = module.get_config(arg) if arg else module.get_config()
+    except UserError:
+        raise
+    except Exception as error:      # whatever the user's own file does wrong, and where
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path.absolute())]
+        where = f"line {lines[-1]}: " if lines else ""
+        raise UserError("--config", str(path), f"a file that runs ({where}{type(error).__name__}: {error})") from error
+    if isinstance(config, Mapping):
+        config = ml_collections.ConfigDict(config)
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError("--config", str(path), f"a ConfigDict from get_config (it returns {type(config).__name__})")
+    return config
 
 
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-    """Sets the dotted `key` from command-line `text`, typed by the value it replaces; None takes any literal."""
+    """Sets the dotted `key` from command-line `text`, typed by the value it replaces; None takes any literal.
+
+    A key that the config leaves to its default is added: `build` knows which keys there are.
+    """
     *parents, leaf = key.split(".")
+    if not all((*parents, leaf)):
+        raise UserError(f"--config.{key}", text, "names joined by single dots")
     node = config
-    for name in parents:
-        node = node.get(name) if isinstance(node, Mapping | ml_collections.ConfigDict) else None
-        if node is None:
-            raise UserError(f"--config.{key}", text, f"an existing key ({name!r} is not one)")
-    if not isinstance(node, ml_collections.ConfigDict) or leaf not in node:
-        near = ", ".join(sorted(node)) if isinstance(node, ml_collections.ConfigDict) else "no keys"
-        raise UserError(f"--config.{key}", text, f"a known key; here: {near}")
+    for depth, name in enumerate(parents, 1):
+        if node.get(name) is None:
+            with node.ignore_type():
+                node[name] = ml_collections.ConfigDict()
+        node = node[name]
+        if not isinstance(node, ml_collections.ConfigDict):
+            raise UserError(f"--config.{key}", text, f"no keys below {'.'.join(parents[:depth])}, which is {node!r}")
     value = _convert(f"--config.{key}", text, node.get(leaf))
     with node.ignore_type():
         node[leaf] = value
@@ -81,7 +96,7 @@ def _convert(key, text, default):
         return text
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
     if default is None:
         return value
@@ -90,6 +105,8 @@ def _convert(key, text, default):
             return ml_collections.ConfigDict(value)
         raise UserError(key, text, "a dictionary literal, or a key inside it")
     if isinstance(default, tuple | list):
+        if isinstance(value, str):      # names need no quotes: a,b
+            value = [part.strip() for part in value.split(",")]
         value = tuple(value) if isinstance(value, tuple | list) else (value,)
         return value
     if value is None:

@@ -7,6 +7,7 @@ in another order, or that was cut short, is refused and made again, never used.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pathlib
 from functools import partial
@@ -77,23 +78,28 @@ def _statistics(model, variables, component, mean, std):
 
 
 def write(directory: pathlib.Path, features: dict[tuple[str, str], np.ndarray], component: Component, source: dict) -> None:
-    """Writes features and then the manifest that makes them valid."""
+    """Writes features and then the manifest that makes them valid; other layers of the same pass stay valid.
+
+    Every file appears by atomic rename: two jobs may meet here, and each then writes the whole file.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    files = {}
+    stated = {"ids": {split: _ids(component, split) for split in SPLITS}, **source}
+    try:
+        before = _manifest(directory)
+    except Stale:
+        before = {}
+    files = before["files"] if all(before.get(k) == v for k, v in stated.items()) else {}
     for (layer, split), x in features.items():
-        path = directory / f"{layer}-{split}.npy"
-        np.save(path, x, allow_pickle=False)
-        files[path.name] = {"sha256": _digest(path), "shape": x.shape, "offset": float(offset(x))}
-    ids = {split: _ids(component, split) for split in SPLITS}
-    checkpoint.write_atomic(directory / "manifest.json", json.dumps({"files": files, "ids": ids, **source}, indent=1))
+        path, content = directory / f"{layer}-{split}.npy", io.BytesIO()
+        np.save(content, x, allow_pickle=False)
+        checkpoint.write_atomic(path, content.getbuffer())
+        files[path.name] = {"sha256": hashlib.sha256(content.getbuffer()).hexdigest(), "shape": x.shape, "offset": float(offset(x))}
+    checkpoint.write_atomic(directory / "manifest.json", json.dumps({"files": files, **stated}, indent=1))
 
 
 def read(directory: pathlib.Path, layer: str, component: Component, source: dict) -> dict[str, np.ndarray]:
     """split -> float32 [n, p] of one layer. Raises Stale with the reason when the cache is not what was asked for."""
-    try:
-        manifest = json.loads((directory / "manifest.json").read_text())
-    except (OSError, ValueError) as error:
-        raise Stale(f"{directory} has no readable manifest") from error
+    manifest = _manifest(directory)
     if any(manifest.get(k) != v for k, v in source.items()):
         raise Stale(f"{directory} was made from another run, step or variant")
     found = {}
@@ -102,9 +108,13 @@ def read(directory: pathlib.Path, layer: str, component: Component, source: dict
             raise Stale(f"{directory}: the examples of {split} are others, or in another order")
         path = directory / f"{layer}-{split}.npy"
         record = manifest["files"].get(path.name)
-        if record is None or not path.is_file() or _digest(path) != record["sha256"]:
-            raise Stale(f"{path} is missing or damaged")
-        found[split] = np.load(path, allow_pickle=False)
+        if record is None or not path.is_file():
+            raise Stale(f"{path} is missing")
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
+                raise Stale(f"{path} is damaged")
+            file.seek(0)
+            found[split] = np.load(file, allow_pickle=False)
     return found
 
 
@@ -118,5 +128,11 @@ def _ids(component: Component, split: str) -> str:
     return hashlib.sha256(np.ascontiguousarray(component.splits[split].ids)).hexdigest()
 
 
-def _digest(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _manifest(directory: pathlib.Path) -> dict:
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text())
+        if isinstance(manifest["files"], dict) and isinstance(manifest["ids"], dict):
+            return manifest
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Stale(f"{directory} has no readable manifest") from error
+    raise Stale(f"{directory} has no readable manifest")

@@ -1,9 +1,10 @@
 """Networks: `build` turns the `model` entry of a config into a Flax module.
 
-Every module maps a batch `x` [B, ...] to `(logits, taps)`. `taps` is an ordered dictionary of intermediate
-activations whose last key, "features", is the classifier's input [B, p] before dropout. Compute runs in the dtype given
-to `build`; parameters, normalisation statistics, logits and features are float32 (float64 when that dtype is float64).
-The trunk's initial parameters depend only on the key, never on the number of outputs.
+Every module maps a batch `x` [B, ...] to `(logits, taps)`. `taps` is an OrderedDict (JAX sorts the keys of a
+plain one) of intermediate activations, whose last, "features", is the classifier's input [B, p] before
+dropout. Compute runs in the dtype given to `build`; parameters, normalisation statistics, logits and features
+are float32 (float64 when that dtype is float64). The trunk's initial parameters depend only on the key, never
+on the number of outputs.
 """
 from __future__ import annotations
 
@@ -18,15 +19,20 @@ from bottleneck import config
 from bottleneck.errors import UserError
 from bottleneck.models import mlp, resnet, vit
 
-MODULES = {"mlp": (mlp.MLPSpec, mlp.MLP), "resnet": (resnet.ResNetSpec, resnet.ResNet), "vit": (vit.ViTSpec, vit.ViT)}
+MODULES = {
+    "mlp": (mlp.MLPSpec, mlp.MLP),
+    "resnet": (resnet.ResNetSpec, resnet.ResNet),
+    "vit": (vit.ViTSpec, vit.ViT),
+}
 DTYPES = ("float32", "bfloat16", "float64")
 
 
-def build(spec: Mapping, outputs: int, dtype="float32", image_shape: tuple[int, ...] | None = None) -> nn.Module:
+def build(spec: Mapping, outputs: int, dtype="float32",
+          image_shape: tuple[int, ...] | None = None) -> nn.Module:
     """The module of `spec`, a mapping of "name" ("mlp", "resnet", "vit") and the fields of that model's spec.
 
-    `outputs` is the size of the logits. With `image_shape` (H, W, C) the model is also checked against the images.
-    Raises UserError under "model".
+    `outputs` is the size of the logits. With `image_shape` (H, W, C) the model is also checked against the
+    images. Raises UserError under "model".
     """
     name, parsed = _parse(spec)
     if image_shape is not None and hasattr(parsed, "check"):
@@ -46,7 +52,7 @@ def build(spec: Mapping, outputs: int, dtype="float32", image_shape: tuple[int, 
 
 
 def widen(spec: Mapping, factor: float) -> dict:
-    """The same model with `factor` times the channels (hidden units, embedding dimensions). Raises UserError."""
+    """The same model with `factor` times the channels (hidden units, dimensions). Raises UserError."""
     _, parsed = _parse(spec)
     width = parsed.width * factor
     if isinstance(parsed.width, int):

@@ -1,10 +1,10 @@
 """Two-dimensional convolution whose kernel gradient, on CPU, may be one matrix product per kernel element.
 
 XLA's CPU backend runs the kernel gradient as a convolution with a window as large as the image, which on some
-processors is many times slower than its matrix products. Summing over batch and positions, `dK[i, j] = X[i, j]^T G`,
-where X[i, j] holds the inputs under kernel element (i, j) and G the output gradients, is the same number at
-matrix-product speed. The forward pass and the input gradient stay XLA's, and on other platforms so does the kernel
-gradient. tests/benchmarks/conv_benchmark.py compares the two on the machine at hand.
+processors is many times slower than its matrix products. Summing over batch and positions,
+`dK[i, j] = X[i, j]^T G`, where X[i, j] holds the inputs under kernel element (i, j) and G the output gradients,
+is the same number at matrix-product speed. The forward pass and the input gradient stay XLA's, and on other
+platforms so does the kernel gradient. tests/benchmarks/conv_benchmark.py compares the two on the machine at hand.
 """
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ def _backward(stride, padding, residuals, g):
 
     if not by_products(kernel.shape, stride):
         return dx, xla(x, g)
-    # Decided when the computation is lowered, from the platform it is lowered for: jax.default_backend() would be wrong
-    # for work placed on the CPU of a machine that also has a GPU. Only the chosen branch reaches the compiler.
+    # Decided when the computation is lowered, from the platform it is lowered for: jax.default_backend()
+    # would be wrong for work placed on the CPU of a machine that also has a GPU. Only the chosen branch
+    # reaches the compiler.
     return dx, lax.platform_dependent(x, g, cpu=products, default=xla)
 
 
@@ -60,17 +61,18 @@ conv.defvjp(_forward, _backward)
 
 
 def by_products(shape: Sequence[int], stride: int) -> bool:
-    """Whether the kernel gradient of a layer with kernel `shape` (h, w, C, D) is computed by matrix products on CPU.
+    """Whether, on CPU, matrix products compute the kernel gradient of a kernel of `shape` (h, w, C, D).
 
-    Layers of few channels at stride 1 are bound by the copies of their inputs: there XLA's form wins on every processor
-    tried. Elsewhere the products win or lose a little on one processor and win by several times on another.
+    With few channels and stride 1 the products are bound by the copies of their inputs, and XLA's form is faster.
+    Elsewhere which one wins depends on the processor: the products lose a little at worst (and hold h * w copies
+    of the inputs), XLA's form loses several times over.
     """
     height, width, inputs, outputs = shape
     return height * width == 1 or stride > 1 or min(inputs, outputs) >= 64
 
 
 def kernel_gradient(x, g, size: Sequence[int], stride: int, padding):
-    """Gradient [h, w, C, D] of `sum(conv(x, kernel) * g)` in a kernel of `size` (h, w), by h * w matrix products."""
+    """Gradient [h, w, C, D] of `sum(conv(x, kernel) * g)` in a kernel of `size` (h, w), by matrix products."""
     (top, bottom), (left, right) = padding if not isinstance(padding, str) else lax.padtype_to_pads(
         x.shape[1:3], size, (stride, stride), padding)
     x = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -86,7 +88,7 @@ def kernel_gradient(x, g, size: Sequence[int], stride: int, padding):
 
 
 class Conv(nn.Module):
-    """Convolution layer without bias, with a square kernel and PyTorch's symmetric padding of (size - 1) // 2."""
+    """Convolution without bias: square kernel, PyTorch's symmetric padding of (size - 1) // 2."""
     channels: int
     size: int
     stride: int

@@ -7,15 +7,15 @@ from flax import linen as nn
 
 
 def parameter_dtype(dtype):
-    """Dtype of parameters, statistics, features and logits for a compute dtype: float32, or float64 for float64."""
+    """Dtype of parameters, statistics, features and logits: float32, or float64 to compute in float64."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
 def classify(module: nn.Module, features, use_bias: bool = True, *, train: bool, dropout):
     """Logits [B, module.outputs] of `features` [B, p], from the layer "head"; called inside a compact method.
 
-    When training, `features` first go through inverted dropout at `dropout`, which may be traced: one executable then
-    serves every rate. Only the literal 0 needs no "dropout" key.
+    When training, `features` first go through inverted dropout at `dropout`, which may be traced: one
+    executable then serves every rate. Only the literal 0 needs no "dropout" key.
     """
     literal_zero = isinstance(dropout, int | float) and dropout == 0
     if train and not literal_zero:

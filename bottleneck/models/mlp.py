@@ -1,10 +1,11 @@
 """Fully connected networks, for images (flattened) and vectors.
 
-With `activation="none"`, depth 1 and no biases this is the two-layer linear bottleneck network, whose optimum and whose
-order of learning are known in closed form (Baldi & Hornik 1989; Saxe, McClelland & Ganguli 2014).
+With `activation="none"`, depth 1 and no biases this is the two-layer linear bottleneck network, whose optimum
+and whose order of learning are known in closed form (Baldi & Hornik 1989; Saxe, McClelland & Ganguli 2014).
 """
 from __future__ import annotations
 
+import collections
 import dataclasses
 from typing import Any, Literal
 
@@ -31,7 +32,8 @@ class MLPSpec:
 
 
 class MLP(nn.Module):
-    """Taps: layer1 ... layer{depth-1}, features (the last hidden layer), all [B, width] after the activation."""
+    """Taps: layer1 ... layer{depth-1}, features (the last hidden layer), all [B, width] after the
+    activation."""
     spec: MLPSpec
     outputs: int
     dtype: Any
@@ -43,10 +45,10 @@ class MLP(nn.Module):
         relu = spec.activation == "relu"
         init = nn.initializers.variance_scaling(2.0 if relu else 1.0, "fan_in", "truncated_normal")
         h = x.reshape(x.shape[0], -1).astype(self.dtype)
-        taps = {}
+        taps = collections.OrderedDict()
         for layer in range(1, spec.depth + 1):
-            h = nn.Dense(spec.width, use_bias=spec.use_bias, dtype=self.dtype, param_dtype=wide, kernel_init=init,
-                         name=f"layer{layer}")(h)
+            h = nn.Dense(spec.width, use_bias=spec.use_bias, dtype=self.dtype, param_dtype=wide,
+                         kernel_init=init, name=f"layer{layer}")(h)
             h = jax.nn.relu(h) if relu else h
             taps["features" if layer == spec.depth else f"layer{layer}"] = h
         taps["features"] = jnp.asarray(h, wide)

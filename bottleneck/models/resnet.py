@@ -1,12 +1,13 @@
 """Residual networks (He et al. 2016) for small and for large images.
 
 Depths 20, 32, 44, 56 are the CIFAR networks: three stages of 16, 32, 64 channels and parameter-free shortcuts
-(subsampling, zero-padded channels). Depths 18, 34, 50, 152 have four stages and projection shortcuts, behind either a
-3x3 stem ("small") or the ImageNet stem ("large": 7x7, stride 2, then max-pooling). In bottleneck blocks the stride sits
-in the 3x3 convolution, as in torchvision.
+(subsampling, zero-padded channels). Depths 18, 34, 50, 152 have four stages and projection shortcuts, behind
+either a 3x3 stem ("small") or the ImageNet stem ("large": 7x7, stride 2, then max-pooling). In bottleneck
+blocks the stride sits in the 3x3 convolution, as in torchvision.
 """
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from typing import Any, Literal
@@ -26,7 +27,8 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 152: (3, 8, 36, 
 class ResNetSpec:
     """`width` multiplies every channel count. `stem` None: "large" for depths 34, 50, 152, else "small".
 
-    `zero_residual` starts the last normalisation scale of every block at 0, so that blocks start as the identity.
+    `zero_residual` starts the last normalisation scale of every block at 0, so that blocks start as the
+    identity.
     """
     depth: Literal[18, 20, 32, 34, 44, 50, 56, 152] = 20
     width: float = 1.0
@@ -37,7 +39,7 @@ class ResNetSpec:
         if not 0 < self.width < float("inf"):
             raise UserError("width", self.width, "a number above 0")
         if self.stem == "large" and self.depth not in BLOCKS:
-            raise UserError("stem", self.stem, f"'small' for depth {self.depth}; 'large' needs one of {tuple(BLOCKS)}")
+            raise UserError("stem", self.stem, f"'small' for depth {self.depth}; 'large' is for {tuple(BLOCKS)}")
 
 
 class ResNet(nn.Module):
@@ -57,7 +59,8 @@ class ResNet(nn.Module):
         large = spec.stem == "large" or spec.stem is None and spec.depth in (34, 50, 152)
 
         conv = functools.partial(Conv, dtype=self.dtype, param_dtype=wide)
-        norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=self.batch_norm_momentum, epsilon=1e-5,
+        norm = functools.partial(nn.BatchNorm, use_running_average=not train,
+                                 momentum=self.batch_norm_momentum, epsilon=1e-5,
                                  dtype=self.dtype, param_dtype=wide,
                                  force_float32_reductions=wide == jnp.float32)   # else float64 statistics
         block = functools.partial(Bottleneck if spec.depth in (50, 152) else Block, conv=conv, norm=norm,
@@ -67,11 +70,12 @@ class ResNet(nn.Module):
         h = jax.nn.relu(norm(name="stem_norm")(h))
         if large:
             h = nn.max_pool(h, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        taps = {"stem": h}
+        taps = collections.OrderedDict(stem=h)
         for stage, number in enumerate(blocks, 1):
             for i in range(number):
                 stride = 2 if stage > 1 and i == 0 else 1
-                h = block(channels=base * 2 ** (stage - 1), stride=stride, name=f"stage{stage}_block{i + 1}")(h)
+                name = f"stage{stage}_block{i + 1}"
+                h = block(channels=base * 2 ** (stage - 1), stride=stride, name=name)(h)
             taps[f"stage{stage}"] = h
         taps["features"] = jnp.mean(h, (1, 2), dtype=wide)
         return classify(self, taps["features"], train=train, dropout=dropout), taps

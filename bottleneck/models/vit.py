@@ -1,10 +1,11 @@
 """Vision transformers (Dosovitskiy et al. 2021): pre-norm blocks, learned position embedding, class token.
 
-Ti, S and B have the sizes of DeiT (Touvron et al. 2021); "tiny" (64 dimensions, 4 blocks) is for images of 16-32 pixels
-on a CPU.
+Ti, S and B have the sizes of DeiT (Touvron et al. 2021); "tiny" (64 dimensions, 4 blocks) is for images of
+16-32 pixels on a CPU.
 """
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from typing import Any, Literal
@@ -16,12 +17,14 @@ from flax import linen as nn
 from bottleneck.errors import UserError
 from bottleneck.models.head import classify, parameter_dtype
 
-SIZES = {"tiny": (64, 4, 2), "Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12)}   # dimensions, blocks, heads
+# Dimensions, blocks, heads.
+SIZES = {"tiny": (64, 4, 2), "Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12)}
 
 
 @dataclasses.dataclass(frozen=True)
 class ViTSpec:
-    """`patch` in pixels; `width` multiplies the number of attention heads, so the dimensions at fixed head size."""
+    """`patch` in pixels; `width` multiplies the number of attention heads, so the dimensions at fixed head
+    size."""
     variant: Literal["tiny", "Ti", "S", "B"] = "tiny"
     patch: int = 4
     width: float = 1.0
@@ -31,7 +34,7 @@ class ViTSpec:
             raise UserError("patch", self.patch, "at least 1 pixel")
         heads = SIZES[self.variant][2] * self.width
         if heads < 1 or heads != int(heads):
-            raise UserError("width", self.width, f"a multiple of 1/{SIZES[self.variant][2]}, the heads of one model")
+            raise UserError("width", self.width, f"a multiple of 1/{SIZES[self.variant][2]}: whole heads")
 
     def check(self, image_shape: tuple[int, ...]) -> None:
         """Raises UserError unless the patches tile images of `image_shape` (H, W, C)."""
@@ -40,7 +43,8 @@ class ViTSpec:
 
 
 class ViT(nn.Module):
-    """Taps: block1 ... (tokens [B, 1 + patches, p], class token first), features (the normed class token [B, p])."""
+    """Taps: block1 ... (tokens [B, 1 + patches, p], class token first), features (the normed class token [B,
+    p])."""
     spec: ViTSpec
     outputs: int
     dtype: Any
@@ -63,7 +67,7 @@ class ViT(nn.Module):
         token = self.param("class_token", nn.initializers.zeros, (1, 1, dims), wide).astype(self.dtype)
         h = jnp.concatenate([jnp.broadcast_to(token, (batch, 1, dims)), h], axis=1)
         h += self.param("position", small, (1, h.shape[1], dims), wide).astype(self.dtype)
-        taps = {}
+        taps = collections.OrderedDict()
         for i in range(1, depth + 1):
             h = Block(heads, self.dtype, wide, name=f"block{i}")(h)
             taps[f"block{i}"] = h

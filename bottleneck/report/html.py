@@ -21,11 +21,12 @@ def write(workdir: pathlib.Path, rows: list[dict], provenance: dict) -> pathlib.
     `rows` are those of one study; `provenance` is JSON-like (versions, commit, devices, config hash, ...) and shown as
     it is. The same rows and provenance give the same bytes.
     """
-    for name, svg in figures(rows).items():
+    drawn = figures(rows)
+    for name, svg in drawn.items():
         write_atomic(workdir / "figures" / f"{name}.svg", svg)
     for table in tables.all_tables(rows):
         write_atomic(workdir / "tables" / f"{table.name}.csv", tables.to_csv(table))
-    write_atomic(workdir / FILE, render(rows, provenance))
+    write_atomic(workdir / FILE, render(rows, provenance, drawn))
     return workdir / FILE
 
 
@@ -35,21 +36,18 @@ def figures(rows: list[dict]) -> dict[str, str]:
     return {name: svg for name, svg in found.items() if svg}
 
 
-def render(rows: list[dict], provenance: dict) -> str:
-    """The report's HTML."""
+def render(rows: list[dict], provenance: dict, drawn: dict[str, str]) -> str:
+    """The report's HTML, with the figures of `figures`; the panels of `accuracy` are drawn again one by one, to flow."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True,
                                      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     names = tables.targets(rows)
-    # One small figure per target, so that they flow in as many columns as a screen has.
     panels = [svg for name in names if (svg := plots.accuracy(rows, [name]))]
-    budgets = plots.budget(rows)
-    outside = {n for n in names if tables.outside(tables.verdict(rows, n) or {"extra": None})}
-    found = {table.name: table for table in tables.all_tables(rows)}
-    studies = sorted({r["study"] for r in rows if r["study"]})
     return environment.get_template("report.html").render(
-        study=", ".join(studies) or "study", sentences=_sentences(rows, names, outside), tables={n: _view(t) for n, t in found.items()},
-        gap=Markup(plots.bits(rows)), panels=[Markup(svg) for svg in panels], budget=Markup(budgets), metric=tables.score(rows),
-        floors=_drawn(rows), methods=methods(rows), provenance=_flat(provenance), margin=_margin(rows))
+        study=", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name",
+        sentences=_sentences(rows, names), tables={t.name: _view(t) for t in tables.all_tables(rows)},
+        gap=Markup(drawn.get("gap", "")), panels=[Markup(svg) for svg in panels], budget=Markup(drawn.get("budget", "")),
+        metric=tables.score(rows), floors=_drawn(rows), methods=methods(rows), provenance=_flat(provenance),
+        margin=_margin(rows))
 
 
 def methods(rows: list[dict]) -> list[str]:
@@ -83,8 +81,9 @@ def methods(rows: list[dict]) -> list[str]:
         for side, members in verdicts.items():
             tested = sum((r["extra"] or {}).get("adjusted_p") is not None for r in members)
             if members:
-                said.append(f"Verdicts {'outside the mixture, a family of their own, ' if side else ''}use Holm's adjustment over the {tested} "
-                            f"testable of {len(members)} {'targets' if side else 'components'}{_margin_words(rows) if not side else ''}.")
+                family = "on targets outside the mixture, a family of their own," if side else "on components"
+                said.append(f"Verdicts {family} use Holm's adjustment over the testable ones ({tested} of {len(members)})"
+                            f"{'' if side else _margin_words(rows)}.")
     if any((r["extra"] or {}).get("provisional") for r in gaps):
         said.append("Verdicts from fewer than 4 seeds are provisional.")
     return said
@@ -104,17 +103,21 @@ def _drawn(rows: list[dict]) -> list[str]:
     """The reference lines which the accuracy panels draw."""
     names = {label for t in tables.targets(rows) for label in plots.strips(rows, t, tables.score(rows), 1)}
     lines = (("direct", "direct training: blue line"), ("random init", "random initialisation: dashed"),
-             ("pooled pixels", "pooled pixels: dotted"), ("Bayes optimum", "Bayes optimum: thin line"))
+             ("pooled pixels", "pooled pixels: dotted"), ("Bayes", "Bayes optimum: thin line"))
     return [words for label, words in lines if label in names]
 
 
-def _sentences(rows, names, outside) -> dict[str, list[dict]]:
+def _sentences(rows: list[dict], names: list[str]) -> dict[str, list[dict]]:
+    """Sentences under the headings of their families, with the words to stress apart."""
     groups: dict[str, list[dict]] = {"": [], "Targets outside the mixture": []}
     for name in names:
-        extra = (tables.verdict(rows, name) or {}).get("extra") or {}
+        found = tables.verdict(rows, name)
+        extra = (found or {}).get("extra") or {}
         if extra.get("sentence"):
-            groups["Targets outside the mixture" if name in outside else ""].append(
-                {"verdict": extra.get("verdict", ""), "text": extra["sentence"]})
+            said, verdict = extra["sentence"], extra.get("verdict", "")
+            head = f"{name} is {verdict}" if said.startswith(f"{name} is {verdict}") else ""
+            groups["Targets outside the mixture" if tables.outside(found) else ""].append(
+                {"verdict": verdict, "head": head, "text": said[len(head):]})
     return {title: found for title, found in groups.items() if found}
 
 
@@ -124,7 +127,9 @@ def _view(table: Table) -> dict:
     cells = [[_cell(cell, n) for cell, n in zip(row, numeric)] for row in table.rows]
     for above, below in zip(table.rows, cells[1:]):      # a target that goes on over several lines is named once
         below[0]["repeat"] = above[0] == below[0]["text"]
-    return {"title": table.title, "caption": table.caption, "header": list(zip(table.header, numeric)), "rows": cells}
+    # Intervals of one column take one width, so that its values stand under each other.
+    room = [max(len(row[i]["interval"]) for row in cells) for i in range(len(table.header))]
+    return {"title": table.title, "caption": table.caption, "header": list(zip(table.header, numeric)), "rows": cells, "room": room}
 
 
 def _cell(cell, numeric: bool) -> dict:

@@ -1,7 +1,7 @@
 """Figures of a study as SVG text: pure functions from rows, the same bytes for the same rows.
 
-Text stays text. Axes and words are drawn in `currentColor`, so a page's style sheet themes them; data colours are those
-of Okabe and Ito (2008) that keep a contrast of about 3 to 1 on white and on near-black.
+Text stays text. Axes and words are drawn in `currentColor`, so a page's style sheet themes them. Data colours are after
+Okabe and Ito (2008), those that keep a contrast of about 3 to 1 on white and on near-black.
 """
 from __future__ import annotations
 
@@ -20,36 +20,40 @@ from bottleneck.rows import select
 INK = "#010203"          # stands for currentColor while Matplotlib draws
 BLUE, VERMILLION, GREEN, PURPLE, OCHRE = "#3182BD", "#D55E00", "#009E73", "#B5679A", "#B8860B"
 COLOURS = {"direct": BLUE, "mixture": VERMILLION}                                     # every other arm: GREEN
-VERDICTS = {"lost": (VERMILLION, "o"), "retained": (GREEN, "s"), "inconclusive": (PURPLE, "D"), "untestable": (INK, "x")}
+VERDICTS = {"lost": (VERMILLION, "o"), "retained": (GREEN, "s"), "inconclusive": (PURPLE, "D"),
+            "untestable": (INK, "x")}
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*")
 STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "bottleneck", "font.family": "sans-serif", "font.size": 9, "text.parse_math": False,
+    "svg.fonttype": "none", "svg.hashsalt": "bottleneck", "text.parse_math": False,
+    "font.family": "sans-serif", "font.size": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "legend.frameon": False,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "grid.color"), INK)}
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color",
+                     "grid.color"), INK)}
 FONTS = "system-ui, 'Helvetica Neue', Arial, sans-serif"
 WIDTH = 3.3              # inches, of one panel
+SPACING = 1.07           # ratio of the places at which two representations of equal cost are drawn
 
 
 def accuracy(rows: list[dict], only: list[str] | None = None) -> str:
-    """One panel per target (those in `only`): the linear probe's accuracy of every arm, seeds as dots, on one scale.
+    """One panel per target (those in `only`): the linear probe's accuracy of every arm, seeds as dots, one scale.
 
-    The mean is a tick with its 95% interval. The level of direct training, of the floors (dashed) and of the Bayes
-    optimum is drawn through all lines of the panel.
+    The mean is a tick with its 95% interval. The levels of direct training, of the floors (dashed, dotted) and of the
+    Bayes optimum are drawn through all lines of the panel. "" where there is nothing to show.
     """
     metric = tables.score(rows)
     scale = 100 if metric == "accuracy" else 1
     found = {t: strips(rows, t, metric, scale) for t in tables.targets(rows)}
     found = {t: strip for t, strip in found.items() if strip}
-    every = [v for strip in found.values() for _, mean, (low, high), dots in strip.values() for v in (mean, low, high, *dots)]
+    every = [v for strip in found.values() for _, mean, ends, dots in strip.values() for v in (mean, *ends, *dots)]
     shown = {t: s for t, s in found.items() if only is None or t in only}
     if not shown:
         return ""
     limits = _limits(every, scale if metric == "accuracy" else None)
     lines = max(map(len, found.values()))
-    return _panels("-".join(["accuracy", *(only or ())]), list(shown), 0.19 * lines, 0.95, lambda axes, t: _strip(axes, shown[t], limits, lines),
-                   "R2" if metric == "r2" else "accuracy (%)", 0.0)
+    return _panels("-".join(["accuracy", *(only or ())]), list(shown), lambda axes, t: _strip(axes, shown[t], limits, lines),
+                   inner=0.19 * lines, left=0.95, xlabel="R2" if metric == "r2" else "accuracy (%)")
 
 
 def strips(rows: list[dict], target: str, metric: str, scale: float) -> dict[str, tuple]:
@@ -73,31 +77,32 @@ def _strip(axes, strip: dict[str, tuple], limits, lines: int):
         colour = COLOURS.get(arm, INK if arm in (*tables.FLOORS, "bayes") else GREEN)
         if arm in ("direct", "bayes", "random", "pixels"):
             dashes = {"random": (0, (4, 3)), "pixels": (0, (1.5, 2.5))}.get(arm, "-")
-            axes.axvline(mean, color=colour, linewidth=0.8 if arm == "direct" else 0.7, linestyle=dashes,
-                         alpha=0.75 if arm == "direct" else 0.4, zorder=1)
+            axes.axvline(mean, color=colour, linewidth=0.8, linestyle=dashes, alpha=0.75 if arm == "direct" else 0.4, zorder=1)
         axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt", zorder=2)
-        axes.plot([mean], [y], marker="D" if arm == "bayes" else "|", markersize=5 if arm == "bayes" else 11, markeredgewidth=1.8,
-                  markerfacecolor="none", color=colour, linestyle="", zorder=3)
+        marker, size = ("D", 5) if arm == "bayes" else ("|", 11)
+        axes.plot([mean], [y], marker=marker, markersize=size, markeredgewidth=1.8, markerfacecolor="none", color=colour,
+                  linestyle="", zorder=3)
         spread = [y + 0.34 * (i / (len(dots) - 1) - 0.5) if len(dots) > 1 else y for i in range(len(dots))]
-        axes.plot(dots, spread, marker="o", markersize=3.8, markeredgewidth=0, color=colour, alpha=0.6, linestyle="", zorder=4)
+        axes.plot(dots, spread, marker="o", markersize=3.8, markeredgewidth=0, color=colour, alpha=0.6, linestyle="",
+                  zorder=4)
     axes.set(xlim=limits, ylim=(lines - 0.4, -0.6))
     axes.set_yticks(range(len(strip)), list(strip))
     axes.tick_params(axis="y", length=0)
 
 
 def bits(rows: list[dict]) -> str:
-    """Every target's gap in bits (R2) with its 95% interval; a short tick marks the margin beyond which it is lost."""
+    """Every target's gap in bits (R2) with its 95% interval; a short line marks the margin beyond which it is lost."""
     u = tables.unit(rows)
     found = [r for t in tables.targets(rows) if (r := tables.verdict(rows, t)) and r["value"] is not None]
     if not found:
         return ""
     left = 0.2 + 0.075 * max(len(_short(r["target"])) for r in found)
-    width, height = left + 4.6, 0.3 * len(found) + 0.75
+    width, height = left + 3.8, 0.3 * len(found) + 0.75
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = Figure((width, height))
-        axes = figure.add_axes((left / width, 0.5 / height, 3.5 / width, (height - 0.6) / height))
+        axes = figure.add_axes((left / width, 0.5 / height, 2.8 / width, (height - 0.6) / height))
         axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
         values = [0.0]
         for y, r in enumerate(found):
@@ -107,13 +112,14 @@ def bits(rows: list[dict]) -> str:
             axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
             axes.plot([r["value"]], [y], marker=marker, markersize=6, color=colour, linestyle="")
             distance = tables.find(rows, target=r["target"], metric=f"margin_{u}")
-            if distance is not None and distance["value"] is not None:     # gap minus D is where D = 0
-                edge = r["value"] - distance["value"]
+            if verdict != "untestable" and distance is not None and distance["value"] is not None:
+                edge = r["value"] - distance["value"]      # the gap at which D = 0.9 direct - mixture would be 0
                 axes.plot([edge, edge], [y - 0.32, y + 0.32], color=INK, linewidth=1.1)
                 values.append(edge)
             axes.text(1.03, y, verdict, transform=axes.get_yaxis_transform(), va="center", color=colour)
             values += [r["value"], low, high]
-        axes.set(xlim=_limits(values), ylim=(len(found) - 0.4, -0.6), xlabel=f"gap: direct minus mixture ({'R2' if u == 'r2' else 'bits'})")
+        axes.set(xlim=_limits(values), ylim=(len(found) - 0.4, -0.6),
+                 xlabel=f"gap: direct minus mixture ({'R2' if u == 'r2' else 'bits'})")
         axes.set_yticks(range(len(found)), [_short(r["target"]) for r in found])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", alpha=0.15, linewidth=0.6)
@@ -125,28 +131,31 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
 
     The horizontal line is direct training. Representations of equal cost are drawn side by side around their cost.
     """
-    u = tables.unit(rows)
-    names = [arm for arm in ("mixture", "longer") if tables.find(rows, arm=arm, protocol=PROBE, metric=u)] + tables.representation_names(rows)
-    points = {t: {n: r for n in names if (r := tables.find(rows, arm=n, target=t, protocol=PROBE, metric=u)) and r["train_steps"]
-                  and r["value"] is not None} for t in tables.targets(rows)}
-    if not tables.representation_names(rows) or not any(points.values()):
+    u, declared = tables.unit(rows), tables.representation_names(rows)
+
+    def reached(arm, target):
+        found = tables.find(rows, arm=arm, target=target, protocol=PROBE, metric=u)
+        return found if found and found["value"] is not None else None
+
+    names = [*("mixture", "longer"), *declared]
+    points = {t: {n: r for n in names if (r := reached(n, t)) and r["train_steps"]} for t in tables.targets(rows)}
+    names = [n for n in names if any(n in found for found in points.values())]
+    if not set(names) & set(declared):
         return ""
     shown = [t for t, found in points.items() if found and (only is None or t in only)]
-    direct = {t: tables.find(rows, arm="direct", target=t, protocol=PROBE, metric=u) for t in shown}
+    direct = {t: reached("direct", t) for t in shown}
     every = [v for found in points.values() for r in found.values() for v in (r["value"], *_ends(r))]
-    every += [r["value"] for r in direct.values() if r and r["value"] is not None]
+    every += [r["value"] for r in direct.values() if r]
     costs = sorted({r["train_steps"] for found in points.values() for r in found.values()})
-    apart = 1.07
     places = {}
     for cost in costs:
         level = [n for n in names if any(n in f and f[n]["train_steps"] == cost for f in points.values())]
-        places |= {(n, cost): cost * apart ** (i - (len(level) - 1) / 2) for i, n in enumerate(level)}
+        places |= {(n, cost): cost * SPACING ** (i - (len(level) - 1) / 2) for i, n in enumerate(level)}
+    line = dict(color=COLOURS["direct"], linewidth=1.0, alpha=0.8)
 
     def panel(axes, target):
-        if direct[target] is not None and direct[target]["value"] is not None:
-            axes.axhline(direct[target]["value"], color=BLUE, linewidth=0.9, alpha=0.8)
-            axes.annotate("direct", (1, direct[target]["value"]), (0, 2), xycoords=axes.get_yaxis_transform(),
-                          textcoords="offset points", ha="right", color=BLUE, fontsize=8)
+        if direct[target]:
+            axes.axhline(direct[target]["value"], **line)
         for name, r in points[target].items():
             style = _mark(names.index(name), name)
             x, (low, high) = places[name, r["train_steps"]], _ends(r)
@@ -159,23 +168,24 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
         axes.set_xticks([], minor=True)
         axes.grid(axis="y", alpha=0.15, linewidth=0.6)
 
-    labels = [("single network" if n == "mixture" else n, _mark(i, n)) for i, n in enumerate(names)]
-    return _panels("-".join(["budget", *(only or ())]), shown, 1.9, 0.5, panel, "total training steps", 0.2 * math.ceil(len(labels) / 4) + 0.1, labels,
-                   ylabel="R2" if u == "r2" else "bits")
+    labels = [("direct training", line)] * any(direct.values())
+    labels += [("single network" if n == "mixture" else n, _mark(i, n)) for i, n in enumerate(names)]
+    return _panels("-".join(["budget", *(only or ())]), shown, panel, inner=1.9, left=0.5, xlabel="total training steps",
+                   ylabel="R2" if u == "r2" else "bits", labels=labels)
 
 
 def _mark(index: int, name: str) -> dict:
-    others = (GREEN, PURPLE, OCHRE, BLUE)
+    others = (GREEN, PURPLE, OCHRE)
     return dict(marker=MARKERS[index % len(MARKERS)], color=VERMILLION if name == "mixture" else others[index % len(others)],
-                markersize=6, markeredgewidth=0, linestyle="")
+                markersize=5.5, markeredgewidth=0, linestyle="")
 
 
-def _panels(name: str, titles: list[str], inner: float, left: float, draw, xlabel: str, legend: float, labels=(), ylabel="") -> str:
-    """A grid of panels of equal size, in inches: `inner` high, `left` for labels, `legend` below all of them."""
+def _panels(name: str, titles: list[str], draw, *, inner: float, left: float, xlabel: str, ylabel="", labels=()) -> str:
+    """A grid of panels of equal size, in inches: `inner` high, `left` for labels, a legend of `labels` below them all."""
     columns = min(len(titles), 3)
-    lines = math.ceil(len(titles) / columns)
+    lines, across = math.ceil(len(titles) / columns), 4 if columns > 1 else 2
     cell = inner + 0.8
-    width, height = WIDTH * columns, cell * lines + legend
+    width, height = WIDTH * columns, cell * lines + (0.2 * math.ceil(len(labels) / across) + 0.1 if labels else 0)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -192,7 +202,7 @@ def _panels(name: str, titles: list[str], inner: float, left: float, draw, xlabe
                 axes.set_ylabel(ylabel)
         if labels:
             handles = [matplotlib.lines.Line2D([], [], label=label, **style) for label, style in labels]
-            figure.legend(handles=handles, loc="lower left", ncols=min(4 if columns > 1 else 2, len(handles)), bbox_to_anchor=(0.0, 0.0))
+            figure.legend(handles=handles, loc="lower left", ncols=min(across, len(handles)), bbox_to_anchor=(0.0, 0.0))
         return _svg(figure, name)
 
 
@@ -209,17 +219,18 @@ def _ends(row: dict) -> tuple[float, float]:
 def _limits(values, ceiling: float | None = None) -> tuple[float, float]:
     low, high = min(values), max(values)
     pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    return max(low - pad, -pad if ceiling else low - pad), min(high + pad, ceiling + pad) if ceiling else high + pad
+    return (max(low, 0.0) - pad, min(high, ceiling) + pad) if ceiling else (low - pad, high + pad)
 
 
 def _svg(figure: Figure, name: str) -> str:
     """The figure as an <svg> element: pixels for points, the page's colour for ink, ids that are this figure's own."""
     out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()
     svg = svg[svg.index("<svg"):]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL).replace(INK, "currentColor")
-    svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)     # would apply to the whole page
+    # Matplotlib's style sheet would apply to the whole page; the same is said on the element below.
+    svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
     svg = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, svg)
     name = re.sub(r"[^\w-]", "_", name)
     svg = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', svg)

@@ -13,14 +13,14 @@ from bottleneck.rows import select
 
 MISSING = "\u2014"
 PROBE = "linear_probe"       # the protocol of the verdicts
-ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")     # in the order they are read
+ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")     # in reading order
 FLOORS = ("random", "pixels", "majority")
-LABELS = {"random": "random init", "pixels": "pooled pixels", "bayes": "Bayes optimum"}
+LABELS = {"random": "random init", "pixels": "pooled pixels", "bayes": "Bayes"}
 
 
 @dataclass(frozen=True)
 class Number:
-    """A row's value, with the interval it came with; `half` shows the interval as plus or minus half its width."""
+    """A row's value and interval; `half` shows the interval as plus or minus half its width."""
     value: float
     low: float | None = None
     high: float | None = None
@@ -42,7 +42,7 @@ Cell = Number | str
 
 @dataclass(frozen=True)
 class Table:
-    """Cells under a header; `caption` says the units, the number of seeds and items, and what the columns mean."""
+    """Cells under a header; `caption` says the units, how many seeds and items, and what the columns mean."""
     name: str
     title: str
     caption: str
@@ -54,7 +54,7 @@ class Table:
 
 
 def text(table: Table, width: int = 120) -> str:
-    """The table aligned for a terminal, in plain text. Words wrap in the last column where a line would pass `width`."""
+    """The table aligned for a terminal; words wrap in the last column where a line would pass `width`."""
     cells = [[str(cell) for cell in row] for row in table.rows]
     numeric = [is_numeric(column) for column in zip(*table.rows)] or [False] * len(table.header)
     heads = [textwrap.wrap(h, 12) or [""] if n else [h] for h, n in zip(table.header, numeric)]
@@ -76,12 +76,13 @@ def text(table: Table, width: int = 120) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The table as CSV at full precision; a column with intervals becomes three. Missing numbers are empty."""
+    """The table as CSV at full precision; a column with intervals becomes three, missing numbers are empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = list(zip(*table.rows)) or [()] * len(table.header)
     ranged = [any(isinstance(c, Number) and c.low is not None for c in column) for column in columns]
-    writer.writerow([h + end for h, r in zip(table.header, ranged) for end in (("", " low", " high") if r else ("",))])
+    ends = {True: ("", " low", " high"), False: ("",)}
+    writer.writerow([h + end for h, r in zip(table.header, ranged) for end in ends[r]])
     for row in table.rows:
         cells = []
         for cell, r in zip(row, ranged):
@@ -95,7 +96,8 @@ def to_csv(table: Table) -> str:
 
 def is_numeric(column) -> bool:
     """Whether a column holds numbers (or nothing), so that it is aligned to the right."""
-    return any(isinstance(cell, Number) for cell in column) and all(isinstance(c, Number) or c == MISSING for c in column)
+    numbers = [isinstance(cell, Number) for cell in column]
+    return any(numbers) and all(n or cell == MISSING for n, cell in zip(numbers, column))
 
 
 # What the rows say
@@ -148,23 +150,27 @@ def find(rows: list[dict], **values) -> dict | None:
 
 
 def number(row: dict | None, *, interval: bool = True, half: bool = False) -> Cell:
-    """A row's value as a cell: percent and 1 decimal for accuracies, points 1 decimal, steps 0, the rest 2 decimals."""
+    """A row's value as a cell: accuracies in percent and points with 1 decimal, the rest with 2."""
     if row is None or row["value"] is None:
         return MISSING
     scale, digits = {"accuracy": (100, 1), "gap_points": (1, 1)}.get(row["metric"], (1, 2))
-    low, high = (row["ci95"] or [None, None]) if interval else (None, None)
-    return Number(scale * row["value"], *(None if end is None else scale * end for end in (low, high)), digits, half)
+    ends = (row["ci95"] or [None, None]) if interval else (None, None)
+    return Number(scale * row["value"], *(None if end is None else scale * end for end in ends), digits, half)
 
 
-def counts(rows: list[dict], of: str = "seeds") -> str:
-    """How many seeds (or member sets) and test items `rows` rest on, in words."""
+def counts(rows: list[dict], of: str | None = "seed") -> str:
+    """On how many seeds (unless `of` is None) and test items `rows` rest, in words."""
     parts = []
-    for key, word in (("n_seeds", of), ("n_examples", "test items per target")):
+    for key, word in (("n_seeds", of), ("n_examples", "test item")):
         found = sorted({r[key] for r in rows if r[key]})
-        if found:
-            span = f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
-            parts.append(f"{span} {word[:-1] if found[-1] == 1 and word == of else word}")
-    return ", ".join(parts) or "numbers of seeds and items unknown"
+        if found and word:
+            parts.append(f"{span(found)} {word}{'' if found == [1] else 's'}")
+    return ", ".join(parts) + " per target" if parts else "numbers of seeds and items unknown"
+
+
+def span(values: list[int]) -> str:
+    """Sorted numbers in words: the one there is, or the least and the largest."""
+    return f"{values[0]:,}" if len(values) == 1 else f"{values[0]:,} to {values[-1]:,}"
 
 
 # Tables
@@ -175,20 +181,21 @@ def answer(rows: list[dict]) -> Table:
     name = "R2" if u == "r2" else "bits"
     gaps = select(rows, metric=f"gap_{u}")
     families, points = any(map(outside, gaps)), any(r["metric"] == "gap_points" for r in rows)
-    header = ["target", *(["family"] if families else []), f"direct ({name})", f"mixture ({name})", f"gap ({name})",
-              *(["gap (points)"] if points else []), "verdict", "cause"]
+    header = ["target", *(["family"] if families else []), "verdict", f"direct ({name})", f"mixture ({name})",
+              f"gap ({name})", *(["gap (points)"] if points else []), "cause"]
     lines = []
     for target in targets(rows):
         found = verdict(rows, target)
         if found is None:
             continue
         extra = found["extra"] or {}
+        sides = [find(rows, arm=arm, target=target, protocol=PROBE, metric=u) for arm in ARMS[:2]]
         lines.append((
             target, *(["outside" if outside(found) else "mixture"] if families else []),
-            number(find(rows, arm="direct", target=target, protocol=PROBE, metric=u), interval=False),
-            number(find(rows, arm="mixture", target=target, protocol=PROBE, metric=u), interval=False), number(found),
+            extra.get("verdict", MISSING) + ("*" if extra.get("provisional") else ""),
+            *(number(side, interval=False) for side in sides), number(found),
             *([number(find(rows, target=target, metric="gap_points"))] if points else []),
-            extra.get("verdict", MISSING) + ("*" if extra.get("provisional") else ""), _causes(rows, target, extra, u)))
+            _causes(rows, target, extra, u)))
     caption = f"{counts(gaps)}; linear probe on the last layer; 95% intervals, not adjusted for multiplicity."
     if any((r["extra"] or {}).get("provisional") for r in gaps):
         caption += " * provisional: fewer than 4 seeds."
@@ -208,34 +215,41 @@ def accuracy(rows: list[dict]) -> Table:
     metric = score(rows)
     probes = [r for r in select(rows, metric=metric, protocol=PROBE) if r["arm"] in ARMS]
     arms = [arm for arm in ARMS if any(r["arm"] == arm for r in probes)]
-    lines = [(target, *(number(find(probes, arm=arm, target=target), half=True) for arm in arms)) for target in targets(rows)]
+    lines = [(target, *(number(find(probes, arm=arm, target=target), half=True) for arm in arms))
+             for target in targets(rows)]
     name = "R2" if metric == "r2" else "Accuracy"
-    caption = (f"Mean over seeds \u00b1 half the 95% interval{'' if metric == 'r2' else ', percent'}; {counts(probes)}; "
-               "linear probe on the last layer.")
+    caption = (f"Mean over seeds \u00b1 half the 95% interval{'' if metric == 'r2' else ', percent'}; "
+               f"{counts(probes)}; linear probe on the last layer.")
     return Table("accuracy", f"{name} per target and arm", caption, ("target", *arms), tuple(lines))
 
 
 def limits(rows: list[dict]) -> Table:
     """Floors, ceilings and bounds per target, with the examples the mixture drew."""
-    u, metric, drawn = unit(rows), score(rows), [r for r in rows if r["arm"] == "mixture" and r["seed"] != "all"]
+    u, metric, names = unit(rows), score(rows), targets(rows)
+    examples = {r["target"]: r["component_examples"] for r in select(rows, arm="mixture", protocol=PROBE)
+                if r["seed"] != "all" and r["component_examples"]}
     rows = summaries(rows)
     name = "R2" if u == "r2" else "%"
-    columns = {f"{LABELS.get(arm, arm)} ({name})": dict(arm=arm, metric=metric, protocol=PROBE) for arm in FLOORS[:2]}
+    columns = {f"{LABELS[arm]} ({name})": dict(arm=arm, metric=metric, protocol=PROBE) for arm in FLOORS[:2]}
     columns[f"majority ({name})"] = dict(arm="majority", metric=metric)
     columns[f"mixture's head as it is ({name})"] = dict(arm="mixture", metric=metric, protocol="head")
     columns |= {f"Bayes, {words} (%)": dict(arm="bayes", reference=kind, metric="accuracy")
                 for kind, words in (("direct", "direct"), ("shared", "shared head"), ("heads", "own head"))}
     columns[f"interference ({'R2' if u == 'r2' else u})"] = dict(metric=f"interference_{u}")
     columns["bound on the gap (bits)"] = dict(metric="bound_bits")
-    found = {h: [number(find(rows, target=t, **key), interval="(bits)" in h, half=True) for t in targets(rows)]
+    plain = ("accuracy", metric)       # shown without an interval
+    found = {h: [number(find(rows, target=t, **key), interval=key["metric"] not in plain, half=True) for t in names]
              for h, key in columns.items()}
     found = {h: cells for h, cells in found.items() if set(cells) != {MISSING}}
-    examples = {r["target"]: r["component_examples"] for r in drawn if r["protocol"] == PROBE and r["component_examples"]}
     if examples:
-        found["examples drawn"] = [Number(examples[t], digits=0) if t in examples else MISSING for t in targets(rows)]
-    lines = [(t, *(cells[i] for cells in found.values())) for i, t in enumerate(targets(rows))]
-    caption = ("Floors: linear probes on an untrained network and on pixels. Ceilings: Bayes optima, where known. "
-               "Interference: matched minus mixture. The bound on the gap, from the mixture's head, holds in the population.")
+        found["examples drawn"] = [Number(examples[t], digits=0) if t in examples else MISSING for t in names]
+    lines = [(t, *(cells[i] for cells in found.values())) for i, t in enumerate(names)] if found else []
+    parts = {"random": "Floors: linear probes on an untrained network and on pixels.",
+             "Bayes": "Ceilings: exact Bayes optima.",
+             "mixture's": "The head is read as it is: its errors are no loss of features.",
+             "interference": "Interference: matched minus mixture.",
+             "bound": "The bound on the gap, from the mixture's head, holds in the population."}
+    caption = " ".join(words for start, words in parts.items() if any(h.startswith(start) for h in found))
     return Table("limits", "Floors, ceilings and bounds", caption, ("target", *found), tuple(lines))
 
 
@@ -247,13 +261,13 @@ def causes(rows: list[dict]) -> Table:
     for target in targets(rows):
         for r in sorted(select(restored, target=target), key=lambda r: -_share(r)):
             extra = r["extra"] or {}
-            share = extra.get("share")
-            lines.append((target, extra.get("cause", MISSING), r["arm"], number(r),
-                          MISSING if share is None else Number(100 * share, digits=0), extra.get("status", MISSING)))
-    caption = (f"Lost targets only; {counts(restored)}. Restored: arm minus mixture (direct minus matched for dilution). A cause is "
-               "named when its share is at least half and the interval above 0. Shares need not add up.")
-    return Table("causes", "Why: what each intervention restores", caption,
-                 ("target", "suspected cause", "arm", f"restored ({'R2' if u == 'r2' else u})", "share of the gap (%)", "status"), tuple(lines))
+            share = MISSING if extra.get("share") is None else Number(100 * extra["share"], digits=0)
+            lines.append((target, extra.get("cause", MISSING), r["arm"], number(r), share, extra.get("status", MISSING)))
+    caption = (f"Lost targets only; {counts(restored)}. Restored: arm minus mixture (direct minus matched for dilution). A "
+               "cause is named when its share is at least half and the interval above 0. Shares need not add up.")
+    header = ("target", "suspected cause", "arm", f"restored ({'R2' if u == 'r2' else u})", "share of the gap (%)",
+              "status")
+    return Table("causes", "Why: what each intervention restores", caption, header, tuple(lines))
 
 
 def _share(row: dict) -> float:
@@ -265,39 +279,55 @@ def protocols(rows: list[dict]) -> Table:
     """Fine-tuning, few-shot and other protocols beside the linear probe."""
     rows = summaries(rows)
     metric = score(rows)
-    scored = [r for r in select(rows, metric=metric) if r["arm"] in ("mixture", "direct") and r["protocol"] not in (None, "head")]
+    scored = [r for r in select(rows, metric=metric)
+              if r["arm"] in ("mixture", "direct") and r["protocol"] not in (None, "head")]
     kinds = list(dict.fromkeys((r["protocol"], r["n_shot"]) for r in scored))
     kinds.sort(key=lambda kind: (kind[0] != PROBE, kind[0], kind[1] or 0))
-    lines = [(target, f"{shots}-shot probe" if shots else protocol.replace("_", " "),
-              *(number(find(scored, target=target, protocol=protocol, n_shot=shots, arm=arm)) for arm in ("direct", "mixture")))
-             for target in targets(rows) for protocol, shots in kinds]
+    lines = []
+    for target in targets(rows) if len(kinds) > 1 else ():
+        for protocol, shots in kinds:
+            sides = [find(scored, target=target, protocol=protocol, n_shot=shots, arm=arm) for arm in ARMS[:2]]
+            words = f"{shots}-shot probe" if shots else protocol.replace("_", " ")
+            lines.append((target, words, *map(number, sides)))
     name = "R2" if metric == "r2" else "%"
     caption = f"{counts(scored)}; 95% intervals, not adjusted for multiplicity."
-    return Table("protocols", "By protocol", caption, ("target", "protocol", f"direct ({name})", f"mixture ({name})"),
-                 tuple(lines) if len(kinds) > 1 else ())
+    header = ("target", "protocol", f"direct ({name})", f"mixture ({name})")
+    return Table("protocols", "By protocol", caption, header, tuple(lines))
 
 
 def representations(rows: list[dict]) -> Table:
     """Declared representations: what they cost and what they add to their own members, beside the control."""
-    rows, u, metric = summaries(rows), unit(rows), score(rows)
-    name, names = "R2" if u == "r2" else "bits", representation_names(rows)
-    lines, used = [], [r for r in rows if r["arm"] in names]
+    rows, u, metric, names = summaries(rows), unit(rows), score(rows), representation_names(rows)
+    used = [r for r in rows if r["arm"] in names]
+    excesses = select(used, metric=f"excess_gain_{u}")
+    shared = set.intersection(*map(_notes, excesses)) if excesses else set()     # said once, in the caption
+    lines = []
     for target in targets(rows):
-        for arm in names:
-            mean = find(used, arm=arm, target=target, metric=u)
+        for arm in ["mixture", *names] if names else ():
+            mean = find(rows, arm=arm, target=target, protocol=PROBE, metric=u)
             if mean is None:
                 continue
-            gain, control, excess = (find(used, arm=arm, target=target, metric=f"{m}_{u}") for m in ("gain", "control_gain", "excess_gain"))
-            extra = (excess or {}).get("extra") or {}
-            lines.append((target, arm, Number(mean["train_steps"], digits=0) if mean["train_steps"] is not None else MISSING, number(mean),
-                          *([number(find(used, arm=arm, target=target, metric=metric), interval=False)] if metric == "accuracy" else []),
-                          number(gain, interval=False), number(control, interval=False), number(excess),
-                          "; ".join(filter(None, (extra.get("verdict"), extra.get("note")))) or MISSING))
-    caption = (f"{counts(used, 'member sets')}. Gain: over the mean of its own members. Control gain: the same for members trained "
-               "directly. Excess: their difference, on which the verdict rests. 95% intervals, not adjusted for multiplicity.")
-    header = ("target", "representation", "steps", name, *(["accuracy (%)"] if metric == "accuracy" else []), "gain", "control gain",
-              "excess gain", "verdict")
+            hits = find(rows, arm=arm, target=target, protocol=PROBE, metric="accuracy")
+            gain, control, excess = (find(used, arm=arm, target=target, metric=f"{m}_{u}")
+                                     for m in ("gain", "control_gain", "excess_gain"))
+            said = [excess["extra"].get("verdict"), *sorted(_notes(excess) - shared)] if excess and excess["extra"] else []
+            lines.append((
+                target, "one network" if arm == "mixture" else arm,
+                *(MISSING if mean[k] is None else Number(mean[k], digits=0) for k in ("train_steps", "n_seeds")),
+                number(mean), *([number(hits, interval=False)] if metric == "accuracy" else []),
+                number(gain, interval=False), number(control, interval=False), number(excess),
+                "; ".join(filter(None, said)) or MISSING))
+    caption = (f"{counts(used, None)}; steps are those of all members together, sets are disjoint. Gain: over the mean of "
+               "its own members. Control gain: the same for members trained directly. Excess: their difference, on "
+               "which the verdict rests. 95% intervals, not adjusted for multiplicity."
+               + "".join(f" {note.capitalize()}." for note in sorted(shared)))
+    header = ("target", "representation", "steps", "sets", "R2" if u == "r2" else "bits",
+              *(["accuracy (%)"] if metric == "accuracy" else []), "gain", "control gain", "excess gain", "verdict")
     return Table("representations", "Representations and what they add", caption, header, tuple(lines))
+
+
+def _notes(row: dict) -> set[str]:
+    return set(filter(None, ((row["extra"] or {}).get("note") or "").split("; ")))
 
 
 def sentences(rows: list[dict]) -> list[tuple[str, str]]:

@@ -12,7 +12,8 @@ from bottleneck.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class AugmentSpec:
-    """`flip`: left-right with probability 1/2. `crop`: shift by up to that many pixels each way, filling as `fill` says.
+    """`flip`: left-right with probability 1/2. `crop`: shift by up to that many pixels each way, filling as
+    `fill` says.
 
     Flips change what orientation means and tints the side of a domino: off unless asked for.
     """
@@ -27,14 +28,15 @@ class AugmentSpec:
     def check(self, image_shape: tuple[int, ...]) -> None:
         """Raises UserError if images of `image_shape` (H, W, C), or vectors (d,), cannot be augmented so."""
         if (self.flip or self.crop) and len(image_shape) != 3:
-            raise UserError("flip" if self.flip else "crop", self.flip or self.crop, "nothing to augment in vectors")
+            asked = "flip" if self.flip else "crop"
+            raise UserError(asked, getattr(self, asked), "nothing to augment in vectors")
         if self.crop and self.crop >= min(image_shape[:2]):
             raise UserError("crop", self.crop, f"less than the image's sides, {tuple(image_shape[:2])}")
 
 
 def augment(x, key, spec: AugmentSpec):
-    """Augments `x` [B, H, W, C] of any dtype; row b depends only on x[b], `key` and b. Filling pixels with 0 means the
-    value 0 in `x`: black before normalisation, mean grey after it.
+    """Augments `x` [B, H, W, C] of any dtype; row b depends only on x[b], `key` and b. Filling pixels with 0
+    means the value 0 in `x`: black before normalisation, mean grey after it.
     """
     if not (spec.flip or spec.crop):
         return x

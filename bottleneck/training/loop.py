@@ -1,12 +1,14 @@
 """Training a run to sealed checkpoints, resumable at any moment to the bitwise same result.
 
-The order of operations per chunk of steps is a contract: advance -> keep -> save -> log. Nothing but the state is
+The order of operations per chunk of steps is a contract: advance -> log -> keep -> save; where nothing is kept or saved
+the log waits for the next chunk, so that the device never waits for the host. Nothing but the state is
 carried from step to step: batches, augmentation and dropout are functions of (seed, step).
 """
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import shutil
@@ -52,48 +54,44 @@ def train(run: Run, directory: pathlib.Path, components: tuple[Component, ...], 
     `pool`: the components' resident pool, already on the mesh; None streams batches from the host. `initial`: variables
     to start from (fine-tuning); their head is used if there is one. Raises UserError when the loss is not finite.
     """
-    kept, resumes = directory / "checkpoints", directory / "resume"
-    for folder in (kept, resumes):
-        folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.remove_partial(folder)
-    checkpoint.write_atomic(directory / "run.json", json.dumps({"name": run.name, **run.identity}, indent=1, sort_keys=True))
-    checkpoint.write_atomic(directory / "provenance.json", json.dumps(provenance(mesh), indent=1, sort_keys=True))
-
-    wanted = {*run.keep, run.steps}
-    code = program(run, mesh)
+    kept, resumes, wanted = directory / "checkpoints", directory / "resume", {*run.keep, run.steps}
+    code = program(run, mesh)         # a mistake of the user is met here, before anything is written
     feed = Feed(run, code, components, data, pool)
+    checkpoint.primary(lambda: _prepare(run, directory, mesh))
     state = _start(run, code, resumes, min(wanted - set(checkpoint.steps(kept)), default=run.steps), feed.x_shape, initial)
     step = int(state.step)
-    _truncate(directory / "metrics.jsonl", step)
+    log = directory / "metrics.jsonl" if jax.process_index() == 0 else pathlib.Path(os.devnull)
+    checkpoint.primary(lambda: _truncate(log, step))
 
-    writer, metrics, late = checkpoint.Writer(), open(directory / "metrics.jsonl", "a"), None
+    writer, metrics, late = checkpoint.Writer(), open(log, "a"), None
     try:
         sums, began = steps.totals(len(run.components)), time.monotonic()
         while True:
+            saving = step > 0 and step % run.train.save_every == 0 and step < run.steps
+            if late is not None and (saving or step in wanted):     # what is kept had a finite loss
+                _log(metrics, run, *late)
+                late = None
             if step in wanted:
                 _keep(writer, kept / str(step), step, feed.evaluation_point(state, step))
-            if step and step % run.train.save_every == 0 and step < run.steps:
+            if saving:
                 writer.save(resumes / str(step), to_flat(state), step=step)
                 for old in checkpoint.steps(resumes)[:-KEPT_RESUMES]:
-                    shutil.rmtree(resumes / str(old))
+                    checkpoint.primary(lambda old=old: checkpoint.remove(resumes / str(old)))
             if step == run.steps:
                 break
             stop = min([s for s in wanted if s > step] + [_next(step, run.train.save_every), _next(step, run.train.log_every)])
             state, sums = feed.advance(state, sums, step, stop)
-            if late is not None:      # fetched one chunk late, so that the device never waits for the host
+            if late is not None:
                 _log(metrics, run, *late)
             on_progress(stop - step)
             now = time.monotonic()
             late, began = (stop, sums, (stop - step) * run.train.batch, now - began), now
             step, sums = stop, steps.totals(len(run.components))
-        if late is not None:
-            _log(metrics, run, *late)
         writer.wait()
     finally:
         metrics.close()
         writer.close()
-    checkpoint.write_atomic(directory / "done", json.dumps({"steps": run.steps, "kept": checkpoint.steps(kept)}))
-    shutil.rmtree(resumes)
+    checkpoint.primary(lambda: _finish(run, directory))
 
 
 class Feed:
@@ -139,6 +137,27 @@ class Feed:
         return {name: tree for name, tree in point.items() if tree}
 
 
+def _prepare(run: Run, directory: pathlib.Path, mesh) -> None:
+    """Makes the directories, states what the run is, and removes what a kill cut short or time has damaged."""
+    for folder in (directory / "checkpoints", directory / "resume"):
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.remove_partial(folder)
+    for step in checkpoint.steps(directory / "checkpoints"):
+        try:
+            checkpoint.verify(directory / "checkpoints" / str(step))
+        except checkpoint.Damaged as error:
+            print(f"{error}; training it again", flush=True)
+            checkpoint.remove(error.path)
+    checkpoint.write_atomic(directory / "run.json", json.dumps({"name": run.name, **run.identity}, indent=1, sort_keys=True))
+    checkpoint.write_atomic(directory / "provenance.json", json.dumps(provenance(mesh), indent=1, sort_keys=True))
+
+
+def _finish(run: Run, directory: pathlib.Path) -> None:
+    kept = checkpoint.steps(directory / "checkpoints")
+    checkpoint.write_atomic(directory / "done", json.dumps({"steps": run.steps, "kept": kept}))
+    shutil.rmtree(directory / "resume")
+
+
 def provenance(mesh) -> dict:
     """Versions, commit and devices: what made a run without being part of its identity."""
     packages = ("bottleneck", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -176,7 +195,7 @@ def _start(run: Run, code, resumes: pathlib.Path, before: int, x_shape, initial)
             return meshes.replicate(from_flat(state, checkpoint.load(resumes / str(step))), code.mesh)
         except checkpoint.Damaged as error:
             print(f"{error}; falling back", flush=True)
-            shutil.rmtree(error.path)
+            checkpoint.primary(lambda path=error.path: checkpoint.remove(path))
     if initial is not None:
         params = {**initial["params"], **{k: v for k, v in state.params.items() if k not in initial["params"]}}
         fresh = optimizers.build(code.optimizer, steps.hyper(run.optimizer, run.objective, run.steps)).init(params)
@@ -202,9 +221,9 @@ def _next(step: int, every: int) -> int:
 def _log(file, run: Run, step: int, sums: dict, images: int, seconds: float) -> None:
     sums = jax.device_get(sums)
     total = sums["count"].sum()
-    if not np.isfinite(sums["loss"].sum()):
-        raise UserError("optimizer.lr", run.optimizer.lr,
-                        f"a rate at which the loss stays finite ({run.folder}: {sums['loss'].sum()} before step {step})")
+    if not np.isfinite(sums["loss"].sum() + sums["grad_norm"]):
+        raise UserError("optimizer.lr", run.optimizer.lr, "a rate at which the loss stays finite "
+                        f"({run.folder}: loss {sums['loss'].sum()}, gradient norm {sums['grad_norm']} before step {step})")
     score = {name: float(s / c) for name, s, c in zip(run.components, sums["score"], sums["count"], strict=True) if c}
     file.write(json.dumps({"step": step, "loss": float(sums["loss"].sum() / total), "score": score,
                            "grad_norm": float(sums["grad_norm"]), "images_per_second": round(images / max(seconds, 1e-9))}) + "\n")

@@ -1,8 +1,9 @@
-"""Optimisers and learning-rate schedules whose numbers are traced, so that a sweep over them recompiles nothing.
+"""Optimisers and learning-rate schedules whose numbers are traced, so that a sweep over them recompiles
+nothing.
 
-`build` is called inside `jit`: the spec's structure (which optimiser, which schedule) is static, while the learning
-rate, the weight decay and the length of the run arrive as arrays in `hyper`. Sources: Loshchilov & Hutter 2019 (AdamW),
-Defazio et al. 2024 (schedule-free learning).
+`build` is called inside `jit`: the spec's structure (which optimiser, which schedule) is static, while the
+learning rate, the weight decay and the length of the run arrive as arrays in `hyper`. Sources: Loshchilov &
+Hutter 2019 (AdamW), Defazio et al. 2024 (schedule-free learning).
 """
 from __future__ import annotations
 
@@ -21,10 +22,12 @@ from bottleneck.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSpec:
-    """`sgd`: momentum, L2 added to the gradient. `adamw`, `schedule_free` (AdamW): decoupled decay times learning rate.
+    """`sgd`: momentum, L2 added to the gradient. `adamw`, `schedule_free` (AdamW): decoupled decay times
+    learning rate.
 
-    `warmup` and `milestones` are fractions of the run's steps; at each milestone the `step` schedule multiplies the
-    learning rate by `factor`. `clip` bounds the global norm of the gradient, before weight decay is added to it.
+    `warmup` and `milestones` are fractions of the run's steps; at each milestone the `step` schedule
+    multiplies the learning rate by `factor`. `clip` bounds the global norm of the gradient, before weight
+    decay is added to it.
     """
     name: Literal["sgd", "adamw", "schedule_free"] = "sgd"
     lr: float = 0.1
@@ -51,7 +54,7 @@ class OptimizerSpec:
         if self.clip is not None and not self.clip > 0:
             raise UserError("clip", self.clip, "a number above 0, or None")
         if self.name == "schedule_free" and self.schedule != "constant":
-            raise UserError("schedule", self.schedule, "'constant': schedule_free averages instead of decaying")
+            raise UserError("schedule", self.schedule, "'constant': schedule_free averages, it does not decay")
         if self.name == "schedule_free" and self.b1 == 0:
             raise UserError("b1", self.b1, "above 0: it is schedule_free's interpolation weight")
 
@@ -68,7 +71,8 @@ def structure(spec: OptimizerSpec) -> OptimizerSpec:
 
 
 def build(spec: OptimizerSpec, hyper: Mapping) -> optax.GradientTransformation:
-    """The optimiser, closing over `hyper["lr"], hyper["weight_decay"], hyper["total_steps"]` (scalars, may be traced).
+    """The optimiser, closing over `hyper["lr"], hyper["weight_decay"], hyper["total_steps"]` (scalars, may be
+    traced).
 
     Its state does not hold these numbers, so `init` and `update` may come from separate calls of `build`.
     """
@@ -87,8 +91,8 @@ def build(spec: OptimizerSpec, hyper: Mapping) -> optax.GradientTransformation:
         steps += [optax.scale_by_rms(spec.b2, eps_in_sqrt=False, bias_correction=True), decay]
     transform = optax.chain(*steps, optax.scale_by_learning_rate(rate))
     if spec.name == "schedule_free":
-        # optax counts from 1 here and from 0 in scale_by_learning_rate: the shift makes a step's weight in the average
-        # the square of the rate that step was taken with.
+        # optax counts from 1 here and from 0 in scale_by_learning_rate: the shift makes a step's weight in
+        # the average the square of the rate that step was taken with.
         return contrib.schedule_free(transform, lambda count: rate(count - 1), b1=spec.b1)
     return transform
 
@@ -101,8 +105,8 @@ def eval_params(spec: OptimizerSpec, opt_state, params):
 def schedule(spec: OptimizerSpec, count, total_steps):
     """Multiplier of the learning rate in the step numbered `count` from 0; both may be traced.
 
-    Warm-up rises linearly to 1 over the first `warmup * total_steps` steps, starting above 0. The cosine starts at its
-    end and would reach 0 at `total_steps`. Milestones fall on the nearest whole step.
+    Warm-up rises linearly to 1 over the first `warmup * total_steps` steps, starting above 0. The cosine
+    starts at its end and would reach 0 at `total_steps`. Milestones fall on the nearest whole step.
     """
     count, total = jnp.asarray(count, jnp.float32), jnp.asarray(total_steps, jnp.float32)
     warm = jnp.round(spec.warmup * total)
@@ -119,7 +123,8 @@ def schedule(spec: OptimizerSpec, count, total_steps):
 def decayed(params):
     """Tree of booleans: weight decay applies to the leaves named "kernel", which multiply activations.
 
-    Biases, normalisation scales, position embeddings and class tokens are left alone. The name decides rather than the
-    number of dimensions, so parameters stacked over the members of a fleet are treated alike.
+    Biases, normalisation scales, position embeddings and class tokens are left alone. The name decides rather
+    than the number of dimensions, so parameters stacked over the members of a fleet are treated alike.
     """
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1:] == (jax.tree_util.DictKey("kernel"),), params)
+    kernel = (jax.tree_util.DictKey("kernel"),)
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1:] == kernel, params)

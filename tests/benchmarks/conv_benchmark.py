@@ -2,8 +2,8 @@
 
     python tests/benchmarks/conv_benchmark.py [--batch=64] [--repeats=5] [--depths=20,18] [--layers]
 
-Prints images per second (median over the repeats) and their ratio, the number to compare between machines. `--layers`
-adds the kernel gradient alone, in GFLOP/s, at the layer shapes of these networks.
+Prints images per second (median over the repeats) and their ratio, the number to compare between machines.
+`--layers` adds the kernel gradient alone, in GFLOP/s, at the layer shapes of these networks.
 """
 import argparse
 import statistics
@@ -75,7 +75,7 @@ def main():
     for depth in map(int, args.depths.split(",")):
         steps = [train_step(depth, function, args.batch, args.dtype) for function in (conv.conv, conv.lax_conv)]
         ours, xla = (args.batch / s for s in alternate(steps, args.repeats))
-        print(f"ResNet-{depth}: {ours:.1f} images/s, XLA's convolution {xla:.1f}, ratio {ours / xla:.2f}", flush=True)
+        print(f"ResNet-{depth}: {ours:.1f} images/s, XLA's {xla:.1f}, ratio {ours / xla:.2f}", flush=True)
     if args.layers:
         for shape in ((32, 3, 16, 1), (32, 16, 16, 1), (32, 16, 32, 2), (16, 32, 32, 1), (8, 64, 64, 1),
                       (32, 64, 64, 1), (16, 128, 128, 1), (8, 256, 256, 1), (4, 512, 512, 1)):
