@@ -59,13 +59,16 @@ def directory(workdir: pathlib.Path, config_hash: str) -> None:
 
 def features(args) -> None:
     """Verdict, sentence and table for given features."""
+    from threadpoolctl import threadpool_limits
+
     from bottleneck.analysis import gap
     if not (args.mixture and args.direct and args.labels):
         raise UserError("command line", "", "all of --mixture, --direct and --labels")
     labels = load("--labels", args.labels)
     splits = load("--splits", args.splits) if args.splits else gap.split_items(labels)
-    answer = gap.gap([load("--mixture", p) for p in args.mixture.split(",")], [load("--direct", p) for p in args.direct.split(",")],
-                     labels, splits, groups=load("--groups", args.groups) if args.groups else None)
+    arms = [[load(flag, p) for p in paths.split(",")] for flag, paths in (("--mixture", args.mixture), ("--direct", args.direct))]
+    with threadpool_limits(1, "blas"):      # many small products
+        answer = gap.gap(*arms, labels, splits, groups=load("--groups", args.groups) if args.groups else None)
     print(answer.sentence)
     print()
     for row in answer.table():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from bottleneck import rows as row_files
-from bottleneck.analysis import causes, gap, information
+from bottleneck.analysis import causes, gap, information, probes
 from bottleneck.data import factors
 from bottleneck.errors import UserError
 from bottleneck.stages import Store, task_path
@@ -58,7 +58,7 @@ def analyze(store: Store) -> None:
     found = list(means(store, tables, unit))
     for family in (list(plan.components), [t for t in plan.targets if t not in plan.components]):
         found += answers(store, tables, family, unit)
-    found += bounds(store, tables) + optima(store) + gains(store, tables, unit)
+    found += bounds(store, tables) + floors(store) + optima(store) + gains(store, tables, unit)
     row_files.write(path(store), found)
     row_files.union(store.workdir / "rows", store.workdir / "results.jsonl")
 
@@ -131,6 +131,13 @@ def bounds(store: Store, tables: Tables) -> list[dict]:
     found = gap.population_bound(losses["mixture"], losses["direct"], {n: w / total for n, w in drawn.items()})
     return [row(store, interval, arm="mixture", reference="direct", target=name, protocol="head", metric="bound_bits")
             for name, interval in found.items()]
+
+
+def floors(store: Store) -> list[dict]:
+    """What saying the commonest class scores. Random networks and raw pixels are evaluations like any other."""
+    return [row(store, arm="majority", target=name, metric="accuracy", n_examples=len(c.splits["test"]),
+                value=probes.majority(c.splits["probe"].labels, c.splits["test"].labels))
+            for name, c in store.plan.targets.items() if c.num_classes]
 
 
 def optima(store: Store) -> list[dict]:

@@ -71,21 +71,18 @@ def get(path: pathlib.Path, arg: str = "") -> ml_collections.ConfigDict:
 
 
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-    """Sets the dotted `key` from command-line `text`, typed by the value it replaces; None takes any literal.
+    """Sets the dotted `key` from command-line `text`: typed by the value it replaces, any literal where there is none.
 
-    A key that the config leaves to its default is added: `build` knows which keys there are.
+    Keys the file leaves to their defaults can be set too; `build` refuses those that do not exist.
     """
     *parents, leaf = key.split(".")
-    if not all((*parents, leaf)):
-        raise UserError(f"--config.{key}", text, "names joined by single dots")
     node = config
-    for depth, name in enumerate(parents, 1):
-        if node.get(name) is None:
-            with node.ignore_type():
-                node[name] = ml_collections.ConfigDict()
+    for name in parents:
+        if name not in node:
+            node[name] = ml_collections.ConfigDict()
         node = node[name]
         if not isinstance(node, ml_collections.ConfigDict):
-            raise UserError(f"--config.{key}", text, f"no keys below {'.'.join(parents[:depth])}, which is {node!r}")
+            raise UserError(f"--config.{key}", text, f"an existing key ({name!r} holds {node!r} and no keys)")
     value = _convert(f"--config.{key}", text, node.get(leaf))
     with node.ignore_type():
         node[leaf] = value
@@ -164,12 +161,11 @@ def check(hint, value, where: str):
             return None
         choices = [a for a in args if a is not type(None)]
         for choice in choices:
-            if len(choices) == 1:
-                return check(choice, value, where)
             try:
                 return check(choice, value, where)
-            except UserError:
-                continue
+            except UserError as error:
+                if len(choices) == 1 and error.key != where:    # the mistake lies deeper
+                    raise
     elif origin is typing.Literal:
         if value in args:
             return value

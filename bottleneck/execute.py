@@ -13,7 +13,7 @@ import numpy as np
 from bottleneck import answer, checkpoint, config as configs, models, rows, stages, study as studies
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
-tables = None
+from bottleneck.report import tables
 from bottleneck.study import Plan
 
 STAGES = ("pretrain", "transfer", "analyze", "report")
@@ -102,6 +102,6 @@ def describe(plan: Plan) -> str:
         lines.append((name, len(runs), f"{run.steps:,}", f"{sizes[key]:,}", f"{kept / 2**20:.1f}"))
     passes = {(m.run, m.seed, m.step, e.target) for e in plan.evaluations for m in e.members}
     images = sum(sum(len(plan.targets[t].splits[s]) for s in ("probe", "val", "test")) for *_, t in passes)
-    text = tables.text((("run", "seeds", "steps", "parameters", "kept MiB"), lines))
+    text = tables.text(tables.Table("plan", "Plan", "", ("run", "seeds", "steps", "parameters", "kept MiB"), tuple(lines)))
     return (f"{text}\n\n{len(plan.runs)} runs, {total_steps:,} steps, {total_steps * plan.study.train.batch:,} training images; "
             f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; checkpoints {total_bytes / 2**20:.1f} MiB")

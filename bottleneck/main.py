@@ -18,6 +18,7 @@ flags.DEFINE_string("workdir", None, "Where runs, features, rows and the report 
 flags.DEFINE_string("stage", "all", f"One of {', '.join(STAGES)}.")
 flags.DEFINE_string("shard", "0/1", "i/n: take the i-th (from 0) of n fixed shares of the stage's tasks.")
 flags.DEFINE_bool("dry_run", False, "Print what would run, and what it costs, and write nothing.")
+flags.DEFINE_bool("help", False, "Print this.", short_name="h")
 
 
 def main(argv: list[str]) -> int:
@@ -28,6 +29,9 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here", file=sys.stderr)
+        return 1
 
 
 def run(argv: list[str]) -> None:
@@ -37,6 +41,9 @@ def run(argv: list[str]) -> None:
         rest = values([a for a in argv if not a.startswith("--config.")])
     except flags.Error as error:
         raise UserError("command line", " ".join(argv[1:]), str(error)) from None
+    if values.help:
+        print(f"{__doc__}\n{values.module_help(sys.modules[__name__])}")
+        return
     if rest[1:] or values.config is None:
         raise UserError("command line", " ".join(argv[1:]), "--config=FILE.py (--help lists the flags)")
     if values.stage not in STAGES:

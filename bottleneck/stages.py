@@ -45,6 +45,7 @@ class Store:
         self.mesh = meshes.make(self.plan.study.train.batch)
         self._pool: tuple[tuple, object] = ((), None)
         self.features = functools.lru_cache(maxsize=64)(self._features)
+        self.variables = functools.lru_cache(maxsize=4)(self._variables)
 
     def mine(self, tasks) -> list:
         return list(tasks)[self.shard[0]::self.shard[1]]
@@ -67,7 +68,7 @@ class Store:
             self._pool = (key, meshes.replicate(resident.pool(components, self.plan.study.data), self.mesh))
         return self._pool[1]
 
-    def variables(self, run: Run, step: int) -> dict:
+    def _variables(self, run: Run, step: int) -> dict:
         """A kept step's variables. Raises UserError when it is missing or damaged."""
         path = self.directory(run) / "checkpoints" / str(step)
         if not checkpoint.is_sealed(path):
@@ -106,10 +107,11 @@ def pretrain(store: Store) -> None:
             shutil.rmtree(error.path)
         waiting.append(run)
     waiting.sort(key=lambda run: (run.components, run.data))      # runs that share a resident pool together
-    with progress("pretrain", sum(run.steps for run in waiting), "step") as bar:
+    batch = store.plan.study.train.batch
+    with progress("pretrain", sum(run.steps for run in waiting) * batch, "image") as bar:
         for run in waiting:
             bar.set_postfix_str(f"{run.name} seed {run.seed}")
-            store.train(run, store.plan.pool_of(run), on_progress=bar.update)
+            store.train(run, store.plan.pool_of(run), on_progress=lambda steps: bar.update(steps * batch))
 
 
 def transfer(store: Store) -> None:
@@ -164,8 +166,7 @@ def evaluate(store: Store, evaluation: Evaluation) -> None:
     np.savez(buffer, **items)
     path = task_path(store, evaluation)
     checkpoint.write_atomic(path.with_suffix(".npz"), buffer.getvalue())
-    found = [r for draw, result in enumerate(results) for r in rows(store, evaluation, component, result, draw)]
-    row_files.write(path, found)
+    row_files.write(path, [r for draw, result in enumerate(results) for r in rows(store, evaluation, component, result, draw)])
 
 
 def collect(store: Store, evaluation: Evaluation, layer: str | None = None) -> dict[str, np.ndarray]:
@@ -185,6 +186,24 @@ def collect(store: Store, evaluation: Evaluation, layer: str | None = None) -> d
 def probe(store, evaluation, y, component) -> probes.Probe:
     return probes.linear_probe(collect(store, evaluation), y, component.num_classes, scalings=store.plan.study.probe.scalings,
                                task="classification" if component.num_classes else "regression")
+
+
+def guard(store, evaluation, component, result) -> probes.Guard | None:
+    """The pretrained head is one admissible probe of the last layer: no solved probe may be worse. None where not so."""
+    member = evaluation.members[0] if len(evaluation.members) == 1 else None
+    if evaluation.protocol != "linear_probe" or not component.num_classes or member is None or member.layer != "features":
+        return None
+    run = run_of(store.plan, member)
+    if evaluation.target not in run.components:
+        return None
+    head_, start = store.variables(run, member.step)["params"]["head"], run.offset[run.components.index(evaluation.target)]
+    own = slice(start, start + component.num_classes)
+    found = probes.guard(result, store.features(run, member.step, evaluation.target, member.layer, False)["probe"],
+                         component.splits["probe"].labels, head_["kernel"][:, own], head_["bias"][own])
+    if not found.holds:
+        tqdm.write(f"warning: the probe of {member} on {evaluation.target} is worse than the head it was pretrained with "
+                   f"({found.probe:.6f} > {found.head:.6f} nats): do not trust it")
+    return found
 
 
 def k_shot(store, evaluation, y, component, draw) -> probes.Probe:
@@ -293,6 +312,8 @@ def rows(store: Store, evaluation: Evaluation, component: Component, result, dra
     extra = {"draw": draw} if evaluation.shots else {}
     if chosen is not None:
         extra.update(at_edge=result.at_edge, iterations=result.iterations, chosen=True)
+        if (held := guard(store, evaluation, component, result)) is not None:
+            extra["guard"] = dataclasses.asdict(held)
     common.update(scaling=chosen, **{"lambda": getattr(result, "lam", None)}, grad_norm=getattr(result, "grad_norm", None),
                   dim=result.weights.shape[0] if chosen else None)
     metric = "bits" if component.num_classes else "r2"
@@ -318,7 +339,7 @@ def tables(plan: Plan, run: Run) -> mixture.Tables:
 
 def progress(stage: str, total: int, unit: str) -> tqdm:
     """A bar with an estimate of the time left; one plain line instead where standard error is not a terminal."""
-    bar = tqdm(total=total, desc=stage, unit=unit, disable=None, dynamic_ncols=True)
+    bar = tqdm(total=total, desc=stage, unit=unit, unit_scale=True, disable=None, dynamic_ncols=True)
     if bar.disable and total:
         print(f"{stage}: {total:,} {unit}s", flush=True)
     return bar

@@ -13,6 +13,8 @@ import re
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+
 from bottleneck import config as configs, models
 from bottleneck.data import component as components, mixture
 from bottleneck.data.component import Component, ComponentSpec, DataSpec
@@ -182,7 +184,14 @@ def plan(study: StudySpec) -> Plan:
         variants = {name: _load(name, dataclasses.replace(study.components[name], randomise=(factor,)), data, "components")
                     if factor in c.splits["train"].factors else c for name, c in own.items()}
     targets = {**own, **outside}
+    for name, component in targets.items():
+        if (study.objective.name == "regression") != (component.num_classes == 0):
+            raise UserError("objective.name", study.objective.name, f"the objective of the labels of {name!r} "
+                            f"({'classes' if component.num_classes else 'vectors'})")
     runs = {(run.name, run.seed): run for seed in study.run_seeds for run in _runs(study, own, outside, variants, seed)}
+    shape = next(iter(own.values())).splits["train"].fetch(np.arange(1)).shape[1:]
+    for run in runs.values():
+        models.build(run.model, run.outputs, run.train.dtype, shape if len(shape) == 3 else None)
     evaluations = _evaluations(study, own, outside, runs)
     kept: dict[tuple[str, int], set[int]] = {}
     for evaluation in evaluations:
@@ -230,7 +239,11 @@ def _runs(study: StudySpec, own: dict, outside: dict, variants: dict, seed: int)
                    dataclasses.replace(study.train, steps=steps))
 
     whole = tuple(study.mixture.weights[n] for n in names)
-    drawn = mixture.drawn(mixture.tables(names, [len(c.splits["train"]) for c in own.values()], schedule, batch), total, batch)
+    try:
+        tables = mixture.tables(names, [len(c.splits["train"]) for c in own.values()], schedule, batch, LONGER * total)
+    except UserError as error:
+        raise error.under("mixture") from None
+    drawn = mixture.drawn(tables, total, batch)
     for arm in study.arms:
         if arm == "mixture":
             yield run(arm, own, whole, scheme=schedule)

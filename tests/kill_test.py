@@ -2,6 +2,7 @@
 
     python tests/kill_test.py 30        # by hand, with more kills
 """
+import functools
 import os
 import pathlib
 import random
@@ -28,9 +29,11 @@ def lines(workdir):
     return sum(path.read_bytes().count(b"\n") for path in workdir.glob("runs/*/metrics.jsonl"))
 
 
-def unsealed(workdir):
-    """Checkpoints being written at this moment."""
-    return sum(not checkpoint.is_sealed(p) for p in workdir.glob("runs/*/*/*") if p.is_dir() and p.parent.name in ("resume", "checkpoints"))
+def saves(workdir, seen):
+    """Checkpoints seen while they were being written."""
+    folders = (p for pattern in ("resume/*", "checkpoints/*") for p in workdir.glob(f"runs/*/{pattern}") if p.is_dir())
+    seen.update(str(p) for p in folders if not checkpoint.is_sealed(p))
+    return len(seen)
 
 
 def extracted(workdir):
@@ -41,8 +44,8 @@ def probed(workdir):
     return len(list(workdir.glob("rows/[!.]*")))
 
 
-# What is counted while a study runs: a kill strikes when a count first reaches a random number.
-MOMENTS = {"training": lines, "saving": unsealed, "extracting": extracted, "probing": probed}
+# What is counted while a study runs: a kill strikes when the count has grown by a random number.
+MOMENTS = {"training": lines, "saving": saves, "extracting": extracted, "probing": probed}
 
 
 def start(workdir, study):
@@ -57,16 +60,17 @@ def finish(workdir, study):
 
 
 def kill_at(workdir, study, count, number, rng):
-    """Starts the study, kills it just after `count` has risen by `number`; True if it was still running."""
-    began, child = count(workdir) if count is not unsealed else 0, start(workdir, study)
-    while child.poll() is None and count(workdir) < began + number:
+    """Starts the study and kills it just after `count` has grown by `number`; True if it was still running."""
+    count = functools.partial(count, seen=set()) if count is saves else count
+    goal, child = count(workdir) + number, start(workdir, study)
+    while child.poll() is None and count(workdir) < goal:
         time.sleep(0.001)
     time.sleep(rng.random() * 0.02)
     struck = child.poll() is None
     if struck:
         os.kill(child.pid, signal.SIGKILL)
     errors = child.communicate(timeout=60)[1]
-    assert struck and child.returncode == -signal.SIGKILL or child.returncode == 0, errors
+    assert child.returncode == (-signal.SIGKILL if struck else 0), errors
     return struck
 
 
@@ -86,19 +90,18 @@ def trial(directory, study, kills, seed=0):
     rng, struck = random.Random(seed), []
     finish(directory / "whole", study)
     expected = snapshot(directory / "whole")
-    total = {name: count(directory / "whole") for name, count in MOMENTS.items()}
+    total = {name: 20 if count is saves else count(directory / "whole") for name, count in MOMENTS.items()}
     # In the order in which a study passes through them, at about equal distances in between.
     names = sorted((list(MOMENTS) * kills)[-kills % len(MOMENTS):][:kills], key=list(MOMENTS).index)
     for name in names:
-        share = max(1, total[name] // (names.count(name) + 1))
-        number = 1 if name == "saving" else rng.randint(1, share)
+        number = rng.randint(1, total[name] // (names.count(name) + 1))
         if kill_at(directory / "killed", study, MOMENTS[name], number, rng):
             struck.append(name)
     finish(directory / "killed", study)
     found = snapshot(directory / "killed")
     assert found.keys() == expected.keys()
     assert [k for k in expected if found[k] != expected[k]] == []
-    assert not list((directory / "killed").glob("runs/*/resume")) and not unsealed(directory / "killed")
+    assert not list((directory / "killed").glob("runs/*/resume")) and not saves(directory / "killed", set())
     return struck
 
 

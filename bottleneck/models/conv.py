@@ -1,10 +1,10 @@
 """Two-dimensional convolution whose kernel gradient, on CPU, may be one matrix product per kernel element.
 
 XLA's CPU backend runs the kernel gradient as a convolution with a window as large as the image, which on some
-processors is many times slower than its matrix products. Summing over batch and positions,
-`dK[i, j] = X[i, j]^T G`, where X[i, j] holds the inputs under kernel element (i, j) and G the output gradients,
-is the same number at matrix-product speed. The forward pass and the input gradient stay XLA's, and on other
-platforms so does the kernel gradient. tests/benchmarks/conv_benchmark.py compares the two on the machine at hand.
+processors is many times slower than its matrix products (openxla/xla#34273). Summing over batch
+and positions, `dK[i, j] = X[i, j]^T G`, where X[i, j] holds the inputs under kernel element (i, j) and G the
+output gradients, is the same number at matrix-product speed. The forward pass and the input gradient stay
+XLA's, and on other platforms so does the kernel gradient.
 """
 from __future__ import annotations
 
@@ -63,16 +63,17 @@ conv.defvjp(_forward, _backward)
 def by_products(shape: Sequence[int], stride: int) -> bool:
     """Whether, on CPU, matrix products compute the kernel gradient of a kernel of `shape` (h, w, C, D).
 
-    With few channels and stride 1 the products are bound by the copies of their inputs, and XLA's form is faster.
-    Elsewhere which one wins depends on the processor: the products lose a little at worst (and hold h * w copies
-    of the inputs), XLA's form loses several times over.
+    Which form is faster depends on the processor: tests/benchmarks/conv_benchmark.py compares them where it
+    runs. With few channels and stride 1 the products are bound by their h * w copies of the inputs, and XLA's
+    form is kept. With 64 channels and more the products bound the worst case: they cost up to a third of a
+    layer's speed where XLA's form is good, and save several times that where it is bad.
     """
     height, width, inputs, outputs = shape
     return height * width == 1 or stride > 1 or min(inputs, outputs) >= 64
 
 
 def kernel_gradient(x, g, size: Sequence[int], stride: int, padding):
-    """Gradient [h, w, C, D] of `sum(conv(x, kernel) * g)` in a kernel of `size` (h, w), by matrix products."""
+    """Gradient [h, w, C, D] of `sum(conv(x, kernel) * g)` in a kernel of `size` (h, w), by products."""
     (top, bottom), (left, right) = padding if not isinstance(padding, str) else lax.padtype_to_pads(
         x.shape[1:3], size, (stride, stride), padding)
     x = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))

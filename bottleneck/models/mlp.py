@@ -32,8 +32,7 @@ class MLPSpec:
 
 
 class MLP(nn.Module):
-    """Taps: layer1 ... layer{depth-1}, features (the last hidden layer), all [B, width] after the
-    activation."""
+    """Taps: layer1 ... layer{depth-1}, features (the last hidden layer), [B, width] after activation."""
     spec: MLPSpec
     outputs: int
     dtype: Any

@@ -39,7 +39,7 @@ class ResNetSpec:
         if not 0 < self.width < float("inf"):
             raise UserError("width", self.width, "a number above 0")
         if self.stem == "large" and self.depth not in BLOCKS:
-            raise UserError("stem", self.stem, f"'small' for depth {self.depth}; 'large' is for {tuple(BLOCKS)}")
+            raise UserError("stem", self.stem, f"'small' for depth {self.depth}; large: {tuple(BLOCKS)}")
 
 
 class ResNet(nn.Module):

@@ -23,8 +23,7 @@ SIZES = {"tiny": (64, 4, 2), "Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 1
 
 @dataclasses.dataclass(frozen=True)
 class ViTSpec:
-    """`patch` in pixels; `width` multiplies the number of attention heads, so the dimensions at fixed head
-    size."""
+    """`patch` in pixels; `width` multiplies the number of attention heads, each of 32 or 64 dimensions."""
     variant: Literal["tiny", "Ti", "S", "B"] = "tiny"
     patch: int = 4
     width: float = 1.0
@@ -43,8 +42,7 @@ class ViTSpec:
 
 
 class ViT(nn.Module):
-    """Taps: block1 ... (tokens [B, 1 + patches, p], class token first), features (the normed class token [B,
-    p])."""
+    """Taps: block1 ... ([B, 1 + patches, p], class token first), features (the normed class token [B, p])."""
     spec: ViTSpec
     outputs: int
     dtype: Any

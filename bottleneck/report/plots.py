@@ -1,7 +1,7 @@
 """Figures of a study as SVG text: pure functions from rows, the same bytes for the same rows.
 
-Text stays text. Axes and words are drawn in `currentColor`, so a page's style sheet themes them. Data colours are after
-Okabe and Ito (2008), those that keep a contrast of about 3 to 1 on white and on near-black.
+Text stays text. Axes and words are drawn in `currentColor`, so a page's style sheet themes them. Data colours
+are after Okabe and Ito (2008), those that keep a contrast of about 3 to 1 on white and on near-black.
 """
 from __future__ import annotations
 
@@ -29,30 +29,32 @@ STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "legend.frameon": False,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color",
-                     "grid.color"), INK)}
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color",
+                     "ytick.color", "grid.color"), INK)}
 FONTS = "system-ui, 'Helvetica Neue', Arial, sans-serif"
 WIDTH = 3.3              # inches, of one panel
 SPACING = 1.07           # ratio of the places at which two representations of equal cost are drawn
 
 
 def accuracy(rows: list[dict], only: list[str] | None = None) -> str:
-    """One panel per target (those in `only`): the linear probe's accuracy of every arm, seeds as dots, one scale.
+    """One panel per target (those in `only`): the linear probe's accuracy of every arm, seeds as dots.
 
-    The mean is a tick with its 95% interval. The levels of direct training, of the floors (dashed, dotted) and of the
-    Bayes optimum are drawn through all lines of the panel. "" where there is nothing to show.
+    The mean is a tick with its 95% interval; all panels have one scale. The levels of direct training, of the
+    floors (dashed, dotted) and of the Bayes optimum are drawn through the panel. "" with nothing to show.
     """
     metric = tables.score(rows)
     scale = 100 if metric == "accuracy" else 1
     found = {t: strips(rows, t, metric, scale) for t in tables.targets(rows)}
     found = {t: strip for t, strip in found.items() if strip}
-    every = [v for strip in found.values() for _, mean, ends, dots in strip.values() for v in (mean, *ends, *dots)]
+    every = [v for strip in found.values() for _, mean, ends, dots in strip.values()
+             for v in (mean, *ends, *dots)]
     shown = {t: s for t, s in found.items() if only is None or t in only}
     if not shown:
         return ""
     limits = _limits(every, scale if metric == "accuracy" else None)
     lines = max(map(len, found.values()))
-    return _panels("-".join(["accuracy", *(only or ())]), list(shown), lambda axes, t: _strip(axes, shown[t], limits, lines),
+    return _panels("-".join(["accuracy", *(only or ())]), list(shown),
+                   lambda axes, target: _strip(axes, shown[target], limits, lines),
                    inner=0.19 * lines, left=0.95, xlabel="R2" if metric == "r2" else "accuracy (%)")
 
 
@@ -64,8 +66,8 @@ def strips(rows: list[dict], target: str, metric: str, scale: float) -> dict[str
         mean = tables.find(rows, arm=arm, target=target, metric=metric, **kind)
         if mean is None or mean["value"] is None:
             continue
-        seeds = [r for r in select(rows, arm=arm, target=target, metric=metric, protocol=PROBE)
-                 if r["seed"] != "all" and (r["extra"] or {}).get("chosen") is not False and r["value"] is not None]
+        seeds = [r for r in tables.chosen(rows)
+                 if (r["arm"], r["target"], r["metric"]) == (arm, target, metric) and r["value"] is not None]
         dots = [scale * r["value"] for r in sorted(seeds, key=lambda r: r["seed"])]
         found[LABELS.get(arm, arm)] = (arm, scale * mean["value"], [scale * e for e in _ends(mean)], dots)
     return found
@@ -77,21 +79,22 @@ def _strip(axes, strip: dict[str, tuple], limits, lines: int):
         colour = COLOURS.get(arm, INK if arm in (*tables.FLOORS, "bayes") else GREEN)
         if arm in ("direct", "bayes", "random", "pixels"):
             dashes = {"random": (0, (4, 3)), "pixels": (0, (1.5, 2.5))}.get(arm, "-")
-            axes.axvline(mean, color=colour, linewidth=0.8, linestyle=dashes, alpha=0.75 if arm == "direct" else 0.4, zorder=1)
+            alpha = 0.75 if arm == "direct" else 0.4
+            axes.axvline(mean, color=colour, linewidth=0.8, linestyle=dashes, alpha=alpha, zorder=1)
         axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt", zorder=2)
         marker, size = ("D", 5) if arm == "bayes" else ("|", 11)
-        axes.plot([mean], [y], marker=marker, markersize=size, markeredgewidth=1.8, markerfacecolor="none", color=colour,
-                  linestyle="", zorder=3)
+        axes.plot([mean], [y], marker=marker, markersize=size, markeredgewidth=1.8, markerfacecolor="none",
+                  color=colour, linestyle="", zorder=3)
         spread = [y + 0.34 * (i / (len(dots) - 1) - 0.5) if len(dots) > 1 else y for i in range(len(dots))]
-        axes.plot(dots, spread, marker="o", markersize=3.8, markeredgewidth=0, color=colour, alpha=0.6, linestyle="",
-                  zorder=4)
+        axes.plot(dots, spread, marker="o", markersize=3.8, markeredgewidth=0, color=colour, alpha=0.6,
+                  linestyle="", zorder=4)
     axes.set(xlim=limits, ylim=(lines - 0.4, -0.6))
     axes.set_yticks(range(len(strip)), list(strip))
     axes.tick_params(axis="y", length=0)
 
 
 def bits(rows: list[dict]) -> str:
-    """Every target's gap in bits (R2) with its 95% interval; a short line marks the margin beyond which it is lost."""
+    """Every target's gap in bits (R2) with its 95% interval; a short line marks the margin."""
     u = tables.unit(rows)
     found = [r for t in tables.targets(rows) if (r := tables.verdict(rows, t)) and r["value"] is not None]
     if not found:
@@ -106,14 +109,14 @@ def bits(rows: list[dict]) -> str:
         axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
         values = [0.0]
         for y, r in enumerate(found):
-            verdict = (r["extra"] or {}).get("verdict", "")
+            verdict = tables.extra(r).get("verdict", "")
             colour, marker = VERDICTS.get(verdict, (INK, "o"))
             low, high = _ends(r)
             axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
             axes.plot([r["value"]], [y], marker=marker, markersize=6, color=colour, linestyle="")
             distance = tables.find(rows, target=r["target"], metric=f"margin_{u}")
             if verdict != "untestable" and distance is not None and distance["value"] is not None:
-                edge = r["value"] - distance["value"]      # the gap at which D = 0.9 direct - mixture would be 0
+                edge = r["value"] - distance["value"]      # the gap at which D would be 0
                 axes.plot([edge, edge], [y - 0.32, y + 0.32], color=INK, linewidth=1.1)
                 values.append(edge)
             axes.text(1.03, y, verdict, transform=axes.get_yaxis_transform(), va="center", color=colour)
@@ -129,7 +132,7 @@ def bits(rows: list[dict]) -> str:
 def budget(rows: list[dict], only: list[str] | None = None) -> str:
     """One panel per target: declared representations against total training steps, beside the single network.
 
-    The horizontal line is direct training. Representations of equal cost are drawn side by side around their cost.
+    The horizontal line is direct training. Representations of equal cost are drawn side by side around it.
     """
     u, declared = tables.unit(rows), tables.representation_names(rows)
 
@@ -138,7 +141,8 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
         return found if found and found["value"] is not None else None
 
     names = [*("mixture", "longer"), *declared]
-    points = {t: {n: r for n in names if (r := reached(n, t)) and r["train_steps"]} for t in tables.targets(rows)}
+    points = {t: {n: r for n in names if (r := reached(n, t)) and r["train_steps"]}
+              for t in tables.targets(rows)}
     names = [n for n in names if any(n in found for found in points.values())]
     if not set(names) & set(declared):
         return ""
@@ -170,29 +174,32 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
 
     labels = [("direct training", line)] * any(direct.values())
     labels += [("single network" if n == "mixture" else n, _mark(i, n)) for i, n in enumerate(names)]
-    return _panels("-".join(["budget", *(only or ())]), shown, panel, inner=1.9, left=0.5, xlabel="total training steps",
-                   ylabel="R2" if u == "r2" else "bits", labels=labels)
+    return _panels("-".join(["budget", *(only or ())]), shown, panel, inner=1.9, left=0.5,
+                   xlabel="total training steps", ylabel="R2" if u == "r2" else "bits", labels=labels)
 
 
 def _mark(index: int, name: str) -> dict:
     others = (GREEN, PURPLE, OCHRE)
-    return dict(marker=MARKERS[index % len(MARKERS)], color=VERMILLION if name == "mixture" else others[index % len(others)],
-                markersize=5.5, markeredgewidth=0, linestyle="")
+    colour = VERMILLION if name == "mixture" else others[index % len(others)]
+    marker = MARKERS[index % len(MARKERS)]
+    return dict(marker=marker, color=colour, markersize=5.5, markeredgewidth=0, linestyle="")
 
 
-def _panels(name: str, titles: list[str], draw, *, inner: float, left: float, xlabel: str, ylabel="", labels=()) -> str:
-    """A grid of panels of equal size, in inches: `inner` high, `left` for labels, a legend of `labels` below them all."""
+def _panels(name, titles, draw, *, inner: float, left: float, xlabel: str, ylabel="", labels=()) -> str:
+    """A grid of equal panels, in inches: `inner` high, `left` for tick labels, a legend of `labels` below."""
     columns = min(len(titles), 3)
     lines, across = math.ceil(len(titles) / columns), 4 if columns > 1 else 2
     cell = inner + 0.8
-    width, height = WIDTH * columns, cell * lines + (0.2 * math.ceil(len(labels) / across) + 0.1 if labels else 0)
+    legend = 0.2 * math.ceil(len(labels) / across) + 0.1 if labels else 0.0
+    width, height = WIDTH * columns, cell * lines + legend
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = Figure((width, height))
         for i, title in enumerate(titles):
             column, line = i % columns, i // columns
-            axes = figure.add_axes(((column * WIDTH + left) / width, (height - line * cell - inner - 0.3) / height,
+            bottom = height - line * cell - inner - 0.3
+            axes = figure.add_axes(((column * WIDTH + left) / width, bottom / height,
                                     (WIDTH - left - 0.2) / width, inner / height))
             axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
             draw(axes, title)
@@ -202,7 +209,8 @@ def _panels(name: str, titles: list[str], draw, *, inner: float, left: float, xl
                 axes.set_ylabel(ylabel)
         if labels:
             handles = [matplotlib.lines.Line2D([], [], label=label, **style) for label, style in labels]
-            figure.legend(handles=handles, loc="lower left", ncols=min(across, len(handles)), bbox_to_anchor=(0.0, 0.0))
+            across = min(across, len(handles))
+            figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 0), ncols=across)
         return _svg(figure, name)
 
 
@@ -223,7 +231,7 @@ def _limits(values, ceiling: float | None = None) -> tuple[float, float]:
 
 
 def _svg(figure: Figure, name: str) -> str:
-    """The figure as an <svg> element: pixels for points, the page's colour for ink, ids that are this figure's own."""
+    """The figure as an <svg> element: in pixels, the page's colour for ink, ids of this figure's own."""
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()

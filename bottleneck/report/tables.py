@@ -15,6 +15,7 @@ MISSING = "\u2014"
 PROBE = "linear_probe"       # the protocol of the verdicts
 ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")     # in reading order
 FLOORS = ("random", "pixels", "majority")
+GAINS = ("gain", "control_gain", "excess_gain")
 LABELS = {"random": "random init", "pixels": "pooled pixels", "bayes": "Bayes"}
 
 
@@ -76,21 +77,15 @@ def text(table: Table, width: int = 120) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The table as CSV at full precision; a column with intervals becomes three, missing numbers are empty."""
+    """The table as CSV at full precision; a column with intervals becomes three."""
+    columns = list(zip(*table.rows)) or [()] * len(table.header)
+    widths = [3 if any(isinstance(c, Number) and c.low is not None for c in column) else 1 for column in columns]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    columns = list(zip(*table.rows)) or [()] * len(table.header)
-    ranged = [any(isinstance(c, Number) and c.low is not None for c in column) for column in columns]
-    ends = {True: ("", " low", " high"), False: ("",)}
-    writer.writerow([h + end for h, r in zip(table.header, ranged) for end in ends[r]])
+    writer.writerow([h + end for h, w in zip(table.header, widths) for end in ("", " low", " high")[:w]])
     for row in table.rows:
-        cells = []
-        for cell, r in zip(row, ranged):
-            if isinstance(cell, Number):
-                cells += [cell.value, cell.low, cell.high] if r else [cell.value]
-            else:
-                cells += ["" if cell == MISSING else cell] + ["", ""] * r
-        writer.writerow(cells)
+        cells = [(c.value, c.low, c.high) if isinstance(c, Number) else (c.strip(MISSING), "", "") for c in row]
+        writer.writerow([value for cell, w in zip(cells, widths) for value in cell[:w]])
     return out.getvalue()
 
 
@@ -105,6 +100,12 @@ def is_numeric(column) -> bool:
 def summaries(rows: list[dict]) -> list[dict]:
     """The rows over all seeds."""
     return select(rows, seed="all")
+
+
+def chosen(rows: list[dict]) -> list[dict]:
+    """The linear probes' rows of single seeds, without the scalings that validation did not choose."""
+    probes = select(rows, protocol=PROBE)
+    return [r for r in probes if r["seed"] != "all" and extra(r).get("chosen") is not False]
 
 
 def unit(rows: list[dict]) -> str:
@@ -125,8 +126,14 @@ def targets(rows: list[dict]) -> list[str]:
     return list(dict.fromkeys(r["target"] for r in [*verdicts, *rest]))
 
 
-def outside(row: dict) -> bool:
-    return bool((row["extra"] or {}).get("outside"))
+def extra(row: dict | None) -> dict:
+    """What a row says beside its keys; nothing where there is no row."""
+    return (row or {}).get("extra") or {}
+
+
+def outside(row: dict | None) -> bool:
+    """Whether the row is about a target outside the mixture."""
+    return bool(extra(row).get("outside"))
 
 
 def verdict(rows: list[dict], target: str) -> dict | None:
@@ -156,6 +163,10 @@ def number(row: dict | None, *, interval: bool = True, half: bool = False) -> Ce
     scale, digits = {"accuracy": (100, 1), "gap_points": (1, 1)}.get(row["metric"], (1, 2))
     ends = (row["ci95"] or [None, None]) if interval else (None, None)
     return Number(scale * row["value"], *(None if end is None else scale * end for end in ends), digits, half)
+
+
+def whole(value: float | None, scale: int = 1) -> Cell:
+    return MISSING if value is None else Number(scale * value, digits=0)
 
 
 def counts(rows: list[dict], of: str | None = "seed") -> str:
@@ -188,25 +199,25 @@ def answer(rows: list[dict]) -> Table:
         found = verdict(rows, target)
         if found is None:
             continue
-        extra = found["extra"] or {}
+        said = extra(found)
         sides = [find(rows, arm=arm, target=target, protocol=PROBE, metric=u) for arm in ARMS[:2]]
         lines.append((
             target, *(["outside" if outside(found) else "mixture"] if families else []),
-            extra.get("verdict", MISSING) + ("*" if extra.get("provisional") else ""),
+            said.get("verdict", MISSING) + ("*" if said.get("provisional") else ""),
             *(number(side, interval=False) for side in sides), number(found),
             *([number(find(rows, target=target, metric="gap_points"))] if points else []),
-            _causes(rows, target, extra, u)))
+            _causes(rows, target, said, u)))
     caption = f"{counts(gaps)}; linear probe on the last layer; 95% intervals, not adjusted for multiplicity."
-    if any((r["extra"] or {}).get("provisional") for r in gaps):
+    if any(extra(r).get("provisional") for r in gaps):
         caption += " * provisional: fewer than 4 seeds."
     return Table("answer", "What is missing", caption, tuple(header), tuple(lines))
 
 
-def _causes(rows, target, extra, u) -> str:
-    if extra.get("verdict") != "lost" or find(rows, target=target, metric=f"restored_{u}") is None:
+def _causes(rows, target, said, u) -> str:
+    if said.get("verdict") != "lost" or find(rows, target=target, metric=f"restored_{u}") is None:
         return MISSING
-    named = ", ".join(extra.get("causes") or ()) or "none established"
-    return named + (" (saturated)" if extra.get("saturated") else "")
+    named = ", ".join(said.get("causes") or ()) or "none established"
+    return named + (" (saturated)" if said.get("saturated") else "")
 
 
 def accuracy(rows: list[dict]) -> Table:
@@ -237,12 +248,14 @@ def limits(rows: list[dict]) -> Table:
                 for kind, words in (("direct", "direct"), ("shared", "shared head"), ("heads", "own head"))}
     columns[f"interference ({'R2' if u == 'r2' else u})"] = dict(metric=f"interference_{u}")
     columns["bound on the gap (bits)"] = dict(metric="bound_bits")
-    plain = ("accuracy", metric)       # shown without an interval
-    found = {h: [number(find(rows, target=t, **key), interval=key["metric"] not in plain, half=True) for t in names]
-             for h, key in columns.items()}
-    found = {h: cells for h, cells in found.items() if set(cells) != {MISSING}}
+    found = {}
+    for h, key in columns.items():
+        ranged = key["metric"] not in ("accuracy", metric)
+        cells = [number(find(rows, target=t, **key), interval=ranged, half=True) for t in names]
+        if set(cells) != {MISSING}:
+            found[h] = cells
     if examples:
-        found["examples drawn"] = [Number(examples[t], digits=0) if t in examples else MISSING for t in names]
+        found["examples drawn"] = [whole(examples.get(t)) for t in names]
     lines = [(t, *(cells[i] for cells in found.values())) for i, t in enumerate(names)] if found else []
     parts = {"random": "Floors: linear probes on an untrained network and on pixels.",
              "Bayes": "Ceilings: exact Bayes optima.",
@@ -259,20 +272,15 @@ def causes(rows: list[dict]) -> Table:
     restored = select(rows, metric=f"restored_{u}")
     lines = []
     for target in targets(rows):
-        for r in sorted(select(restored, target=target), key=lambda r: -_share(r)):
-            extra = r["extra"] or {}
-            share = MISSING if extra.get("share") is None else Number(100 * extra["share"], digits=0)
-            lines.append((target, extra.get("cause", MISSING), r["arm"], number(r), share, extra.get("status", MISSING)))
-    caption = (f"Lost targets only; {counts(restored)}. Restored: arm minus mixture (direct minus matched for dilution). A "
-               "cause is named when its share is at least half and the interval above 0. Shares need not add up.")
-    header = ("target", "suspected cause", "arm", f"restored ({'R2' if u == 'r2' else u})", "share of the gap (%)",
-              "status")
+        for r in sorted(select(restored, target=target), key=lambda r: -(extra(r).get("share") or 0)):
+            cause, share, status = (extra(r).get(key) for key in ("cause", "share", "status"))
+            lines.append((target, cause or MISSING, r["arm"], number(r), whole(share, 100), status or MISSING))
+    caption = (f"Lost targets only; {counts(restored)}. Restored: arm minus mixture (for dilution direct minus "
+               "matched). A cause is named when its share is at least half and the interval above 0; shares need "
+               "not add up.")
+    name = "R2" if u == "r2" else u
+    header = ("target", "suspected cause", "arm", f"restored ({name})", "share of the gap (%)", "status")
     return Table("causes", "Why: what each intervention restores", caption, header, tuple(lines))
-
-
-def _share(row: dict) -> float:
-    share = (row["extra"] or {}).get("share")
-    return float("-inf") if share is None else share
 
 
 def protocols(rows: list[dict]) -> Table:
@@ -286,7 +294,8 @@ def protocols(rows: list[dict]) -> Table:
     lines = []
     for target in targets(rows) if len(kinds) > 1 else ():
         for protocol, shots in kinds:
-            sides = [find(scored, target=target, protocol=protocol, n_shot=shots, arm=arm) for arm in ARMS[:2]]
+            key = dict(target=target, protocol=protocol, n_shot=shots)
+            sides = [find(scored, arm=arm, **key) for arm in ARMS[:2]]
             words = f"{shots}-shot probe" if shots else protocol.replace("_", " ")
             lines.append((target, words, *map(number, sides)))
     name = "R2" if metric == "r2" else "%"
@@ -308,32 +317,30 @@ def representations(rows: list[dict]) -> Table:
             if mean is None:
                 continue
             hits = find(rows, arm=arm, target=target, protocol=PROBE, metric="accuracy")
-            gain, control, excess = (find(used, arm=arm, target=target, metric=f"{m}_{u}")
-                                     for m in ("gain", "control_gain", "excess_gain"))
-            said = [excess["extra"].get("verdict"), *sorted(_notes(excess) - shared)] if excess and excess["extra"] else []
+            gain, control, excess = (find(used, arm=arm, target=target, metric=f"{kind}_{u}") for kind in GAINS)
+            said = [extra(excess).get("verdict"), *sorted(_notes(excess) - shared)]
             lines.append((
                 target, "one network" if arm == "mixture" else arm,
-                *(MISSING if mean[k] is None else Number(mean[k], digits=0) for k in ("train_steps", "n_seeds")),
-                number(mean), *([number(hits, interval=False)] if metric == "accuracy" else []),
+                whole(mean["train_steps"]), whole(mean["n_seeds"]), number(mean),
+                *([number(hits, interval=False)] if metric == "accuracy" else []),
                 number(gain, interval=False), number(control, interval=False), number(excess),
                 "; ".join(filter(None, said)) or MISSING))
-    caption = (f"{counts(used, None)}; steps are those of all members together, sets are disjoint. Gain: over the mean of "
-               "its own members. Control gain: the same for members trained directly. Excess: their difference, on "
-               "which the verdict rests. 95% intervals, not adjusted for multiplicity."
-               + "".join(f" {note.capitalize()}." for note in sorted(shared)))
+    caption = (f"{counts(used, None)}; steps are those of all members together. Gain: over the mean of its own "
+               "members. Control gain: the same for members trained directly. Excess gain: their difference, on "
+               "which the verdict rests. 95% intervals, not adjusted for multiplicity." + "".join(f" {note.capitalize()}." for note in sorted(shared)))
     header = ("target", "representation", "steps", "sets", "R2" if u == "r2" else "bits",
-              *(["accuracy (%)"] if metric == "accuracy" else []), "gain", "control gain", "excess gain", "verdict")
+              *(["accuracy (%)"] if metric == "accuracy" else []), *(g.replace("_", " ") for g in GAINS), "verdict")
     return Table("representations", "Representations and what they add", caption, header, tuple(lines))
 
 
-def _notes(row: dict) -> set[str]:
-    return set(filter(None, ((row["extra"] or {}).get("note") or "").split("; ")))
+def _notes(row: dict | None) -> set[str]:
+    return set(filter(None, (extra(row).get("note") or "").split("; ")))
 
 
 def sentences(rows: list[dict]) -> list[tuple[str, str]]:
     """(verdict, sentence) of every target that has one."""
-    found = ((verdict(rows, target) or {}).get("extra") or {} for target in targets(rows))
-    return [(extra.get("verdict", ""), extra["sentence"]) for extra in found if extra.get("sentence")]
+    found = [extra(verdict(rows, target)) for target in targets(rows)]
+    return [(said.get("verdict", ""), said["sentence"]) for said in found if said.get("sentence")]
 
 
 def all_tables(rows: list[dict]) -> list[Table]:

@@ -1,5 +1,4 @@
-"""Optimisers and learning-rate schedules whose numbers are traced, so that a sweep over them recompiles
-nothing.
+"""Optimisers and learning-rate schedules whose numbers are traced: a sweep over them recompiles nothing.
 
 `build` is called inside `jit`: the spec's structure (which optimiser, which schedule) is static, while the
 learning rate, the weight decay and the length of the run arrive as arrays in `hyper`. Sources: Loshchilov &
@@ -54,7 +53,7 @@ class OptimizerSpec:
         if self.clip is not None and not self.clip > 0:
             raise UserError("clip", self.clip, "a number above 0, or None")
         if self.name == "schedule_free" and self.schedule != "constant":
-            raise UserError("schedule", self.schedule, "'constant': schedule_free averages, it does not decay")
+            raise UserError("schedule", self.schedule, "'constant': schedule_free does not decay")
         if self.name == "schedule_free" and self.b1 == 0:
             raise UserError("b1", self.b1, "above 0: it is schedule_free's interpolation weight")
 
@@ -71,8 +70,7 @@ def structure(spec: OptimizerSpec) -> OptimizerSpec:
 
 
 def build(spec: OptimizerSpec, hyper: Mapping) -> optax.GradientTransformation:
-    """The optimiser, closing over `hyper["lr"], hyper["weight_decay"], hyper["total_steps"]` (scalars, may be
-    traced).
+    """The optimiser, closing over the scalars lr, weight_decay and total_steps of `hyper` (may be traced).
 
     Its state does not hold these numbers, so `init` and `update` may come from separate calls of `build`.
     """
