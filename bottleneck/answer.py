@@ -119,9 +119,9 @@ def answers(store: Store, tables: Tables, family: list[str], unit: str) -> list[
 
 
 def bounds(store: Store, tables: Tables) -> list[dict]:
-    """The population bound on each component's gap, from the mixture's head (design of the study: one phase only)."""
+    """The population bound on each component's gap, from the mixture's head: for log-losses and constant weights."""
     plan = store.plan
-    if "head" not in plan.study.probe.protocols or plan.study.mixture.schedule:
+    if "head" not in plan.study.probe.protocols or plan.study.mixture.schedule or plan.study.objective.name == "regression":
         return []
     drawn = {name: w for name, w in plan.study.mixture.weights.items() if w > 0}
     losses = {arm: {name: tables.head(arm, name, "loss") for name in drawn} for arm in ("mixture", "direct")}

@@ -27,6 +27,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.model = dict(name="mlp", width=arg.width, depth=1, activation="none", use_bias=False)
     config.objective = dict(name="regression")
     config.optimizer = dict(name="adamw", lr=0.01, weight_decay=0.0, schedule="cosine")
-    config.train = dict(steps=600 if arg.smoke else 2000, batch=128)
+    config.train = dict(steps=600 if arg.smoke else 4000, batch=128)
     config.arms = ("mixture", "direct", "longer", "wider")
     return config

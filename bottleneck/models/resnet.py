@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from bottleneck.errors import UserError
-from bottleneck.models.conv import Conv
 from bottleneck.models.head import classify, parameter_dtype
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 152: (3, 8, 36, 3)}   # per stage
@@ -42,6 +41,12 @@ class ResNetSpec:
             raise UserError("stem", self.stem, f"'small' for depth {self.depth}; large: {tuple(BLOCKS)}")
 
 
+def convolution(channels: int, size: int, stride: int, **options) -> nn.Conv:
+    """A square convolution without bias, padded symmetrically by (size - 1) // 2 as in PyTorch."""
+    return nn.Conv(channels, (size, size), stride, padding=(size - 1) // 2, use_bias=False,
+                   kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"), **options)
+
+
 class ResNet(nn.Module):
     """Taps: stem, stage1 ... (maps [B, H, W, C] after the last activation), features (their spatial mean)."""
     spec: ResNetSpec
@@ -58,7 +63,7 @@ class ResNet(nn.Module):
         base = max(1, round((16 if cifar else 64) * spec.width))
         large = spec.stem == "large" or spec.stem is None and spec.depth in (34, 50, 152)
 
-        conv = functools.partial(Conv, dtype=self.dtype, param_dtype=wide)
+        conv = functools.partial(convolution, dtype=self.dtype, param_dtype=wide)
         norm = functools.partial(nn.BatchNorm, use_running_average=not train,
                                  momentum=self.batch_norm_momentum, epsilon=1e-5,
                                  dtype=self.dtype, param_dtype=wide,

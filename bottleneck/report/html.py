@@ -38,7 +38,7 @@ def figures(rows: list[dict]) -> dict[str, str]:
 
 
 def render(rows: list[dict], provenance: dict, drawn: dict[str, str]) -> str:
-    """The report's HTML with the figures `drawn`; accuracy is drawn again panel by panel, so that they can flow."""
+    """The report's HTML with the figures `drawn`; accuracy is drawn again, panel by panel, to flow."""
     loader = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined,
                                      trim_blocks=True, lstrip_blocks=True)
@@ -54,7 +54,7 @@ def render(rows: list[dict], provenance: dict, drawn: dict[str, str]) -> str:
 
 def methods(rows: list[dict]) -> list[str]:
     """What was done, in sentences made from the rows."""
-    over_seeds, u = tables.summaries(rows), tables.unit(rows)
+    over_seeds, u = select(rows, seed="all"), tables.unit(rows)
     gaps, probes = select(over_seeds, metric=f"gap_{u}"), select(tables.chosen(rows), metric=u)
     said = []
     if gaps:
@@ -99,7 +99,7 @@ def _either(rows: list[dict], key: str) -> str:
 
 def _margin(rows: list[dict]) -> float | None:
     """The share of direct training's information that decides between lost and retained."""
-    gaps = select(tables.summaries(rows), metric=f"gap_{tables.unit(rows)}")
+    gaps = select(rows, seed="all", metric=f"gap_{tables.unit(rows)}")
     return next((m for r in gaps if (m := tables.extra(r).get("margin")) is not None), None)
 
 
@@ -107,7 +107,7 @@ def _drawn(rows: list[dict]) -> list[str]:
     """The reference lines which the accuracy panels draw."""
     names = {label for t in tables.targets(rows) for label in plots.strips(rows, t, tables.score(rows), 1)}
     lines = (("direct", "direct training: blue line"), ("random init", "random initialisation: dashed"),
-             ("pooled pixels", "pooled pixels: dotted"), ("Bayes", "Bayes optimum: thin line"))
+             ("pooled input", "pooled input: dotted"), ("Bayes", "Bayes optimum: thin line"))
     return [words for label, words in lines if label in names]
 
 

@@ -16,7 +16,7 @@ PROBE = "linear_probe"       # the protocol of the verdicts
 ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")     # in reading order
 FLOORS = ("random", "pixels", "majority")
 GAINS = ("gain", "control_gain", "excess_gain")
-LABELS = {"random": "random init", "pixels": "pooled pixels", "bayes": "Bayes"}
+LABELS = {"random": "random init", "pixels": "pooled input", "bayes": "Bayes"}
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,6 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
-    def column(self, header: str) -> list[Cell]:
-        return [cells[self.header.index(header)] for cells in self.rows]
-
 
 def text(table: Table, width: int = 120) -> str:
     """The table aligned for a terminal; words wrap in the last column where a line would pass `width`."""
@@ -79,12 +76,12 @@ def text(table: Table, width: int = 120) -> str:
 def to_csv(table: Table) -> str:
     """The table as CSV at full precision; a column with intervals becomes three."""
     columns = list(zip(*table.rows)) or [()] * len(table.header)
-    widths = [3 if any(isinstance(c, Number) and c.low is not None for c in column) else 1 for column in columns]
+    widths = [3 if any(getattr(c, "low", None) is not None for c in column) else 1 for column in columns]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([h + end for h, w in zip(table.header, widths) for end in ("", " low", " high")[:w]])
     for row in table.rows:
-        cells = [(c.value, c.low, c.high) if isinstance(c, Number) else (c.strip(MISSING), "", "") for c in row]
+        cells = [(c.strip(MISSING), "", "") if isinstance(c, str) else (c.value, c.low, c.high) for c in row]
         writer.writerow([value for cell, w in zip(cells, widths) for value in cell[:w]])
     return out.getvalue()
 
@@ -97,11 +94,6 @@ def is_numeric(column) -> bool:
 
 # What the rows say
 
-def summaries(rows: list[dict]) -> list[dict]:
-    """The rows over all seeds."""
-    return select(rows, seed="all")
-
-
 def chosen(rows: list[dict]) -> list[dict]:
     """The linear probes' rows of single seeds, without the scalings that validation did not choose."""
     probes = select(rows, protocol=PROBE)
@@ -110,7 +102,7 @@ def chosen(rows: list[dict]) -> list[dict]:
 
 def unit(rows: list[dict]) -> str:
     """`bits`, or `r2` for a regression study."""
-    return "r2" if any(r["metric"] in ("r2", "gap_r2") for r in summaries(rows)) else "bits"
+    return "r2" if any(r["metric"] in ("r2", "gap_r2") for r in select(rows, seed="all")) else "bits"
 
 
 def score(rows: list[dict]) -> str:
@@ -120,8 +112,7 @@ def score(rows: list[dict]) -> str:
 
 def targets(rows: list[dict]) -> list[str]:
     """All targets, the mixture's own first, each family in the order in which its verdicts come."""
-    verdicts = [r for r in summaries(rows) if r["metric"] == f"gap_{unit(rows)}"]
-    verdicts.sort(key=outside)
+    verdicts = sorted(select(rows, seed="all", metric=f"gap_{unit(rows)}"), key=outside)
     rest = [r for r in rows if r["target"] is not None]
     return list(dict.fromkeys(r["target"] for r in [*verdicts, *rest]))
 
@@ -145,7 +136,7 @@ def representation_names(rows: list[dict]) -> list[str]:
     """Declared representations: what is neither an arm of the study nor a floor, the cheapest first."""
     known = {*ARMS, *FLOORS, "bayes", None}
     found: dict[str, int] = {}
-    for r in summaries(rows):
+    for r in select(rows, seed="all"):
         if r["arm"] not in known and not r["arm"].endswith("|direct"):
             found[r["arm"]] = max(found.get(r["arm"], 0), r["train_steps"] or 0)
     return sorted(found, key=lambda name: (found[name], name))
@@ -156,16 +147,17 @@ def find(rows: list[dict], **values) -> dict | None:
     return next((r for r in rows if r["seed"] == "all" and all(r[k] == v for k, v in values.items())), None)
 
 
-def number(row: dict | None, *, interval: bool = True, half: bool = False) -> Cell:
+def number(row: dict | None, half: bool = False) -> Cell:
     """A row's value as a cell: accuracies in percent and points with 1 decimal, the rest with 2."""
     if row is None or row["value"] is None:
         return MISSING
     scale, digits = {"accuracy": (100, 1), "gap_points": (1, 1)}.get(row["metric"], (1, 2))
-    ends = (row["ci95"] or [None, None]) if interval else (None, None)
-    return Number(scale * row["value"], *(None if end is None else scale * end for end in ends), digits, half)
+    ends = (None if end is None else scale * end for end in row["ci95"] or (None, None))
+    return Number(scale * row["value"], *ends, digits, half)
 
 
 def whole(value: float | None, scale: int = 1) -> Cell:
+    """A number without decimals."""
     return MISSING if value is None else Number(scale * value, digits=0)
 
 
@@ -188,7 +180,7 @@ def span(values: list[int]) -> str:
 
 def answer(rows: list[dict]) -> Table:
     """One line per target: what the mixture's features lack, and why."""
-    rows, u = summaries(rows), unit(rows)
+    rows, u = select(rows, seed="all"), unit(rows)
     name = "R2" if u == "r2" else "bits"
     gaps = select(rows, metric=f"gap_{u}")
     families, points = any(map(outside, gaps)), any(r["metric"] == "gap_points" for r in rows)
@@ -204,7 +196,7 @@ def answer(rows: list[dict]) -> Table:
         lines.append((
             target, *(["outside" if outside(found) else "mixture"] if families else []),
             said.get("verdict", MISSING) + ("*" if said.get("provisional") else ""),
-            *(number(side, interval=False) for side in sides), number(found),
+            *(number(side, half=True) for side in sides), number(found),
             *([number(find(rows, target=target, metric="gap_points"))] if points else []),
             _causes(rows, target, said, u)))
     caption = f"{counts(gaps)}; linear probe on the last layer; 95% intervals, not adjusted for multiplicity."
@@ -222,7 +214,7 @@ def _causes(rows, target, said, u) -> str:
 
 def accuracy(rows: list[dict]) -> Table:
     """The linear probe's accuracy (R2 for regression) per target and arm."""
-    rows = summaries(rows)
+    rows = select(rows, seed="all")
     metric = score(rows)
     probes = [r for r in select(rows, metric=metric, protocol=PROBE) if r["arm"] in ARMS]
     arms = [arm for arm in ARMS if any(r["arm"] == arm for r in probes)]
@@ -239,7 +231,7 @@ def limits(rows: list[dict]) -> Table:
     u, metric, names = unit(rows), score(rows), targets(rows)
     examples = {r["target"]: r["component_examples"] for r in select(rows, arm="mixture", protocol=PROBE)
                 if r["seed"] != "all" and r["component_examples"]}
-    rows = summaries(rows)
+    rows = select(rows, seed="all")
     name = "R2" if u == "r2" else "%"
     columns = {f"{LABELS[arm]} ({name})": dict(arm=arm, metric=metric, protocol=PROBE) for arm in FLOORS[:2]}
     columns[f"majority ({name})"] = dict(arm="majority", metric=metric)
@@ -247,17 +239,17 @@ def limits(rows: list[dict]) -> Table:
     columns |= {f"Bayes, {words} (%)": dict(arm="bayes", reference=kind, metric="accuracy")
                 for kind, words in (("direct", "direct"), ("shared", "shared head"), ("heads", "own head"))}
     columns[f"interference ({'R2' if u == 'r2' else u})"] = dict(metric=f"interference_{u}")
-    columns["bound on the gap (bits)"] = dict(metric="bound_bits")
+    columns[f"bound on the gap ({'squared error' if u == 'r2' else u})"] = dict(metric="bound_bits")
     found = {}
     for h, key in columns.items():
-        ranged = key["metric"] not in ("accuracy", metric)
-        cells = [number(find(rows, target=t, **key), interval=ranged, half=True) for t in names]
+        cells = [number(find(rows, target=t, **key), half=True) for t in names]
         if set(cells) != {MISSING}:
             found[h] = cells
     if examples:
         found["examples drawn"] = [whole(examples.get(t)) for t in names]
     lines = [(t, *(cells[i] for cells in found.values())) for i, t in enumerate(names)] if found else []
-    parts = {"random": "Floors: linear probes on an untrained network and on pixels.",
+    parts = {"": f"{counts(select(rows, arm='mixture', protocol=PROBE))}.",
+             "random": "Floors: linear probes on an untrained network and on the pooled input.",
              "Bayes": "Ceilings: exact Bayes optima.",
              "mixture's": "The head is read as it is: its errors are no loss of features.",
              "interference": "Interference: matched minus mixture.",
@@ -268,16 +260,16 @@ def limits(rows: list[dict]) -> Table:
 
 def causes(rows: list[dict]) -> Table:
     """What each intervention restores of a lost target's gap."""
-    rows, u = summaries(rows), unit(rows)
+    rows, u = select(rows, seed="all"), unit(rows)
     restored = select(rows, metric=f"restored_{u}")
     lines = []
     for target in targets(rows):
         for r in sorted(select(restored, target=target), key=lambda r: -(extra(r).get("share") or 0)):
-            cause, share, status = (extra(r).get(key) for key in ("cause", "share", "status"))
-            lines.append((target, cause or MISSING, r["arm"], number(r), whole(share, 100), status or MISSING))
-    caption = (f"Lost targets only; {counts(restored)}. Restored: arm minus mixture (for dilution direct minus "
-               "matched). A cause is named when its share is at least half and the interval above 0; shares need "
-               "not add up.")
+            cause, status = extra(r).get("cause", MISSING), extra(r).get("status", MISSING)
+            lines.append((target, cause, r["arm"], number(r), whole(extra(r).get("share"), 100), status))
+    caption = (f"Lost targets only; {counts(restored)}. Restored: arm minus mixture (dilution: direct minus "
+               "matched). A cause is named when its share is at least half and the interval above 0; shares "
+               "need not add up.")
     name = "R2" if u == "r2" else u
     header = ("target", "suspected cause", "arm", f"restored ({name})", "share of the gap (%)", "status")
     return Table("causes", "Why: what each intervention restores", caption, header, tuple(lines))
@@ -285,7 +277,7 @@ def causes(rows: list[dict]) -> Table:
 
 def protocols(rows: list[dict]) -> Table:
     """Fine-tuning, few-shot and other protocols beside the linear probe."""
-    rows = summaries(rows)
+    rows = select(rows, seed="all")
     metric = score(rows)
     scored = [r for r in select(rows, metric=metric)
               if r["arm"] in ("mixture", "direct") and r["protocol"] not in (None, "head")]
@@ -306,10 +298,8 @@ def protocols(rows: list[dict]) -> Table:
 
 def representations(rows: list[dict]) -> Table:
     """Declared representations: what they cost and what they add to their own members, beside the control."""
-    rows, u, metric, names = summaries(rows), unit(rows), score(rows), representation_names(rows)
+    rows, u, metric, names = select(rows, seed="all"), unit(rows), score(rows), representation_names(rows)
     used = [r for r in rows if r["arm"] in names]
-    excesses = select(used, metric=f"excess_gain_{u}")
-    shared = set.intersection(*map(_notes, excesses)) if excesses else set()     # said once, in the caption
     lines = []
     for target in targets(rows):
         for arm in ["mixture", *names] if names else ():
@@ -317,24 +307,23 @@ def representations(rows: list[dict]) -> Table:
             if mean is None:
                 continue
             hits = find(rows, arm=arm, target=target, protocol=PROBE, metric="accuracy")
-            gain, control, excess = (find(used, arm=arm, target=target, metric=f"{kind}_{u}") for kind in GAINS)
-            said = [extra(excess).get("verdict"), *sorted(_notes(excess) - shared)]
+            gain, control, excess = (find(used, arm=arm, target=target, metric=f"{g}_{u}") for g in GAINS)
+            notes = (extra(excess).get("note") or "").split("; ")
+            said = [extra(excess).get("verdict"), *("no verdict" if "no verdict" in note else note for note in notes)]
             lines.append((
                 target, "one network" if arm == "mixture" else arm,
-                whole(mean["train_steps"]), whole(mean["n_seeds"]), number(mean),
-                *([number(hits, interval=False)] if metric == "accuracy" else []),
-                number(gain, interval=False), number(control, interval=False), number(excess),
+                whole(mean["train_steps"]), whole(mean["n_seeds"]), number(mean, half=True),
+                *([number(hits, half=True)] if metric == "accuracy" else []),
+                number(gain, half=True), number(control, half=True), number(excess),
                 "; ".join(filter(None, said)) or MISSING))
-    caption = (f"{counts(used, None)}; steps are those of all members together. Gain: over the mean of its own "
-               "members. Control gain: the same for members trained directly. Excess gain: their difference, on "
-               "which the verdict rests. 95% intervals, not adjusted for multiplicity." + "".join(f" {note.capitalize()}." for note in sorted(shared)))
+    caption = (f"{counts(used, None)}; steps are those of all members together. Gain: over the mean of its "
+               "own members. Control gain: the same for directly trained members. Excess gain: their difference, "
+               "on which a verdict rests where there are enough disjoint sets of members. 95% intervals, not "
+               "adjusted for multiplicity.")
     header = ("target", "representation", "steps", "sets", "R2" if u == "r2" else "bits",
-              *(["accuracy (%)"] if metric == "accuracy" else []), *(g.replace("_", " ") for g in GAINS), "verdict")
+              *(["accuracy (%)"] if metric == "accuracy" else []), *(g.replace("_", " ") for g in GAINS),
+              "verdict")
     return Table("representations", "Representations and what they add", caption, header, tuple(lines))
-
-
-def _notes(row: dict | None) -> set[str]:
-    return set(filter(None, (extra(row).get("note") or "").split("; ")))
 
 
 def sentences(rows: list[dict]) -> list[tuple[str, str]]:
