@@ -166,7 +166,7 @@ def gains(store: Store, tables: Tables, unit: str) -> list[dict]:
                 if any(a is None for a in alone):
                     break
                 pair += [tables.probe(arm, target), np.stack(alone)]
-            if len(pair) < 4 or spec.n == 1:
+            if len(pair) < 4 or spec.n * spec.repeat == 1:
                 continue
             entropy = information.entropy(information.prior(component.splits["probe"].labels, component.num_classes)
                                           ) if component.num_classes else 1.0

@@ -67,7 +67,7 @@ def get(path: pathlib.Path, arg: str = "") -> ml_collections.ConfigDict:
         config = ml_collections.ConfigDict(config)
     if not isinstance(config, ml_collections.ConfigDict):
         raise UserError("--config", str(path), f"a ConfigDict from get_config (it returns {type(config).__name__})")
-    return config
+    return config.unlock()
 
 
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
@@ -90,7 +90,7 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
 
 def _convert(key, text, default):
     if isinstance(default, str):
-        return text
+        return None if text == "None" else text
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -55,10 +55,12 @@ def text(table: Table, width: int = 120) -> str:
     """The table aligned for a terminal; words wrap in the last column where a line would pass `width`."""
     cells = [[str(cell) for cell in row] for row in table.rows]
     numeric = [is_numeric(column) for column in zip(*table.rows)] or [False] * len(table.header)
-    heads = [textwrap.wrap(h, 12) or [""] if n else [h] for h, n in zip(table.header, numeric)]
-    widths = [max(map(len, [*head, *(row[i] for row in cells)])) for i, head in enumerate(heads)]
+    room = [max([len(row[i]) for row in cells], default=0) for i in range(len(numeric))]
+    heads = [textwrap.wrap(h, max(w, 11), break_long_words=False) if n else [h]
+             for h, w, n in zip(table.header, room, numeric)]
+    widths = [max(w, *map(len, head)) for w, head in zip(room, heads)]
     if not numeric[-1]:
-        widths[-1] = min(widths[-1], max(24, width - sum(widths[:-1]) - 2 * (len(widths) - 1)))
+        widths[-1] = min(widths[-1], max(16, width - sum(widths[:-1]) - 2 * (len(widths) - 1)))
 
     def line(parts):
         return "  ".join(p.rjust(w) if n else p.ljust(w) for p, w, n in zip(parts, widths, numeric)).rstrip()
@@ -309,16 +311,16 @@ def representations(rows: list[dict]) -> Table:
             hits = find(rows, arm=arm, target=target, protocol=PROBE, metric="accuracy")
             gain, control, excess = (find(used, arm=arm, target=target, metric=f"{g}_{u}") for g in GAINS)
             notes = (extra(excess).get("note") or "").split("; ")
-            said = [extra(excess).get("verdict"), *("no verdict" if "no verdict" in note else note for note in notes)]
+            notes = ["no verdict" if "no verdict" in note else note for note in notes]
             lines.append((
                 target, "one network" if arm == "mixture" else arm,
                 whole(mean["train_steps"]), whole(mean["n_seeds"]), number(mean, half=True),
                 *([number(hits, half=True)] if metric == "accuracy" else []),
                 number(gain, half=True), number(control, half=True), number(excess),
-                "; ".join(filter(None, said)) or MISSING))
+                "; ".join(filter(None, [extra(excess).get("verdict"), *notes])) or MISSING))
     caption = (f"{counts(used, None)}; steps are those of all members together. Gain: over the mean of its "
-               "own members. Control gain: the same for directly trained members. Excess gain: their difference, "
-               "on which a verdict rests where there are enough disjoint sets of members. 95% intervals, not "
+               "own members. Control gain: the same for directly trained members. Excess gain: their "
+               "difference; a verdict rests on it where there are enough disjoint sets. 95% intervals, not "
                "adjusted for multiplicity.")
     header = ("target", "representation", "steps", "sets", "R2" if u == "r2" else "bits",
               *(["accuracy (%)"] if metric == "accuracy" else []), *(g.replace("_", " ") for g in GAINS),

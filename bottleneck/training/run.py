@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from functools import cached_property
 from typing import Any, Literal
 
@@ -34,15 +35,13 @@ class TrainSpec:
 
 def duration(value: int | str, *, batch: int, examples: int, key: str) -> int:
     """A duration in steps. `examples` is the size of one epoch. Raises UserError if it is not at least one step."""
-    number, unit = value, "steps"
-    if isinstance(value, str):
-        number, _, unit = value.strip().partition(" ")
-        try:
-            number = float(number)
-        except ValueError:
-            unit = ""
-    per_unit = {"steps": 1, "step": 1, "epochs": examples / batch, "epoch": examples / batch, "examples": 1 / batch}
-    if unit not in per_unit:
+    per_unit = {"": 1, "steps": 1, "step": 1, "epochs": examples / batch, "epoch": examples / batch, "examples": 1 / batch}
+    found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) *([a-z]*)", str(value).strip())
+    try:
+        number, unit = float(found[1]), found[2]
+    except (TypeError, ValueError):      # no match, or no number
+        number, unit = 0.0, "unknown"
+    if unit not in per_unit or number == float("inf"):
         raise UserError(key, value, "steps as a number, or text such as '300 steps', '5 epochs', '100000 examples'")
     found = round(number * per_unit[unit])
     if found < 1:

@@ -94,7 +94,7 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
     by_component = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32)
     sums = {"loss": sums["loss"] + each.astype(jnp.float32) @ by_component,
             "score": sums["score"] + score.astype(jnp.float32) @ by_component,
-            "count": sums["count"] + by_component.sum(0), "grad_norm": optax.global_norm(grads).astype(jnp.float32)}
+            "count": sums["count"] + by_component.sum(0), "grad_norm": optax.tree.norm(grads).astype(jnp.float32)}
     return State(state.step + 1, optax.apply_updates(state.params, step),
                  updated.get("batch_stats", state.batch_stats), opt_state), sums
 

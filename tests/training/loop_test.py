@@ -1,4 +1,5 @@
 """Training to sealed checkpoints: resumed, interrupted and damaged runs end in the same bits as undisturbed ones."""
+import dataclasses
 import json
 
 import numpy as np
@@ -198,7 +199,8 @@ def test_zero_weight_component_changes_no_bit(episode, tmp_path, same):
 
 
 def test_mistakes_are_met_before_anything_is_written(episode, tmp_path):
-    made = episode({"model.width": "0"})
+    made = episode()
+    made.run = dataclasses.replace(made.run, model={"name": "mlp", "width": 0})
     with pytest.raises(UserError, match="model.width=0"):
         made.train(tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,0 +1,160 @@
+"""Checkpoints: what is read is what was written, or an error that names the file."""
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bottleneck import checkpoint
+
+TREE = {"params": {"layer": {"kernel": np.arange(600, dtype=np.float32).reshape(20, 30), "bias": np.zeros(3, np.float32)}},
+        "step": np.int32(7), "half": jnp.arange(4, dtype=jnp.bfloat16), "seed": np.array([1, 2], np.uint32)}
+
+
+def save(path, tree=TREE, **meta):
+    writer = checkpoint.Writer()
+    writer.save(path, tree, **meta)
+    writer.close()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    save(tmp_path / "5", step=5)
+    return tmp_path / "5"
+
+
+def test_round_trip(saved, same):
+    found = checkpoint.load(saved)
+    same(found, jax.tree.map(np.asarray, TREE))
+    assert checkpoint.verify(saved)["step"] == 5 and checkpoint.is_sealed(saved)
+
+
+def test_one_flipped_bit_in_any_file_is_found_and_named(saved):
+    files = sorted(p for p in saved.rglob("*") if p.is_file())
+    assert len(files) > 3 and saved / checkpoint.MANIFEST in files
+    rng = np.random.default_rng(0)
+    for file in files:
+        whole = file.read_bytes()
+        for position in [0, len(whole) - 1, *rng.integers(0, len(whole), 10)] if whole else ():
+            data = bytearray(whole)
+            data[position] ^= 1 << rng.integers(8)
+            file.write_bytes(bytes(data))
+            with pytest.raises(checkpoint.Damaged) as error:
+                checkpoint.load(saved)
+            assert error.value.file == str(file.relative_to(saved)) and error.value.path == saved
+            assert str(saved) in str(error.value) and error.value.file in str(error.value)
+        file.write_bytes(whole)
+    checkpoint.load(saved)
+
+
+def test_missing_truncated_and_added_files_are_named(saved):
+    file = max((p for p in saved.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    whole, name = file.read_bytes(), str(file.relative_to(saved))
+    for damage in (lambda: file.write_bytes(whole[:-1]), file.unlink):
+        damage()
+        with pytest.raises(checkpoint.Damaged, match=name):
+            checkpoint.verify(saved)
+    file.write_bytes(whole)
+    (saved / "more").write_text("x")
+    with pytest.raises(checkpoint.Damaged, match="more"):
+        checkpoint.verify(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": {}}', "3"])
+def test_manifest_that_is_none(text, saved):
+    (saved / checkpoint.MANIFEST).write_text(text)
+    with pytest.raises(checkpoint.Damaged, match=checkpoint.MANIFEST):
+        checkpoint.load(saved)
+
+
+def test_sealed_when_the_next_one_starts_or_on_wait(tmp_path):
+    writer = checkpoint.Writer()
+    writer.save(tmp_path / "1", TREE)
+    assert checkpoint.steps(tmp_path) == []
+    writer.save(tmp_path / "2", TREE)
+    assert checkpoint.steps(tmp_path) == [1]
+    writer.wait()
+    assert checkpoint.steps(tmp_path) == [1, 2]
+    writer.save(tmp_path / "10", TREE)
+    writer.close()
+    assert checkpoint.steps(tmp_path) == [1, 2, 10]
+
+
+def test_saving_replaces(saved):
+    save(saved, {"a": np.ones(2, np.float32)}, step=6)
+    assert checkpoint.load(saved).keys() == {"a"} and checkpoint.verify(saved)["step"] == 6
+
+
+def test_what_is_saved_is_the_value_at_the_time_of_saving(tmp_path):
+    """Training goes on, in place, while the writer works."""
+    step = jax.jit(lambda x: x * 2 + 1, donate_argnums=0)
+    writer, x = checkpoint.Writer(), jnp.arange(2**18, dtype=jnp.float32)
+    expected = []
+    for i in range(4):
+        expected.append(np.array(x))
+        writer.save(tmp_path / str(i), {"x": x if i % 2 else np.asarray(x)})
+        for _ in range(3):
+            x = step(x)
+    writer.close()
+    for i in range(4):
+        np.testing.assert_array_equal(checkpoint.load(tmp_path / str(i))["x"], expected[i])
+
+
+def test_interrupted_writes_are_removed_and_others_stay(saved):
+    for name in ("6", "7.orbax-checkpoint-tmp"):
+        (saved.parent / name).mkdir()
+        (saved.parent / name / "part").write_text("x")
+    (saved.parent / "note.txt").write_text("kept")
+    assert checkpoint.steps(saved.parent) == [5]
+    checkpoint.remove_partial(saved.parent)
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["5", "note.txt"]
+
+
+def test_removing_unseals_first(saved, monkeypatch):
+    """A kill amid the removal leaves an interrupted write, not a damaged checkpoint."""
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", lambda path: None)
+    checkpoint.remove(saved)
+    assert saved.exists() and not checkpoint.is_sealed(saved)
+    checkpoint.remove(saved.parent / "absent")
+
+
+def test_atomic_write_leaves_the_old_bytes_when_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    checkpoint.write_atomic(path, "old")
+
+    def fail(*_):
+        raise OSError("no space")
+    monkeypatch.setattr(checkpoint.os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.write_atomic(path, b"new and longer")
+    assert path.read_text() == "old"
+
+
+CHILD = """
+import sys, pathlib, numpy as np, jax
+from bottleneck import checkpoint
+from bottleneck.training import mesh
+assert jax.device_count() == 4
+for name in ("a", "b"):
+    tree = checkpoint.load(pathlib.Path(sys.argv[1]) / name) if name == "a" else mesh.replicate(tree, mesh.make(4))
+    writer = checkpoint.Writer(); writer.save(pathlib.Path(sys.argv[1]) / "b", tree); writer.close()
+"""
+
+
+def test_loads_on_another_number_of_devices(tmp_path, monkeypatch, same):
+    """Written by one device, read and written by four, read by one."""
+    assert jax.device_count() == 1
+    save(tmp_path / "a")
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "4")
+    subprocess.run([sys.executable, "-c", CHILD, str(tmp_path)], check=True, timeout=120)
+    same(checkpoint.load(tmp_path / "b"), checkpoint.load(tmp_path / "a"))
+
+
+def test_manifest_lists_every_file(saved):
+    listed = json.loads((saved / checkpoint.MANIFEST).read_text())["files"]
+    assert {saved / name for name in listed} == {p for p in saved.rglob("*") if p.is_file()} - {saved / checkpoint.MANIFEST}
+    assert all(isinstance(pathlib.Path(name), pathlib.Path) and len(digest) == 64 for name, digest in listed.items())
