@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     if arg.null:
         config.mixture.weights.null = 0.1
     config.model = model(arg.model, arg.width)
-    config.optimizer = dict(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.05, clip=None)
+    config.optimizer = dict(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.05, clip=1.0)
     config.objective = dict(name="cross_entropy", label_smoothing=0.0, logit_penalty=0.0, dropout=0.0)
     config.augment = dict(flip=False, crop=0)
     config.train = dict(steps=1500, batch=128, sampling="iid", dtype="float32", feed="resident", log_every=500, save_every=5000)

@@ -14,7 +14,7 @@ import numpy as np
 
 from bottleneck.errors import UserError
 
-_MEMBER = re.compile(r"(?P<run>[\w.-]+)/(?P<seed>\*|\d+)@(?P<step>last|\d+/\d+|\d+):(?P<layer>[\w.]+)")
+_MEMBER = re.compile(r"(?P<run>[\w.-]+)/(?P<seed>\*|\d+)@(?P<step>last|\d+/0*[1-9]\d*|\d+):(?P<layer>[\w.]+)")
 
 
 @dataclasses.dataclass(frozen=True)

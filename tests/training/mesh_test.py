@@ -15,8 +15,7 @@ from bottleneck.training import mesh
 
 CONFIG = pathlib.Path(__file__).parents[1] / "tiny.py"
 STUDY = [f"--config={CONFIG}", "--stage=pretrain", "--config.seeds=1", "--config.train.steps=50", "--config.train.dtype=float64",
-         "--config.train.save_every=20", "--config.components={'first': {'source': {'name': 'factors', 'reliability': {'colour': 0.9}}}}",
-         "--config.mixture.weights={'first': 1.0}", "--config.arms=mixture,direct"]
+         "--config.train.save_every=20", "--shard=0/3"]       # the mixture's run only, the first of three
 MODELS = {"mlp": [], "resnet": ["--config.model={'name': 'resnet', 'width': 0.25}", "--config.optimizer.lr=0.01"]}
 # One process of several: JAX is told of the others before the study starts.
 JOIN = """
