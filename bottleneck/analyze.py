@@ -18,6 +18,7 @@ import ml_collections
 import numpy as np
 
 from bottleneck.errors import UserError
+from bottleneck.report import tables
 
 
 def main(argv: list[str]) -> int:
@@ -69,10 +70,21 @@ def features(args) -> None:
     arms = [[load(flag, p) for p in paths.split(",")] for flag, paths in (("--mixture", args.mixture), ("--direct", args.direct))]
     with threadpool_limits(1, "blas"):      # many small products
         answer = gap.gap(*arms, labels, splits, groups=load("--groups", args.groups) if args.groups else None)
-    print(answer.sentence)
-    print()
-    for row in answer.table():
-        print("  ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in row.items()))
+    print(answer.sentence + "\n")
+    print(tables.text(table(answer)))
+
+
+def table(answer) -> tables.Table:
+    """One row for all test items and one per group."""
+    def number(row, key, digits):
+        return tables.Number(row[key], row[f"{key}_low"], row[f"{key}_high"], digits) if key in row else tables.MISSING
+
+    header = ("items", "n", f"direct ({answer.unit})", f"mixture ({answer.unit})", f"gap ({answer.unit})", "gap (points)")
+    cells = tuple((row["group"], tables.Number(row["n_examples"], digits=0), number(row, "direct", 2), number(row, "mixture", 2),
+                   number(row, "gap", 2), number(row, "points", 1)) for row in answer.table())
+    seeds = answer.verdict.gap.n_seeds
+    return tables.Table("gap", "Direct training against the mixture", f"{seeds} seed{'s' if seeds > 1 else ''}; 95% intervals, not "
+                        "adjusted for multiplicity; groups are exploratory.", header, cells)
 
 
 def load(flag: str, path: str) -> np.ndarray:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Callable
@@ -18,6 +17,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+
+from bottleneck import atomic
 
 MANIFEST = "manifest.json"
 
@@ -28,17 +29,6 @@ class Damaged(RuntimeError):
     def __init__(self, path, file):
         super().__init__(f"{path} is damaged: {file} does not match its SHA-256")
         self.path, self.file = pathlib.Path(path), file
-
-
-def write_atomic(path: pathlib.Path, data: bytes | str) -> None:
-    """Writes a small file so that a reader (or a kill) sees either the old bytes or the new ones, never a mixture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as f:
-        f.write(data.encode() if isinstance(data, str) else data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
 
 
 def primary(action: Callable[[], None]) -> None:
@@ -127,7 +117,7 @@ def remove_partial(directory: pathlib.Path) -> None:
 
 def _seal(path: pathlib.Path, meta: dict) -> None:
     manifest = {"files": _digests(path), **meta}
-    write_atomic(path / MANIFEST, json.dumps({**manifest, "seal": _digest_of(manifest)}, indent=1, sort_keys=True))
+    atomic.write(path / MANIFEST, json.dumps({**manifest, "seal": _digest_of(manifest)}, indent=1, sort_keys=True))
 
 
 def _digest_of(manifest: dict) -> str:

@@ -98,9 +98,10 @@ def _convert(key, text, default):
     if default is None:
         return value
     if isinstance(default, Mapping | ml_collections.ConfigDict):
-        if isinstance(value, Mapping):
-            return ml_collections.ConfigDict(value)
-        raise UserError(key, text, "a dictionary literal, or a key inside it")
+        try:
+            return ml_collections.ConfigDict(value if isinstance(value, Mapping) else None)
+        except (TypeError, ValueError):      # no dictionary, or names that are no text or hold dots
+            raise UserError(key, text, "a dictionary literal with names without dots, or a key inside it") from None
     if isinstance(default, tuple | list):
         if isinstance(value, str):      # names need no quotes: a,b
             value = [part.strip() for part in value.split(",")]

@@ -10,7 +10,7 @@ import pathlib
 import jax
 import numpy as np
 
-from bottleneck import answer, checkpoint, config as configs, models, rows, stages, study as studies
+from bottleneck import answer, atomic, config as configs, models, rows, stages, study as studies
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
 from bottleneck.report import tables
@@ -33,7 +33,7 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
     plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
     config_hash = hashlib.sha256(plain.encode()).hexdigest()[:12]
     compilation_cache(workdir)
-    checkpoint.write_atomic(workdir / "configs" / f"{config_hash}.json", plain)
+    atomic.write(workdir / "configs" / f"{config_hash}.json", plain)
     store = stages.Store(workdir, plan, config_hash, share)
     if stage in ("pretrain", "all"):
         stages.pretrain(store)

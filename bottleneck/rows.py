@@ -5,7 +5,7 @@ import json
 import math
 import pathlib
 
-from bottleneck.checkpoint import write_atomic
+from bottleneck import atomic
 
 KEYS = ("study", "arm", "label_space", "target", "factor", "representation", "members", "protocol", "scaling", "lambda",
         "n_shot", "reference", "split", "selected_on", "metric", "value", "ci95", "ci_unit", "seed", "n_seeds", "n_examples",
@@ -22,7 +22,7 @@ def row(**values) -> dict:
 
 def write(path: pathlib.Path, rows: list[dict]) -> None:
     """Writes rows to `path` by atomic rename: it holds all of them or does not exist."""
-    write_atomic(path, "".join(json.dumps(r) + "\n" for r in rows))
+    atomic.write(path, "".join(json.dumps(r) + "\n" for r in rows))
 
 
 def read(path: pathlib.Path) -> list[dict]:
@@ -32,7 +32,7 @@ def read(path: pathlib.Path) -> list[dict]:
 def union(directory: pathlib.Path, path: pathlib.Path) -> None:
     """Writes the sorted union of `directory`/*.jsonl to `path`."""
     lines = {line for file in directory.glob("*.jsonl") for line in file.read_text().splitlines()}
-    write_atomic(path, "".join(line + "\n" for line in sorted(lines)))
+    atomic.write(path, "".join(line + "\n" for line in sorted(lines)))
 
 
 def select(rows: list[dict], **values) -> list[dict]:

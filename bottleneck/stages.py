@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from bottleneck import checkpoint, rows as row_files
+from bottleneck import atomic, checkpoint, rows as row_files
 from bottleneck.analysis import features, gap, information, probes
 from bottleneck.analysis.features import LOGITS
 from bottleneck.data import mixture, resident
@@ -165,7 +165,7 @@ def evaluate(store: Store, evaluation: Evaluation) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **items)
     path = task_path(store, evaluation)
-    checkpoint.write_atomic(path.with_suffix(".npz"), buffer.getvalue())
+    atomic.write(path.with_suffix(".npz"), buffer.getvalue())
     row_files.write(path, [r for draw, result in enumerate(results) for r in rows(store, evaluation, component, result, draw)])
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bottleneck import checkpoint
+from bottleneck import atomic, checkpoint
 
 TREE = {"params": {"layer": {"kernel": np.arange(600, dtype=np.float32).reshape(20, 30), "bias": np.zeros(3, np.float32)}},
         "step": np.int32(7), "half": jnp.arange(4, dtype=jnp.bfloat16), "seed": np.array([1, 2], np.uint32)}
@@ -124,13 +124,13 @@ def test_removing_unseals_first(saved, monkeypatch):
 
 def test_atomic_write_leaves_the_old_bytes_when_it_fails(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    checkpoint.write_atomic(path, "old")
+    atomic.write(path, "old")
 
     def fail(*_):
         raise OSError("no space")
-    monkeypatch.setattr(checkpoint.os, "fsync", fail)
+    monkeypatch.setattr(atomic.os, "fsync", fail)
     with pytest.raises(OSError, match="no space"):
-        checkpoint.write_atomic(path, b"new and longer")
+        atomic.write(path, b"new and longer")
     assert path.read_text() == "old"
 
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bottleneck import checkpoint
+from bottleneck import atomic
 from bottleneck.data.component import Component
 from bottleneck.data.resident import normalise
 from bottleneck.models import statistics
@@ -92,9 +92,9 @@ def write(directory: pathlib.Path, features: dict[tuple[str, str], np.ndarray], 
     for (layer, split), x in features.items():
         path, content = directory / f"{layer}-{split}.npy", io.BytesIO()
         np.save(content, x, allow_pickle=False)
-        checkpoint.write_atomic(path, content.getbuffer())
+        atomic.write(path, content.getbuffer())
         files[path.name] = {"sha256": hashlib.sha256(content.getbuffer()).hexdigest(), "shape": x.shape, "offset": float(offset(x))}
-    checkpoint.write_atomic(directory / "manifest.json", json.dumps({"files": files, **stated}, indent=1))
+    atomic.write(directory / "manifest.json", json.dumps({"files": files, **stated}, indent=1))
 
 
 def read(directory: pathlib.Path, layer: str, component: Component, source: dict) -> dict[str, np.ndarray]:

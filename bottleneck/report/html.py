@@ -6,7 +6,7 @@ import pathlib
 import jinja2
 from markupsafe import Markup
 
-from bottleneck.checkpoint import write_atomic
+from bottleneck import atomic
 from bottleneck.report import plots, tables
 from bottleneck.report.tables import MISSING, PROBE, Number, Table
 from bottleneck.rows import select
@@ -24,10 +24,10 @@ def write(workdir: pathlib.Path, rows: list[dict], provenance: dict) -> pathlib.
     """
     drawn = figures(rows)
     for name, svg in drawn.items():
-        write_atomic(workdir / "figures" / f"{name}.svg", svg)
+        atomic.write(workdir / "figures" / f"{name}.svg", svg)
     for table in tables.all_tables(rows):
-        write_atomic(workdir / "tables" / f"{table.name}.csv", tables.to_csv(table))
-    write_atomic(workdir / FILE, render(rows, provenance, drawn))
+        atomic.write(workdir / "tables" / f"{table.name}.csv", tables.to_csv(table))
+    atomic.write(workdir / FILE, render(rows, provenance, drawn))
     return workdir / FILE
 
 

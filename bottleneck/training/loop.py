@@ -19,7 +19,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from bottleneck import checkpoint
+from bottleneck import atomic, checkpoint
 from bottleneck.data import mixture, resident, stream
 from bottleneck.data.component import Component, DataSpec
 from bottleneck.errors import UserError
@@ -148,13 +148,13 @@ def _prepare(run: Run, directory: pathlib.Path, mesh) -> None:
         except checkpoint.Damaged as error:
             print(f"{error}; training it again", flush=True)
             checkpoint.remove(error.path)
-    checkpoint.write_atomic(directory / "run.json", json.dumps({"name": run.name, **run.identity}, indent=1, sort_keys=True))
-    checkpoint.write_atomic(directory / "provenance.json", json.dumps(provenance(mesh), indent=1, sort_keys=True))
+    atomic.write(directory / "run.json", json.dumps({"name": run.name, **run.identity}, indent=1, sort_keys=True))
+    atomic.write(directory / "provenance.json", json.dumps(provenance(mesh), indent=1, sort_keys=True))
 
 
 def _finish(run: Run, directory: pathlib.Path) -> None:
     kept = checkpoint.steps(directory / "checkpoints")
-    checkpoint.write_atomic(directory / "done", json.dumps({"steps": run.steps, "kept": kept}))
+    atomic.write(directory / "done", json.dumps({"steps": run.steps, "kept": kept}))
     shutil.rmtree(directory / "resume")
 
 
@@ -241,4 +241,4 @@ def _truncate(path: pathlib.Path, step: int) -> None:
                 kept.append(line)
         except ValueError:
             break
-    checkpoint.write_atomic(path, "".join(line + "\n" for line in kept))
+    atomic.write(path, "".join(line + "\n" for line in kept))
