@@ -10,7 +10,7 @@ from bottleneck import rows as row_files
 from bottleneck.analysis import causes, gap, information, probes
 from bottleneck.data import factors
 from bottleneck.errors import UserError
-from bottleneck.stages import Store, task_path
+from bottleneck.store import Store
 from bottleneck.study import Evaluation
 
 PROTOCOL = "linear_probe"     # the family of verdicts: the final step and the last layer, by linear probe
@@ -29,7 +29,7 @@ class Tables:
         """`bits`, `correct` or `loss` [S, N] (mean over draws of few-shot probes), None where the task has none."""
         tables = []
         for evaluation in self.found.get(key, ()):
-            file = task_path(self.store, evaluation).with_suffix(".npz")
+            file = self.store.rows(evaluation).with_suffix(".npz")
             if not file.is_file():
                 raise UserError("workdir", str(self.store.workdir), f"the probes of {evaluation.arm} on {evaluation.target} "
                                 "(--stage=transfer solves them)")
@@ -77,7 +77,7 @@ def means(store: Store, tables: Tables, unit: str):
         for name, metric in (("bits", unit), ("correct", "accuracy")):
             items = tables.items((arm, target, protocol, shots), name)
             if items is not None:
-                steps = {r["train_steps"] for r in row_files.read(task_path(store, evaluations[0]))}
+                steps = {r["train_steps"] for r in row_files.read(store.rows(evaluations[0]))}
                 yield row(store, gap.two_way(items), arm=arm, target=target, protocol=protocol, n_shot=shots, metric=metric,
                           representation=arm, train_steps=max(steps))
 
@@ -185,6 +185,6 @@ def members_mean(store: Store, tables: Tables, evaluation: Evaluation) -> np.nda
     for member in dict.fromkeys(evaluation.members):
         if (member,) not in singles:
             return None
-        with np.load(task_path(store, singles[(member,)]).with_suffix(".npz"), allow_pickle=False) as file:
+        with np.load(store.rows(singles[(member,)]).with_suffix(".npz"), allow_pickle=False) as file:
             found.append(file["bits"].mean(0))
     return np.mean(found, axis=0)

@@ -99,9 +99,9 @@ def _convert(key, text, default):
         return value
     if isinstance(default, Mapping | ml_collections.ConfigDict):
         try:
-            return ml_collections.ConfigDict(value if isinstance(value, Mapping) else None)
-        except (TypeError, ValueError):      # no dictionary, or names that are no text or hold dots
-            raise UserError(key, text, "a dictionary literal with names without dots, or a key inside it") from None
+            return ml_collections.ConfigDict({**value})
+        except (TypeError, ValueError):      # no dictionary, or names that hold dots
+            raise UserError(key, text, "a dictionary literal (names without dots), or a key inside it") from None
     if isinstance(default, tuple | list):
         if isinstance(value, str):      # names need no quotes: a,b
             value = [part.strip() for part in value.split(",")]

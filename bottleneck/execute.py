@@ -14,6 +14,7 @@ from bottleneck import answer, atomic, config as configs, models, rows, stages, 
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
 from bottleneck.report import tables
+from bottleneck.store import Store
 from bottleneck.study import Plan
 
 STAGES = ("pretrain", "transfer", "analyze", "report")
@@ -34,7 +35,7 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
     config_hash = hashlib.sha256(plain.encode()).hexdigest()[:12]
     compilation_cache(workdir)
     atomic.write(workdir / "configs" / f"{config_hash}.json", plain)
-    store = stages.Store(workdir, plan, config_hash, share)
+    store = Store(workdir, plan, config_hash, share)
     if stage in ("pretrain", "all"):
         stages.pretrain(store)
     if stage in ("transfer", "all"):
@@ -45,10 +46,10 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
         report(store)
 
 
-def report(store: stages.Store) -> None:
+def report(store: Store) -> None:
     """Prints the summary and writes report.html from the rows of this plan."""
     from bottleneck.report import html   # loads matplotlib, which training on a pod does not need
-    paths = [stages.task_path(store, e) for e in store.plan.evaluations] + [answer.path(store)]
+    paths = [store.rows(e) for e in store.plan.evaluations] + [answer.path(store)]
     missing = [p for p in paths if not p.is_file()]
     if missing:
         raise UserError("workdir", str(store.workdir), f"the rows of this study; {len(missing)} tasks have none (--stage=all makes them)")

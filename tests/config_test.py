@@ -106,7 +106,8 @@ def test_override(key, text, value, config):
 
 
 @pytest.mark.parametrize(("key", "text", "expected"), [
-    ("flip", "1", "a bool"), ("lr", "(1,)", "a float"), ("source", "3", "a dictionary literal"), ("seeds.x", "3", "an existing key ('seeds' holds 5"),
+    ("flip", "1", "a bool"), ("lr", "(1,)", "a float"), ("source", "3", "a dictionary literal"),
+    ("source", "{'a.b': 1}", "a dictionary literal (names without dots)"), ("source", "{3: 1}", "a dictionary literal"), ("seeds.x", "3", "an existing key ('seeds' holds 5"),
     ("nothing.x", "3", "an existing key ('nothing' holds None")])
 def test_override_refuses(key, text, expected, config):
     with pytest.raises(UserError) as error:

@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from bottleneck import execute, rows as row_files, stages, study as studies
+from bottleneck import execute, rows as row_files, study as studies
 from bottleneck.errors import UserError
+from bottleneck.store import Store
 
 PROTOCOLS = {"probe.protocols": "('head','linear_probe','linear_probe_bn','k_shot','finetune','probe_finetune')",
              "probe.finetune": "{'steps': 5}", "probe.shots": "(1, 2)", "probe.draws": "2",
@@ -133,7 +134,7 @@ def test_a_damaged_checkpoint_is_refused_then_trained_again(finished, tmp_path, 
     config, workdir = finished
     copy = shutil.copytree(workdir, tmp_path / "copy")
     plan = studies.plan(studies.spec(config))
-    step = stages.Store(copy, plan, "x").directory(plan.run("mixture", 0)) / "checkpoints" / "20"
+    step = Store(copy, plan, "x").directory(plan.run("mixture", 0)) / "checkpoints" / "20"
     victim = max((p for p in step.rglob("*") if p.is_file() and p.name != "manifest.json"), key=lambda p: p.stat().st_size)
     good = victim.read_bytes()
     victim.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
