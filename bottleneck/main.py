@@ -17,6 +17,8 @@ flags.DEFINE_string("config", None, "Study file, FILE.py or FILE.py:ARGUMENTS; o
 flags.DEFINE_string("workdir", None, "Where runs, features, rows and the report go. Default: runs/<study name>.")
 flags.DEFINE_string("stage", "all", f"One of {', '.join(STAGES)}.")
 flags.DEFINE_string("shard", "0/1", "i/n: take the i-th (from 0) of n fixed shares of the stage's tasks.")
+flags.DEFINE_bool("multihost", False, "This is one of several processes that train together, on a cluster that jax.distributed "
+                  "recognises (TPU pods, SLURM, Open MPI, Kubernetes). For --stage=pretrain.")
 flags.DEFINE_bool("dry_run", False, "Print what would run, and what it costs, and write nothing.")
 flags.DEFINE_bool("help", False, "Print this.", short_name="h")
 
@@ -48,6 +50,11 @@ def run(argv: list[str]) -> None:
         raise UserError("command line", " ".join(argv[1:]), "--config=FILE.py (--help lists the flags)")
     if values.stage not in STAGES:
         raise UserError("--stage", values.stage, f"one of {', '.join(STAGES)}")
+    if values.multihost and values.stage != "pretrain":
+        raise UserError("--multihost", values.stage, "--stage=pretrain; the other stages run on one host")
+    if values.multihost:
+        import jax
+        jax.distributed.initialize()   # a failure here is fatal: half a pod must not train as many single hosts
     from bottleneck import execute   # after the flags: --help needs no JAX
     loaded = configs.load(values.config, overrides)
     execute.study(loaded, values.workdir and pathlib.Path(values.workdir), values.stage, values.shard, values.dry_run)

@@ -88,7 +88,7 @@ def config():
 
 
 OVERRIDES = [
-    ("name", "None", "None"), ("name", "3", "3"), ("seeds", "3", 3), ("seeds", "2 epochs", "2 epochs"), ("lr", "1", 1.0), ("lr", "1e-3", 1e-3),
+    ("name", "None", None), ("name", "none", "none"), ("name", "3", "3"), ("seeds", "3", 3), ("seeds", "2 epochs", "2 epochs"), ("lr", "1", 1.0), ("lr", "1e-3", 1e-3),
     ("flip", "True", True), ("flip", "true", True), ("nothing", "3", 3), ("nothing", "0.5", 0.5), ("nothing", "text", "text"),
     ("nothing", "(1, 2)", (1, 2)), ("nothing", "None", None), ("nothing", "true", True), ("arms", "('mixture',)", ("mixture",)),
     ("arms", "mixture", ("mixture",)), ("arms", "mixture,direct, longer", ("mixture", "direct", "longer")), ("shots", "2", (2,)),
@@ -107,7 +107,7 @@ def test_override(key, text, value, config):
 
 @pytest.mark.parametrize(("key", "text", "expected"), [
     ("flip", "1", "a bool"), ("lr", "(1,)", "a float"), ("source", "3", "a dictionary literal"),
-    ("source", "{'a.b': 1}", "a dictionary literal (names without dots)"), ("source", "{3: 1}", "a dictionary literal"), ("seeds.x", "3", "an existing key ('seeds' holds 5"),
+    ("source", "{'a.b': 1}", "a dictionary literal (names without dots)"), ("seeds.x", "3", "an existing key ('seeds' holds 5"),
     ("nothing.x", "3", "an existing key ('nothing' holds None")])
 def test_override_refuses(key, text, expected, config):
     with pytest.raises(UserError) as error:

@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 
 from bottleneck.report import tables
 from bottleneck.report.tables import ARMS, LABELS, PROBE
-from bottleneck.rows import select
 
 INK = "#010203"          # stands for currentColor while Matplotlib draws
 BLUE, VERMILLION, GREEN, PURPLE, OCHRE = "#3182BD", "#D55E00", "#009E73", "#B5679A", "#B8860B"
