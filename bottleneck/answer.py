@@ -171,7 +171,9 @@ def gains(store: Store, tables: Tables, unit: str) -> list[dict]:
             entropy = information.entropy(information.prior(component.splits["probe"].labels, component.num_classes)
                                           ) if component.num_classes else 1.0
             gain = causes.concatenation_gain(*pair, direct=tables.probe("direct", target), entropy=entropy)
-            for metric, interval in (("gain", gain.gain), ("control_gain", gain.control), ("excess_gain", gain.excess)):
+            single = gap.contrast([(1.0, pair[0]), (-1.0, tables.probe("mixture", target))], paired=False)
+            for metric, interval in (("gain", gain.gain), ("control_gain", gain.control), ("excess_gain", gain.excess),
+                                     ("over_single", single)):       # over one whole run: the budget Time-Cat claims
                 found.append(row(store, interval, arm=name, target=target, protocol=PROTOCOL, metric=f"{metric}_{unit}",
                                  representation=name, extra={"verdict": gain.verdict, "note": gain.note}))
     return found

@@ -9,6 +9,7 @@ import dataclasses
 import io
 
 import numpy as np
+from scipy import special
 from tqdm import tqdm
 
 from bottleneck import atomic, rows as row_files
@@ -70,9 +71,13 @@ def collect(store: Store, evaluation: Evaluation, layer: str | None = None) -> d
     return joined
 
 
+def solve(store, x, y, component, **options) -> probes.Probe:
+    return probes.linear_probe(x, y, component.num_classes, scalings=store.plan.study.probe.scalings,
+                               task="classification" if component.num_classes else "regression", **options)
+
+
 def probe(store, evaluation, y, component) -> probes.Probe:
-    return probes.linear_probe(collect(store, evaluation), y, component.num_classes, scalings=store.plan.study.probe.scalings,
-                               task="classification" if component.num_classes else "regression")
+    return solve(store, collect(store, evaluation), y, component)
 
 
 def guard(store, evaluation, component, result) -> probes.Guard | None:
@@ -95,9 +100,8 @@ def guard(store, evaluation, component, result) -> probes.Guard | None:
 
 def k_shot(store, evaluation, y, component, draw) -> probes.Probe:
     x, chosen = collect(store, evaluation), probes.k_shot(y["probe"], evaluation.shots, draw)
-    return probes.linear_probe({**x, "probe": x["probe"][chosen]}, {**y, "probe": y["probe"][chosen]}, component.num_classes,
-                               scalings=store.plan.study.probe.scalings,
-                               prior=information.prior(y["probe"], component.num_classes))
+    return solve(store, {**x, "probe": x["probe"][chosen]}, {**y, "probe": y["probe"][chosen]}, component,
+                 prior=information.prior(y["probe"], component.num_classes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +124,12 @@ def score(log_q: dict[str, np.ndarray], y: dict, num_classes: int) -> Scores:
                   -information.bits(information.log_softmax(log_q["test"]), y["test"], np.ones(num_classes)))
 
 
+def squared(predicted: dict[str, np.ndarray], y: dict) -> Scores:
+    """Scores of given predictions [n, m] of a regression target."""
+    errors = ((y["test"] - predicted["test"]) ** 2).sum(1)
+    return Scores(information.r2_items(y["test"], predicted["test"]), None, float(errors.mean()), errors)
+
+
 def head(store, evaluation, component, y) -> Scores:
     """The pretrained classifier as it is, read at the target's own classes."""
     member = evaluation.members[0]
@@ -130,8 +140,7 @@ def head(store, evaluation, component, y) -> Scores:
 
 def read_head(run: Run, target: str, logits, component, y) -> Scores:
     if not component.num_classes:
-        errors = ((y["test"] - logits["test"]) ** 2).sum(1)
-        return Scores(information.r2_items(y["test"], logits["test"]), None, float(errors.mean()), errors)
+        return squared(logits, y)
     start = run.offset[run.components.index(target)] if target in run.components else 0
     return score({s: x[:, start:start + component.num_classes].astype(np.float64) for s, x in logits.items()}, y,
                  component.num_classes)
@@ -144,9 +153,11 @@ def average(store, evaluation, component, y) -> Scores:
     for member in evaluation.members:
         alone = dataclasses.replace(evaluation, members=(member,), spec=None)
         x = collect(store, alone)
-        fitted = probes.linear_probe(x, y, component.num_classes, scalings=store.plan.study.probe.scalings)
-        found.append({s: np.exp(information.log_softmax(x[s] @ fitted.weights + fitted.intercept)) for s in splits})
-    return score({s: np.log(np.mean([f[s] for f in found], axis=0)) for s in splits}, y, component.num_classes)
+        fitted = solve(store, x, y, component)
+        found.append({s: x[s] @ fitted.weights + fitted.intercept for s in splits})
+    if not component.num_classes:
+        return squared({s: np.mean([f[s] for f in found], axis=0) for s in splits}, y)
+    return score({s: np.log(np.mean([special.softmax(f[s], axis=1) for f in found], axis=0)) for s in splits}, y, component.num_classes)
 
 
 def finetune(store, evaluation, component, y) -> Scores:
@@ -169,8 +180,7 @@ def finetune(store, evaluation, component, y) -> Scores:
         start = store.variables(parent, member.step)
         trunk = {k: v for k, v in start["params"].items() if k != "head"}
         if run.head == "probe":
-            fitted = probes.linear_probe(store.features(parent, member.step, evaluation.target, "features", False), y,
-                                         component.num_classes, scalings=study.probe.scalings)
+            fitted = solve(store, store.features(parent, member.step, evaluation.target, "features", False), y, component)
             trunk["head"] = {"kernel": fitted.weights.astype(np.float32), "bias": fitted.intercept.astype(np.float32)}
         store.train(run, (component,), initial={**start, "params": trunk})
     return read_head(run, evaluation.target, store.features(run, run.steps, evaluation.target, LOGITS, False), component, y)

@@ -188,6 +188,8 @@ def plan(study: StudySpec) -> Plan:
         if (study.objective.name == "regression") != (component.num_classes == 0):
             raise UserError("objective.name", study.objective.name, f"the objective of the labels of {name!r} "
                             f"({'classes' if component.num_classes else 'vectors'})")
+        if "k_shot" in study.probe.protocols and component.num_classes == 0:
+            raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
     runs = {(run.name, run.seed): run for seed in study.run_seeds for run in _runs(study, own, outside, variants, seed)}
     shape = next(iter(own.values())).splits["train"].fetch(np.arange(1)).shape[1:]
     for run in runs.values():

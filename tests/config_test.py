@@ -113,7 +113,7 @@ def test_override_refuses(key, text, expected, config):
     with pytest.raises(UserError) as error:
         configs.override(config, key, text)
     line = str(error.value)
-    assert line.startswith(f"--config.{key}='{text}': expected {expected}")
+    assert line.startswith(f"--config.{key}={text!r}: expected {expected}")
 
 
 def test_config_argument():

@@ -15,7 +15,7 @@ MISSING = "\u2014"
 PROBE = "linear_probe"       # the protocol of the verdicts
 ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")     # in reading order
 FLOORS = ("random", "pixels", "majority")
-GAINS = ("gain", "control_gain", "excess_gain")
+GAINS = ("gain", "control_gain", "excess_gain", "over_single")
 LABELS = {"random": "random init", "pixels": "pooled input", "bayes": "Bayes"}
 
 
@@ -309,19 +309,19 @@ def representations(rows: list[dict]) -> Table:
             if mean is None:
                 continue
             hits = find(rows, arm=arm, target=target, protocol=PROBE, metric="accuracy")
-            gain, control, excess = (find(used, arm=arm, target=target, metric=f"{g}_{u}") for g in GAINS)
+            gain, control, excess, single = (find(used, arm=arm, target=target, metric=f"{g}_{u}") for g in GAINS)
             notes = (extra(excess).get("note") or "").split("; ")
             notes = ["no verdict" if "no verdict" in note else note for note in notes]
             lines.append((
                 target, "one network" if arm == "mixture" else arm,
                 whole(mean["train_steps"]), whole(mean["n_seeds"]), number(mean, half=True),
                 *([number(hits, half=True)] if metric == "accuracy" else []),
-                number(gain, half=True), number(control, half=True), number(excess),
+                number(gain, half=True), number(control, half=True), number(excess), number(single),
                 "; ".join(filter(None, [extra(excess).get("verdict"), *notes])) or MISSING))
     caption = (f"{counts(used, None)}; steps are those of all members together. Gain: over the mean of its "
                "own members. Control gain: the same for directly trained members. Excess gain: their "
-               "difference; a verdict rests on it where there are enough disjoint sets. 95% intervals, not "
-               "adjusted for multiplicity.")
+               "difference; a verdict rests on it where there are enough disjoint sets. Over single: over one whole "
+               "run. 95% intervals, not adjusted for multiplicity.")
     header = ("target", "representation", "steps", "sets", "R2" if u == "r2" else "bits",
               *(["accuracy (%)"] if metric == "accuracy" else []), *(g.replace("_", " ") for g in GAINS),
               "verdict")
