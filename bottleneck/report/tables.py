@@ -316,7 +316,7 @@ def representations(rows: list[dict]) -> Table:
                 target, "one network" if arm == "mixture" else arm,
                 whole(mean["train_steps"]), whole(mean["n_seeds"]), number(mean, half=True),
                 *([number(hits, half=True)] if metric == "accuracy" else []),
-                number(gain, half=True), number(control, half=True), number(excess), number(single),
+                number(gain, half=True), number(control, half=True), number(excess, half=True), number(single, half=True),
                 "; ".join(filter(None, [extra(excess).get("verdict"), *notes])) or MISSING))
     caption = (f"{counts(used, None)}; steps are those of all members together. Gain: over the mean of its "
                "own members. Control gain: the same for directly trained members. Excess gain: their "

@@ -81,7 +81,7 @@ def test_representations_are_beside_one_network_and_the_control(study):
     assert line(table, "left", 2) == {
         "target": "left", "representation": "cat5", "steps": "3,500", "sets": "1", "bits": "0.18 \u00b10.04",
         "accuracy (%)": MISSING, "gain": "0.08 \u00b10.04", "control gain": "0.02 \u00b10.04",
-        "excess gain": "0.06 [0.02, 0.10]", "over single": MISSING, "verdict": "no verdict; direct at ceiling"}
+        "excess gain": "0.06 \u00b10.04", "over single": MISSING, "verdict": "no verdict; direct at ceiling"}
     assert not tables.representations(study()).rows
 
 
