@@ -319,11 +319,11 @@ def representations(rows: list[dict]) -> Table:
                 number(gain, half=True), number(control, half=True), number(excess, half=True), number(single, half=True),
                 "; ".join(filter(None, [extra(excess).get("verdict"), *notes])) or MISSING))
     caption = (f"{counts(used, None)}; steps are those of all members together. Gain: over the mean of its "
-               "own members. Control gain: the same for directly trained members. Excess gain: their "
+               "own members. Control: the same for directly trained members. Excess: their "
                "difference; a verdict rests on it where there are enough disjoint sets. Over single: over one whole "
                "run. 95% intervals, not adjusted for multiplicity.")
     header = ("target", "representation", "steps", "sets", "R2" if u == "r2" else "bits",
-              *(["accuracy (%)"] if metric == "accuracy" else []), *(g.replace("_", " ") for g in GAINS),
+              *(["accuracy (%)"] if metric == "accuracy" else []), "gain", "control", "excess", "over single",
               "verdict")
     return Table("representations", "Representations and what they add", caption, header, tuple(lines))
 
