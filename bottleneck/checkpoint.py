@@ -32,11 +32,15 @@ class Damaged(RuntimeError):
 
 
 def primary(action: Callable[[], None]) -> None:
-    """Runs `action` on the first process; every process returns when it is done."""
+    """Runs `action` on the first process: after all have come here (what they read before is as it was), and all wait."""
+    def meet(point):
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"bottleneck.checkpoint {point}")
+
+    meet("before")
     if jax.process_index() == 0:
         action()
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("bottleneck.checkpoint")
+    meet("after")
 
 
 class Writer:

@@ -38,8 +38,10 @@ class Spec:
 
 
 BUILT = [
-    ("count", 3, 3), ("name", "y", "y"), ("flag", True, True), ("limit", None, None), ("limit", 2, 2.0), ("size", 4, 4),
-    ("size", [4, 5], (4, 5)), ("steps", "5 epochs", "5 epochs"), ("choice", "b", "b"), ("many", ["p", "q"], ("p", "q")),
+    ("count", 3, 3), ("name", "y", "y"), ("flag", True, True), ("limit", None, None), ("limit", 2, 2.0),
+    ("size", 4, 4),
+    ("size", [4, 5], (4, 5)), ("steps", "5 epochs", "5 epochs"), ("choice", "b", "b"),
+    ("many", ["p", "q"], ("p", "q")),
     ("pair", (3, 4), (3, 4.0)), ("weights", {"a": 1}, {"a": 1.0}), ("inner", {"rate": 2}, Inner(2.0)),
     ("inners", {"p": {}}, {"p": Inner()}), ("anything", {"x": [1]}, {"x": (1,)})]
 
@@ -53,10 +55,14 @@ def test_build(key, value, expected):
 REFUSED = [
     ("count", "3", "an integer"), ("count", True, "an integer"), ("count", 1.0, "an integer"), ("name", 3, "text"),
     ("flag", 1, "True or False"), ("flag", "yes", "True or False"), ("limit", "big", "a number or None"),
-    ("limit", float("nan"), "a number or None"), ("size", (1, 2, 3), "an integer or a sequence"), ("choice", "c", "one of 'a', 'b'"),
-    ("many", "p", "a sequence of text"), ("pair", (1, "2"), None), ("weights", {"a": "heavy"}, "a number"), ("weights", 3, "a dictionary"),
-    ("inner", 3, "a dictionary of rate"), ("inner", {"rat": 1}, "a known key; here: rate"), ("inner", {"rate": -1}, "at least 0"),
-    ("inners", {"p": {"rate": "fast"}}, "a number"), ("nonsense", 1, "a known key; here: count"), ("count", None, "an integer")]
+    ("limit", float("nan"), "a number or None"), ("size", (1, 2, 3), "an integer or a sequence"),
+    ("choice", "c", "one of 'a', 'b'"),
+    ("many", "p", "a sequence of text"), ("pair", (1, "2"), None), ("weights", {"a": "heavy"}, "a number"),
+    ("weights", 3, "a dictionary"),
+    ("inner", 3, "a dictionary of rate"), ("inner", {"rat": 1}, "a known key; here: rate"),
+    ("inner", {"rate": -1}, "at least 0"),
+    ("inners", {"p": {"rate": "fast"}}, "a number"), ("nonsense", 1, "a known key; here: count"),
+    ("count", None, "an integer")]
 WHERE = {("weights", "{'a': 'heavy'}"): "weights.a", ("inner", "{'rat': 1}"): "inner.rat", ("inner", "{'rate': -1}"): "inner.rate",
          ("inners", "{'p': {'rate': 'fast'}}"): "inners.p.rate", ("pair", "(1, '2')"): "pair"}
 
@@ -88,12 +94,18 @@ def config():
 
 
 OVERRIDES = [
-    ("name", "None", None), ("name", "none", "none"), ("name", "3", "3"), ("seeds", "3", 3), ("seeds", "2 epochs", "2 epochs"), ("lr", "1", 1.0), ("lr", "1e-3", 1e-3),
-    ("flip", "True", True), ("flip", "true", True), ("nothing", "3", 3), ("nothing", "0.5", 0.5), ("nothing", "text", "text"),
-    ("nothing", "(1, 2)", (1, 2)), ("nothing", "None", None), ("nothing", "true", True), ("arms", "('mixture',)", ("mixture",)),
-    ("arms", "mixture", ("mixture",)), ("arms", "mixture,direct, longer", ("mixture", "direct", "longer")), ("shots", "2", (2,)),
-    ("shots", "[2, 3]", (2, 3)), ("source.path", "/a/b.npz", "/a/b.npz"), ("source.weights.a", "2", 2.0), ("source.weights.b", "0.5", 0.5),
-    ("lr", "None", None), ("absent.key", "5", 5), ("source.weights", "{'c': 1}", {"c": 1}), ("nothing", "{[]: 1}", "{[]: 1}")]
+    ("name", "None", None), ("name", "none", "none"), ("name", "3", "3"), ("seeds", "3", 3),
+    ("seeds", "2 epochs", "2 epochs"), ("lr", "1", 1.0), ("lr", "1e-3", 1e-3),
+    ("flip", "True", True), ("flip", "true", True), ("nothing", "3", 3), ("nothing", "0.5", 0.5),
+    ("nothing", "text", "text"),
+    ("nothing", "(1, 2)", (1, 2)), ("nothing", "None", None), ("nothing", "true", True),
+    ("arms", "('mixture',)", ("mixture",)),
+    ("arms", "mixture", ("mixture",)), ("arms", "mixture,direct, longer", ("mixture", "direct", "longer")),
+    ("shots", "2", (2,)),
+    ("shots", "[2, 3]", (2, 3)), ("source.path", "/a/b.npz", "/a/b.npz"), ("source.weights.a", "2", 2.0),
+    ("source.weights.b", "0.5", 0.5),
+    ("lr", "None", None), ("absent.key", "5", 5), ("source.weights", "{'c': 1}", {"c": 1}),
+    ("nothing", "{[]: 1}", "{[]: 1}")]
 
 
 @pytest.mark.parametrize(("key", "text", "value"), OVERRIDES)
@@ -107,7 +119,8 @@ def test_override(key, text, value, config):
 
 @pytest.mark.parametrize(("key", "text", "expected"), [
     ("flip", "1", "a bool"), ("lr", "(1,)", "a float"), ("source", "3", "a dictionary literal"),
-    ("source", "{'a.b': 1}", "a dictionary literal (names without dots)"), ("seeds.x", "3", "an existing key ('seeds' holds 5"),
+    ("source", "{'a.b': 1}", "a dictionary literal (names without dots)"),
+    ("seeds.x", "3", "an existing key ('seeds' holds 5"),
     ("nothing.x", "3", "an existing key ('nothing' holds None")])
 def test_override_refuses(key, text, expected, config):
     with pytest.raises(UserError) as error:
@@ -125,9 +138,12 @@ def test_config_argument():
 
 
 FILES = {
-    "syntax": ("def get_config(:\n", "SyntaxError"), "import": ("import nothing_of_this_name\n", "ModuleNotFoundError"),
-    "no function": ("x = 1\n", "a file that defines get_config"), "raises": ("def get_config(arg=''):\n    return {}['a']\n", "line 2: KeyError"),
-    "no argument": ("def get_config():\n    return {}\n", "TypeError"), "no config": ("def get_config(arg=''):\n    return 3\n", "returns int")}
+    "syntax": ("def get_config(:\n", "SyntaxError"),
+    "import": ("import nothing_of_this_name\n", "ModuleNotFoundError"),
+    "no function": ("x = 1\n", "a file that defines get_config"),
+    "raises": ("def get_config(arg=''):\n    return {}['a']\n", "line 2: KeyError"),
+    "no argument": ("def get_config():\n    return {}\n", "TypeError"),
+    "no config": ("def get_config(arg=''):\n    return 3\n", "returns int")}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -56,29 +56,41 @@ def refused(run, tmp_path):
 
 CONFIG_MISTAKES = [
     # a string where a number belongs, a number where text belongs, and other types
-    ("optimizer.lr", "fast", "a number"), ("train.batch", "many", "an integer"), ("seeds", "five", "an integer"), ("seeds", "2.5", "an integer"),
-    ("optimizer.nesterov", "3", "True or False"), ("optimizer.clip", "tight", "a number or None"), ("mixture.weights.first", "most", "a number"),
-    ("data.image_size", "big", "an integer or"), ("data.train", "all", "an integer or None"), ("components.first.source.noise", "loud", "a number"),
+    ("optimizer.lr", "fast", "a number"), ("train.batch", "many", "an integer"),
+    ("seeds", "five", "an integer"), ("seeds", "2.5", "an integer"),
+    ("optimizer.nesterov", "3", "True or False"), ("optimizer.clip", "tight", "a number or None"),
+    ("mixture.weights.first", "most", "a number"),
+    ("data.image_size", "big", "an integer or"), ("data.train", "all", "an integer or None"),
+    ("components.first.source.noise", "loud", "a number"),
     ("optimizer.lr", "None", "a number"), ("optimizer.lr", "nan", "a number"), ("model.width", "wide", "an integer"),
     # out of range
-    ("train.steps", "0", "at least one step"), ("train.steps", "-3", "steps"), ("train.steps", "5 parsecs", "'5 epochs'"),
-    ("seeds", "0", "at least 1"), ("train.batch", "0", "at least 1"), ("optimizer.lr", "-1", "at least 0"), ("model.width", "0", "at least 1"),
-    ("data.test", "0", "at least 1"), ("objective.label_smoothing", "1.0", "[0, 1"), ("keep", "21", "at most 20"), ("keep", "1/0", "a fraction"),
+    ("train.steps", "0", "at least one step"), ("train.steps", "-3", "steps"),
+    ("train.steps", "5 parsecs", "'5 epochs'"),
+    ("seeds", "0", "at least 1"), ("train.batch", "0", "at least 1"), ("optimizer.lr", "-1", "at least 0"),
+    ("model.width", "0", "at least 1"),
+    ("data.test", "0", "at least 1"), ("objective.label_smoothing", "1.0", "[0, 1"),
+    ("keep", "21", "at most 20"), ("keep", "1/0", "a fraction"),
     ("augment.crop", "8", "less than the image's sides"), ("seed_offset", "10000000000", "below"),
     # weights
     ("mixture.weights.first", "-0.1", "at least 0"), ("mixture.weights", "{'first': 0, 'second': 0}", "positive"),
-    ("mixture.weights", "{'first': 1}", "'second'"), ("mixture.weights", "{'first': 1, 'second': 1, 'third': 1}", "first, second"),
+    ("mixture.weights", "{'first': 1}", "'second'"),
+    ("mixture.weights", "{'first': 1, 'second': 1, 'third': 1}", "first, second"),
     # unknown names
     ("components.first.source.name", "imagenet", "one of factors, arrays"), ("model.name", "alexnet", "one of mlp"),
-    ("components.first.transforms", "{'sharpen': {}}", "blur"), ("arms", "mixture,direct,wishful", "mixture, direct, matched"),
-    ("arms", "mixture", "'direct' among them"), ("optimizer.name", "adam", "'sgd', 'adamw'"), ("train.dtype", "float16", "'bfloat16'"),
+    ("components.first.transforms", "{'sharpen': {}}", "blur"),
+    ("arms", "mixture,direct,wishful", "mixture, direct, matched"),
+    ("arms", "mixture", "'direct' among them"), ("optimizer.name", "adam", "'sgd', 'adamw'"),
+    ("train.dtype", "float16", "'bfloat16'"),
     ("probe.protocols", "linear_probe,guess", "protocols among"), ("probe.layer", "layer9", "layer1, features"),
-    ("mixture.label_space", "common", "'shared'"), ("train.speed", "fast", "a known key"), ("speed", "3", "a known key"),
-    ("trian.steps", "5", "a known key"), ("model.widht", "5", "a known key; here: width"), ("optimizer.lr.max", "5", "no keys"),
+    ("mixture.label_space", "common", "'shared'"), ("train.speed", "fast", "a known key"),
+    ("speed", "3", "a known key"),
+    ("trian.steps", "5", "a known key"), ("model.widht", "5", "a known key; here: width"),
+    ("optimizer.lr.max", "5", "no keys"),
     ("components.first.source.sise", "(0.4, 0.5)", "a known key"), ("mixture.competitor", "colour", "'randomised'"),
     ("representations", "{'r': {'members': 'mixture/*@last:layer9'}}", "layer1, features"),
     ("representations", "{'mixture': {'members': 'mixture/*@last:features'}}", "other than"),
-    ("representations", "{'r': {'members': 'mixture'}}", "run/seed@step:layer"), ("train.dtype", "float64", "JAX_ENABLE_X64=1")]
+    ("representations", "{'r': {'members': 'mixture'}}", "run/seed@step:layer"),
+    ("train.dtype", "float64", "JAX_ENABLE_X64=1")]
 
 
 @pytest.mark.parametrize(("key", "value", "expected"), CONFIG_MISTAKES)
@@ -102,7 +114,8 @@ def test_a_config_file_that_fails_or_is_missing(refused, tmp_path):
 
 
 @pytest.mark.parametrize(("argument", "words"), [
-    ("--stage=train", ("--stage='train'", "pretrain, transfer")), ("--shard=3", ("--shard='3'", "i/n")), ("--shard=2/2", ("--shard='2/2'",)),
+    ("--stage=train", ("--stage='train'", "pretrain, transfer")), ("--shard=3", ("--shard='3'", "i/n")),
+    ("--shard=2/2", ("--shard='2/2'",)),
     ("--nonsense", ("nonsense",)), ("stray", ("stray", "--config=FILE.py")), ("--dry_run=perhaps", ("dry_run",))])
 def test_mistakes_on_the_command_line(argument, words, refused):
     refused(argument, words=words)
@@ -138,12 +151,18 @@ def test_valid_arrays_are_accepted(run, tmp_path):
 
 
 ARRAY_MISTAKES = {
-    "labels of the wrong length": (dict(y_train=lambda y: y[:-1]), "y_train"), "test labels too": (dict(y_test=lambda y: y[:-1]), "y_test"),
-    "float images": (dict(x_train=lambda x: x / np.float32(255)), "float32"), "NaN images": (dict(x_test=lambda x: np.where(x > 9, np.nan, x)), "NaN"),
-    "wide integers": (dict(x_train=lambda x: x.astype(np.int64)), "int64"), "a class absent from train": (dict(y_test=lambda y: y + 1), "absent: 2"),
-    "a class of too few items": (dict(y_train=lambda y: np.where(np.arange(60) == 0, 2, y)), "'2'"), "no such array": (dict(y_test=lambda y: None), "y_test"),
-    "negative labels": (dict(y_train=lambda y: y - 1), "y_train"), "float labels": (dict(y_train=lambda y: y * 1.0), "float64"),
-    "no images": (dict(x_train=lambda x: x[:0], y_train=lambda y: y[:0]), "x_train"), "pickled objects": (dict(y_train=lambda y: y.astype(object)), "pickled")}
+    "labels of the wrong length": (dict(y_train=lambda y: y[:-1]), "y_train"),
+    "test labels too": (dict(y_test=lambda y: y[:-1]), "y_test"),
+    "float images": (dict(x_train=lambda x: x / np.float32(255)), "float32"),
+    "NaN images": (dict(x_test=lambda x: np.where(x > 9, np.nan, x)), "NaN"),
+    "wide integers": (dict(x_train=lambda x: x.astype(np.int64)), "int64"),
+    "a class absent from train": (dict(y_test=lambda y: y + 1), "absent: 2"),
+    "a class of too few items": (dict(y_train=lambda y: np.where(np.arange(60) == 0, 2, y)), "'2'"),
+    "no such array": (dict(y_test=lambda y: None), "y_test"),
+    "negative labels": (dict(y_train=lambda y: y - 1), "y_train"),
+    "float labels": (dict(y_train=lambda y: y * 1.0), "float64"),
+    "no images": (dict(x_train=lambda x: x[:0], y_train=lambda y: y[:0]), "x_train"),
+    "pickled objects": (dict(y_train=lambda y: y.astype(object)), "pickled")}
 
 
 @pytest.mark.parametrize("mistake", ARRAY_MISTAKES)

@@ -36,7 +36,8 @@ def test_member_is_written_as_it_is_read():
 
 
 @pytest.mark.parametrize(("members", "fields", "key"), [
-    ("mixture/9@last:features", {}, "members"), ("mixture/*@101:features", {}, "members"), ("mixture/*@5/4:features", {}, "members"),
+    ("mixture/9@last:features", {}, "members"), ("mixture/*@101:features", {}, "members"),
+    ("mixture/*@5/4:features", {}, "members"),
     ("mixture/*@last:features", {"n": 6}, "n"), ("mixture/1@last:features", {"n": 2}, "n")])
 def test_sets_refused(members, fields, key):
     with pytest.raises(UserError, match=f"^representations.r.{key}="):
