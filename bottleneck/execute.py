@@ -33,9 +33,9 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
         components.touch(component)
     plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
     config_hash = hashlib.sha256(plain.encode()).hexdigest()[:12]
+    store = Store(workdir, plan, config_hash, share)      # its mesh refuses a batch that the devices do not divide
     compilation_cache(workdir)
     atomic.write(workdir / "configs" / f"{config_hash}.json", plain)
-    store = Store(workdir, plan, config_hash, share)
     if stage in ("pretrain", "all"):
         stages.pretrain(store)
     if stage in ("transfer", "all"):

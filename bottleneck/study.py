@@ -13,6 +13,7 @@ import re
 from fractions import Fraction
 from typing import Literal
 
+import jax
 import numpy as np
 
 from bottleneck import config as configs, models
@@ -27,6 +28,7 @@ from bottleneck.training.run import Run, TrainSpec, duration
 
 ARMS = ("mixture", "direct", "matched", "longer", "heads", "randomised", "wider")
 PROTOCOLS = ("head", "linear_probe", "linear_probe_bn", "k_shot", "finetune", "probe_finetune")
+REFERENCES = ("random", "pixels", "bayes")      # what the rows of arms are shown beside
 LONGER, WIDER = 2, 4      # what the arms of these names multiply
 
 
@@ -54,6 +56,13 @@ class FinetuneSpec:
     lr: float = 0.01
     arms: tuple[str, ...] = ("mixture", "direct")
 
+    def __post_init__(self):
+        if not 0 <= self.lr < float("inf"):
+            raise UserError("lr", self.lr, "a number of at least 0")
+        for arm in self.arms:
+            if arm not in ARMS:
+                raise UserError("arms", arm, f"arms among {', '.join(ARMS)}")
+
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSpec:
@@ -69,6 +78,13 @@ class ProbeSpec:
         for protocol in self.protocols:
             if protocol not in PROTOCOLS:
                 raise UserError("protocols", protocol, f"protocols among {', '.join(PROTOCOLS)}")
+        if "linear_probe" not in self.protocols:
+            raise UserError("protocols", self.protocols, "'linear_probe' among them: verdicts are about it")
+        if not self.scalings:
+            raise UserError("scalings", self.scalings, "at least one of 'raw', 'standardised', 'whitened'")
+        for field, least in (("draws", self.draws), ("shots", min(self.shots, default=1))):
+            if least < 1:
+                raise UserError(field, getattr(self, field), "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +113,18 @@ class StudySpec:
     margin: float = 0.9
 
     def __post_init__(self):
-        if not re.fullmatch(r"[\w.-]+", self.name):
-            raise UserError("name", self.name, "letters, digits, '.', '_' and '-'")
+        if not re.fullmatch(r"[\w-][\w.-]*", self.name):
+            raise UserError("name", self.name, "letters, digits, '_', '-', and '.' after the first")
         if not self.components:
             raise UserError("components", {}, "at least one component")
         if self.seeds < 1 or self.seed_offset < 0:
             raise UserError("seeds" if self.seeds < 1 else "seed_offset", min(self.seeds, self.seed_offset), "at least 1 seed, offset at least 0")
+        if self.seed_offset + self.seeds > 2**31:
+            raise UserError("seed_offset", self.seed_offset, "run seeds below 2**31")
+        for name in self.representations:
+            if name in (*ARMS, *REFERENCES) or not re.fullmatch(r"[\w-]+", name):
+                raise UserError("representations", name, "names of letters, digits, '_' and '-', other than "
+                                f"{', '.join((*ARMS, *REFERENCES))}")
         for arm in self.arms:
             if arm not in ARMS:
                 raise UserError("arms", arm, f"arms among {', '.join(ARMS)}")
@@ -192,9 +214,8 @@ def plan(study: StudySpec) -> Plan:
             raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
     runs = {(run.name, run.seed): run for seed in study.run_seeds for run in _runs(study, own, outside, variants, seed)}
     shape = next(iter(own.values())).splits["train"].fetch(np.arange(1)).shape[1:]
-    for run in runs.values():
-        models.build(run.model, run.outputs, run.train.dtype, shape if len(shape) == 3 else None)
     evaluations = _evaluations(study, own, outside, runs)
+    _check(study, targets, shape, runs, evaluations)
     kept: dict[tuple[str, int], set[int]] = {}
     for evaluation in evaluations:
         for member in evaluation.members:
@@ -206,6 +227,32 @@ def plan(study: StudySpec) -> Plan:
                 tuple(dataclasses.replace(r, keep=tuple(sorted(kept.get(k, ())))) for k, r in runs.items()), evaluations)
 
 
+def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], runs: dict, evaluations) -> None:
+    """Raises UserError for what training or transfer would stumble over later: models, layers, few-shot sizes, durations."""
+    try:
+        study.augment.check(shape)
+    except UserError as error:
+        raise error.under("augment") from None
+    built, layers = {}, {}
+    for key, run in runs.items():
+        built[key] = model = models.build(run.model, run.outputs, run.train.dtype, shape if len(shape) == 3 else None)
+        if model not in layers:
+            x = jax.ShapeDtypeStruct((1, *shape), np.float32)
+            layers[model] = tuple(jax.eval_shape(lambda k, x, m=model: m.init_with_output(k, x)[0][1], jax.random.key(0), x))
+    for evaluation in evaluations:
+        for member in evaluation.members:
+            known = layers[built[member.run, member.seed]]
+            if member.layer not in known:
+                path = "probe.layer" if evaluation.spec is None else f"representations.{evaluation.arm.partition('|')[0]}.members"
+                raise UserError(path, member.layer, f"a layer of the model: {', '.join(known)}")
+    for name, component in targets.items():
+        duration(study.probe.finetune.steps, batch=study.train.batch, key="probe.finetune.steps", examples=len(component.splits["train"]))
+        if "k_shot" in study.probe.protocols and component.num_classes:
+            least = np.bincount(component.splits["probe"].labels, minlength=component.num_classes).min()
+            if max(study.probe.shots, default=0) > least:
+                raise UserError("probe.shots", study.probe.shots, f"at most {least}, the probe items of the smallest class of {name!r}")
+
+
 def _load(name, component_spec, data, path):
     try:
         return components.load(name, component_spec, data)
@@ -213,14 +260,14 @@ def _load(name, component_spec, data, path):
         raise UserError(error.key.replace("components.", f"{path}.", 1), error.value, error.expected) from None
 
 
-def _steps(value: int | str, total: int) -> int:
-    """A step to keep: a number, or a fraction of the run as text."""
+def _steps(value: int | str, total: int, key: str = "keep") -> int:
+    """A step of a run of `total`: a number, or a fraction of the run as text."""
     try:
         step = round(total * Fraction(value)) if isinstance(value, str) else value
-    except ValueError:
-        raise UserError("keep", value, "a step, or a fraction of the run such as '1/4'") from None
+    except (ValueError, ZeroDivisionError):
+        raise UserError(key, value, "a step, or a fraction of the run such as '1/4'") from None
     if not 0 <= step <= total:
-        raise UserError("keep", value, f"a step of at most {total}")
+        raise UserError(key, value, f"a step of at most {total}")
     return step
 
 
@@ -277,8 +324,9 @@ def _schedule(study: StudySpec, total: int) -> tuple[tuple[int, tuple[float, ...
         for name in (*names, *phase.weights):
             if name not in phase.weights or name not in names:
                 raise UserError(f"mixture.schedule.{key}.weights", phase.weights, f"one weight for each of {', '.join(names)}")
-        start = _steps(phase.start, total) if isinstance(phase.start, int) or "/" in phase.start else duration(
-            phase.start, batch=study.train.batch, examples=1, key=f"mixture.schedule.{key}.start")
+        where = f"mixture.schedule.{key}.start"
+        start = _steps(phase.start, total, where) if isinstance(phase.start, int) or "/" in phase.start else duration(
+            phase.start, batch=study.train.batch, examples=1, key=where)
         phases.append((start, tuple(phase.weights[n] for n in names)))
     return tuple(phases)
 
