@@ -11,7 +11,7 @@ from bottleneck.analysis import causes, gap, information, probes
 from bottleneck.data import factors
 from bottleneck.errors import UserError
 from bottleneck.store import Store
-from bottleneck.study import Evaluation
+from bottleneck.plan import Evaluation
 
 PROTOCOL = "linear_probe"     # the family of verdicts: the final step and the last layer, by linear probe
 

@@ -20,7 +20,7 @@ from bottleneck.data.component import Component
 from bottleneck.representations import members as representations
 from bottleneck.representations.members import Member
 from bottleneck.store import Store
-from bottleneck.study import Evaluation, Plan, identity
+from bottleneck.plan import Evaluation, Plan, identity
 from bottleneck.training import loop
 from bottleneck.training.run import Run, duration
 

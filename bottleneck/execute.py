@@ -10,12 +10,12 @@ import pathlib
 import jax
 import numpy as np
 
-from bottleneck import answer, atomic, config as configs, models, rows, stages, study as studies
+from bottleneck import answer, atomic, config as configs, models, plan as plans, rows, stages, study as studies
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
 from bottleneck.report import tables
 from bottleneck.store import Store
-from bottleneck.study import Plan
+from bottleneck.plan import Plan
 
 STAGES = ("pretrain", "transfer", "analyze", "report")
 
@@ -23,7 +23,7 @@ STAGES = ("pretrain", "transfer", "analyze", "report")
 def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str = "0/1", dry_run: bool = False) -> None:
     """Runs `stage` (or all of them) of the study `config` asks for. Raises UserError, before anything is written."""
     share = parse_shard(shard)
-    plan = studies.plan(studies.spec(config))
+    plan = plans.plan(studies.spec(config))
     workdir = workdir or pathlib.Path("runs") / plan.study.name
     usable(workdir)
     if dry_run:

@@ -4,8 +4,6 @@ Tasks are content-addressed and idempotent: what is done is not redone, what was
 """
 from __future__ import annotations
 
-import shutil
-
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -16,7 +14,7 @@ from bottleneck.training import loop
 
 
 def pretrain(store: Store) -> None:
-    """Trains every run of the plan that is not done; a damaged checkpoint is named, removed and trained again."""
+    """Trains every run of the plan that is not done; a damaged checkpoint is named, removed and made again."""
     waiting = [run for run in store.mine(store.plan.runs) if not is_done(store, run)]
     waiting.sort(key=lambda run: (run.components, run.data))      # runs that share a resident pool together
     batch = store.plan.study.train.batch
@@ -39,13 +37,11 @@ def transfer(store: Store) -> None:
 
 
 def is_done(store: Store, run) -> bool:
-    """Whether a run needs no training. Damaged checkpoints are named and removed, and then it does."""
-    while True:
-        try:
-            return loop.is_done(run, store.directory(run))
-        except checkpoint.Damaged as error:
-            tqdm.write(f"{error}; training it again")
-            shutil.rmtree(error.path)
+    """Whether a run needs no training. What is damaged does: training names and removes it."""
+    try:
+        return loop.is_done(run, store.directory(run))
+    except checkpoint.Damaged:
+        return False
 
 
 def progress(stage: str, total: int, unit: str) -> tqdm:

@@ -15,7 +15,7 @@ from bottleneck.analysis.features import LOGITS
 from bottleneck.data import resident
 from bottleneck.data.component import Component
 from bottleneck.errors import UserError
-from bottleneck.study import Evaluation, Plan, identity
+from bottleneck.plan import Evaluation, Plan, identity
 from bottleneck.training import loop, mesh as meshes
 from bottleneck.training.run import Run
 

@@ -1,4 +1,4 @@
-"""A study: from a config to a plan, purely. `stages` executes plans; everything in a plan is plain data.
+"""A study: everything a config may say, as typed data.
 
 The arms are the reasons runs exist: `mixture` is the object of study, `direct` its reference, the others are
 interventions that would undo one cause each (matched: dilution, longer: unfinished training, heads: label conflict,
@@ -7,29 +7,21 @@ randomised: competition, wider: capacity).
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
-from fractions import Fraction
 from typing import Literal
 
-import jax
-import numpy as np
-
-from bottleneck import config as configs, models
-from bottleneck.data import component as components, mixture
-from bottleneck.data.component import Component, ComponentSpec, DataSpec
+from bottleneck import config as configs
+from bottleneck.data.component import ComponentSpec, DataSpec
 from bottleneck.errors import UserError
-from bottleneck.representations.members import Member, RepresentationSpec, sets
+from bottleneck.representations.members import RepresentationSpec
 from bottleneck.training.augment import AugmentSpec
 from bottleneck.training.objectives import ObjectiveSpec
 from bottleneck.training.optimizers import OptimizerSpec
-from bottleneck.training.run import Run, TrainSpec, duration
+from bottleneck.training.run import TrainSpec
 
 ARMS = ("mixture", "direct", "matched", "longer", "heads", "randomised", "wider")
 PROTOCOLS = ("head", "linear_probe", "linear_probe_bn", "k_shot", "finetune", "probe_finetune")
-REFERENCES = ("random", "pixels", "bayes")      # what the rows of arms are shown beside
-LONGER, WIDER = 2, 4      # what the arms of these names multiply
+REFERENCES = ("random", "pixels", "majority", "bayes")      # what the rows of arms are shown beside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,213 +145,6 @@ class StudySpec:
         return tuple(self.seed_offset + s for s in range(self.seeds))
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """One representation meeting one target: a task that writes rows."""
-    arm: str                     # the arm, or the name of a declared representation
-    seed: int                    # the run seed, or the index of the member set
-    members: tuple[Member, ...]
-    target: str
-    protocol: str
-    spec: RepresentationSpec | None = None
-    shots: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    study: StudySpec
-    components: dict[str, Component]             # of the mixture
-    targets: dict[str, Component]                # all targets: components, then those outside
-    variants: dict[str, Component]               # components as the `randomised` arm sees them
-    runs: tuple[Run, ...]
-    evaluations: tuple[Evaluation, ...]
-
-    def run(self, name: str, seed: int) -> Run:
-        return next(r for r in self.runs if (r.name, r.seed) == (name, seed))
-
-    def pool_of(self, run: Run) -> tuple[Component, ...]:
-        """The components a run draws from, with the data it sees."""
-        source = self.variants if run.name == "randomised" else self.targets
-        return tuple(source[name] for name in run.components)
-
-
-def identity(component: Component) -> str:
-    return hashlib.sha256(json.dumps(component.identity, sort_keys=True).encode()).hexdigest()[:12]
-
-
 def spec(config) -> StudySpec:
     """The typed study of a config. Raises UserError."""
     return configs.build(StudySpec, config)
-
-
-def plan(study: StudySpec) -> Plan:
-    """Loads the data's index and lays out every run and evaluation. Pure: writes nothing, trains nothing."""
-    data = dataclasses.replace(study.data, split_seed=study.data.split_seed + study.seed_offset)
-    own = {name: _load(name, s, data, "components") for name, s in study.components.items()}
-    outside = {name: _load(name, s, data, "targets") for name, s in study.targets.items()}
-    variants = {}
-    if "randomised" in study.arms:
-        factor = study.mixture.competitor
-        if not any(factor in c.splits["train"].factors for c in own.values()):
-            known = sorted({f for c in own.values() for f in c.splits["train"].factors})
-            raise UserError("mixture.competitor", factor, f"a known factor of a component: {', '.join(known) or 'there are none'}")
-        variants = {name: _load(name, dataclasses.replace(study.components[name], randomise=(factor,)), data, "components")
-                    if factor in c.splits["train"].factors else c for name, c in own.items()}
-    targets = {**own, **outside}
-    for name, component in targets.items():
-        if (study.objective.name == "regression") != (component.num_classes == 0):
-            raise UserError("objective.name", study.objective.name, f"the objective of the labels of {name!r} "
-                            f"({'classes' if component.num_classes else 'vectors'})")
-        if "k_shot" in study.probe.protocols and component.num_classes == 0:
-            raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
-    runs = {(run.name, run.seed): run for seed in study.run_seeds for run in _runs(study, own, outside, variants, seed)}
-    shape = next(iter(own.values())).splits["train"].fetch(np.arange(1)).shape[1:]
-    evaluations = _evaluations(study, own, outside, runs)
-    _check(study, targets, shape, runs, evaluations)
-    kept: dict[tuple[str, int], set[int]] = {}
-    for evaluation in evaluations:
-        for member in evaluation.members:
-            kept.setdefault((member.run, member.seed), set()).add(member.step)
-    for key, run in runs.items():
-        if run.name == "mixture":
-            kept.setdefault(key, set()).update(_steps(k, run.steps) for k in study.keep)
-    return Plan(study, own, targets, variants,
-                tuple(dataclasses.replace(r, keep=tuple(sorted(kept.get(k, ())))) for k, r in runs.items()), evaluations)
-
-
-def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], runs: dict, evaluations) -> None:
-    """Raises UserError for what training or transfer would stumble over later: models, layers, few-shot sizes, durations."""
-    try:
-        study.augment.check(shape)
-    except UserError as error:
-        raise error.under("augment") from None
-    built, layers = {}, {}
-    for key, run in runs.items():
-        built[key] = model = models.build(run.model, run.outputs, run.train.dtype, shape if len(shape) == 3 else None)
-        if model not in layers:
-            x = jax.ShapeDtypeStruct((1, *shape), np.float32)
-            layers[model] = tuple(jax.eval_shape(lambda k, x, m=model: m.init_with_output(k, x)[0][1], jax.random.key(0), x))
-    for evaluation in evaluations:
-        for member in evaluation.members:
-            known = layers[built[member.run, member.seed]]
-            if member.layer not in known:
-                path = "probe.layer" if evaluation.spec is None else f"representations.{evaluation.arm.partition('|')[0]}.members"
-                raise UserError(path, member.layer, f"a layer of the model: {', '.join(known)}")
-    for name, component in targets.items():
-        duration(study.probe.finetune.steps, batch=study.train.batch, key="probe.finetune.steps", examples=len(component.splits["train"]))
-        if "k_shot" in study.probe.protocols and component.num_classes:
-            least = np.bincount(component.splits["probe"].labels, minlength=component.num_classes).min()
-            if max(study.probe.shots, default=0) > least:
-                raise UserError("probe.shots", study.probe.shots, f"at most {least}, the probe items of the smallest class of {name!r}")
-
-
-def _load(name, component_spec, data, path):
-    try:
-        return components.load(name, component_spec, data)
-    except UserError as error:
-        raise UserError(error.key.replace("components.", f"{path}.", 1), error.value, error.expected) from None
-
-
-def _steps(value: int | str, total: int, key: str = "keep") -> int:
-    """A step of a run of `total`: a number, or a fraction of the run as text."""
-    try:
-        step = round(total * Fraction(value)) if isinstance(value, str) else value
-    except (ValueError, ZeroDivisionError):
-        raise UserError(key, value, "a step, or a fraction of the run such as '1/4'") from None
-    if not 0 <= step <= total:
-        raise UserError(key, value, f"a step of at most {total}")
-    return step
-
-
-def _runs(study: StudySpec, own: dict, outside: dict, variants: dict, seed: int):
-    """Every training run of one seed."""
-    names, batch = tuple(own), study.train.batch
-    regression = study.objective.name == "regression"
-    total = duration(study.train.steps, batch=batch, key="train.steps",
-                     examples=sum(len(own[n].splits["train"]) for n, w in study.mixture.weights.items() if w > 0))
-    schedule = _schedule(study, total)
-    space = study.mixture.label_space
-
-    def run(name, among: dict, weights, *, steps=total, label_space=space, model=study.model, scheme=None):
-        layout = mixture.label_space(label_space, [c.output_dim for c in among.values()], regression)
-        return Run(name, seed, tuple(among), tuple(identity(c) for c in among.values()), scheme or ((0, weights),), label_space,
-                   tuple(int(o) for o in layout.offset), tuple(stop - start for start, stop in layout.blocks), layout.outputs,
-                   configs.to_dict(model), study.optimizer, study.objective, study.augment,
-                   dataclasses.replace(study.train, steps=steps))
-
-    whole = tuple(study.mixture.weights[n] for n in names)
-    try:
-        tables = mixture.tables(names, [len(c.splits["train"]) for c in own.values()], schedule, batch, LONGER * total)
-    except UserError as error:
-        raise error.under("mixture") from None
-    drawn = mixture.drawn(tables, total, batch)
-    for arm in study.arms:
-        if arm == "mixture":
-            yield run(arm, own, whole, scheme=schedule)
-        elif arm == "longer":
-            yield run(arm, own, whole, scheme=tuple((LONGER * start, w) for start, w in schedule), steps=LONGER * total)
-        elif arm == "heads" and space != "per_component":
-            yield run(arm, own, whole, scheme=schedule, label_space="per_component")
-        elif arm == "randomised":
-            yield run(arm, variants, whole, scheme=schedule)
-        elif arm == "wider":
-            yield run(arm, own, whole, scheme=schedule, model=models.widen(study.model, WIDER))
-        elif arm in ("direct", "matched"):
-            for j, name in enumerate(names):
-                alone = tuple(float(n == name) for n in names)
-                # In a shared space all arms have one classifier and share an executable; else a component has its own.
-                among, weights = (own, alone) if space == "shared" else ({name: own[name]}, (1.0,))
-                steps = total if arm == "direct" else int(drawn[j]) // batch
-                if steps:
-                    yield run(f"{arm}-{name}", among, weights, steps=steps, label_space="shared")
-            if arm == "direct":
-                for name, component in outside.items():
-                    yield run(f"{arm}-{name}", {name: component}, (1.0,), label_space="shared")
-
-
-def _schedule(study: StudySpec, total: int) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    names = tuple(study.components)
-    phases = [(0, tuple(study.mixture.weights[n] for n in names))]
-    for key, phase in study.mixture.schedule.items():
-        for name in (*names, *phase.weights):
-            if name not in phase.weights or name not in names:
-                raise UserError(f"mixture.schedule.{key}.weights", phase.weights, f"one weight for each of {', '.join(names)}")
-        where = f"mixture.schedule.{key}.start"
-        start = _steps(phase.start, total, where) if isinstance(phase.start, int) or "/" in phase.start else duration(
-            phase.start, batch=study.train.batch, examples=1, key=where)
-        phases.append((start, tuple(phase.weights[n] for n in names)))
-    return tuple(phases)
-
-
-def _evaluations(study: StudySpec, own: dict, outside: dict, runs: dict) -> tuple[Evaluation, ...]:
-    """Which representation meets which target how: the arms' last step, random initialisation, what the config declares."""
-    found, layer = [], study.probe.layer
-    last = {name: run.steps for (name, _), run in runs.items()}
-    for (name, seed), run in runs.items():
-        arm, _, target = name.partition("-")
-        for met in (target,) if target else (*own, *outside):
-            for protocol in study.probe.protocols:
-                if protocol in ("finetune", "probe_finetune") and arm not in study.probe.finetune.arms:
-                    continue
-                if protocol == "head" and met in outside and not (target or run.label_space == "shared"):
-                    continue
-                for shots in study.probe.shots if protocol == "k_shot" else (None,):
-                    found.append(Evaluation(arm, seed, (Member(name, seed, run.steps, layer),), met, protocol, shots=shots))
-            if arm == "mixture":   # what an untrained network of the same seed offers at that layer
-                found.append(Evaluation("random", seed, (Member(name, seed, 0, layer),), met, "linear_probe"))
-    for met in (*own, *outside):
-        found.append(Evaluation("pixels", 0, (), met, "linear_probe"))
-    for name, spec_ in study.representations.items():
-        path = f"representations.{name}"
-        run_name = spec_.members.partition("/")[0]
-        if run_name not in last and run_name != "direct":
-            raise UserError(f"{path}.members", spec_.members, f"a run among {', '.join((*last, 'direct'))}")
-        for met in (*own, *outside):
-            # Every mixture representation is judged beside the same one of direct runs.
-            for arm, base in ((name, run_name), (f"{name}|direct", f"direct-{met}")):
-                if base == "direct":
-                    base = f"direct-{met}"
-                declared = dataclasses.replace(spec_, members=spec_.members.replace(run_name, base, 1))
-                for index, members in enumerate(sets(declared, study.run_seeds, last.__getitem__, path)):
-                    found.append(Evaluation(arm, index, members, met, "linear_probe", spec_))
-    return tuple(found)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from bottleneck import config as configs, execute, rows as row_files, study as studies
+from bottleneck import config as configs, execute, plan as plans, rows as row_files, study as studies
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -61,7 +61,7 @@ def test_rich_budget_and_the_member_listed_twice(tmp_path):
 
 @pytest.mark.parametrize("model", ["resnet20", "vit_tiny"])
 def test_other_models_plan(model):
-    plan = studies.plan(studies.spec(configs.load(f"{CONFIGS / 'mixture'}.py:smoke,model={model}")))
+    plan = plans.plan(studies.spec(configs.load(f"{CONFIGS / 'mixture'}.py:smoke,model={model}")))
     assert plan.run("mixture", 0).model["name"] == model.split("2")[0].split("_")[0]
 
 

@@ -15,7 +15,7 @@ import jax                                                      # noqa: E402
 import pytest                                                   # noqa: E402
 from absl import flags                                          # noqa: E402
 
-from bottleneck import checkpoint, config as configs, study     # noqa: E402
+from bottleneck import checkpoint, config as configs, plan, study     # noqa: E402
 from bottleneck.data import resident                            # noqa: E402
 from bottleneck.training import loop, mesh                      # noqa: E402
 
@@ -34,7 +34,7 @@ def tiny():
 def episode(tiny):
     """episode({"a.b": "text"}, keep=(5,)) -> an `Episode`: the mixture run of seed 0 of that study."""
     def make(overrides=None, name="mixture", seed=0, keep=None):
-        return Episode(study.plan(study.spec(tiny(overrides))), name, seed, keep)
+        return Episode(plan.plan(study.spec(tiny(overrides))), name, seed, keep)
     return make
 
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bottleneck import execute, rows as row_files, study as studies
+from bottleneck import execute, plan as plans, rows as row_files, study as studies
 from bottleneck.errors import UserError
 from bottleneck.store import Store
 
@@ -133,7 +133,7 @@ def test_a_damaged_checkpoint_is_refused_then_trained_again(finished, tmp_path, 
 
     config, workdir = finished
     copy = shutil.copytree(workdir, tmp_path / "copy")
-    plan = studies.plan(studies.spec(config))
+    plan = plans.plan(studies.spec(config))
     step = Store(copy, plan, "x").directory(plan.run("mixture", 0)) / "checkpoints" / "20"
     victim = max((p for p in step.rglob("*") if p.is_file() and p.name != "manifest.json"), key=lambda p: p.stat().st_size)
     good = victim.read_bytes()

@@ -4,19 +4,19 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bottleneck import study as studies
+from bottleneck import plan as plans, study as studies
 from bottleneck.data import mixture
 from bottleneck.errors import UserError
 
 ALL_ARMS = "mixture,direct,matched,longer,heads,randomised,wider"
 
 
-def plan(tiny, **overrides):
-    return studies.plan(studies.spec(tiny({k.replace("__", "."): v for k, v in overrides.items()})))
+def planned(tiny, **overrides):
+    return plans.plan(studies.spec(tiny({k.replace("__", "."): v for k, v in overrides.items()})))
 
 
 def test_every_arm_is_one_change_of_the_mixture(tiny):
-    found = plan(tiny, arms=ALL_ARMS.join(("('", "')")).replace(",", "','"), mixture__competitor="colour")
+    found = planned(tiny, arms=ALL_ARMS.join(("('", "')")).replace(",", "','"), mixture__competitor="colour")
     runs = {run.name: run for run in found.runs if run.seed == 1}
     base = runs["mixture"]
     assert sorted(runs) == ["direct-first", "direct-second", "heads", "longer", "matched-first", "matched-second", "mixture",
@@ -32,7 +32,7 @@ def test_every_arm_is_one_change_of_the_mixture(tiny):
 
 
 def test_matched_sees_as_many_examples_as_the_mixture_drew(tiny):
-    found = plan(tiny, arms="('mixture','direct','matched')", train__steps="200")
+    found = planned(tiny, arms="('mixture','direct','matched')", train__steps="200")
     base = found.run("mixture", 0)
     sizes = [len(c.splits["train"]) for c in found.pool_of(base)]
     drawn = mixture.drawn(mixture.tables(base.components, sizes, base.schedule, base.train.batch), base.steps, base.train.batch)
@@ -43,15 +43,15 @@ def test_matched_sees_as_many_examples_as_the_mixture_drew(tiny):
 
 def test_a_direct_run_does_not_depend_on_the_other_components(tiny):
     config = tiny()
-    before = studies.plan(studies.spec(config)).run("direct-first", 0).hash
+    before = plans.plan(studies.spec(config)).run("direct-first", 0).hash
     with config.unlocked():
         config.components.third = {"source": {"name": "factors", "reliability": {"shape": 1.0}, "seed": 7}}
         config.mixture.weights.third = 0.5
-    assert studies.plan(studies.spec(config)).run("direct-first", 0).hash == before
+    assert plans.plan(studies.spec(config)).run("direct-first", 0).hash == before
 
 
 def test_seed_offset_moves_runs_and_data(tiny):
-    first, second = plan(tiny), plan(tiny, seed_offset="100")
+    first, second = planned(tiny), planned(tiny, seed_offset="100")
     assert {r.seed for r in second.runs} == {100, 101}
     a, b = (p.targets["first"].splits["train"] for p in (first, second))
     assert not np.array_equal(a.fetch(np.arange(5)), b.fetch(np.arange(5)))
@@ -61,12 +61,12 @@ def test_schedule_and_durations(tiny):
     config = tiny({"train.steps": "64 examples"})
     with config.unlocked():
         config.mixture.schedule = {"second_half": {"start": "1/2", "weights": {"first": 0.0, "second": 1.0}}}
-    run = studies.plan(studies.spec(config)).run("mixture", 0)
+    run = plans.plan(studies.spec(config)).run("mixture", 0)
     assert run.steps == 4 and run.schedule == ((0, (0.7, 0.3)), (2, (0.0, 1.0)))
 
 
 def test_representations_come_in_disjoint_sets_beside_direct_ones(tiny):
-    found = plan(tiny, representations="{'cat2': {'members': 'mixture/*@1/2:features', 'n': 2}}")
+    found = planned(tiny, representations="{'cat2': {'members': 'mixture/*@1/2:features', 'n': 2}}")
     cats = [e for e in found.evaluations if e.arm.startswith("cat2")]
     assert {(e.arm, e.target, tuple(map(str, e.members))) for e in cats} == {
         (arm, target, tuple(f"{run}/{s}@10:features" for s in (0, 1)))
@@ -75,7 +75,7 @@ def test_representations_come_in_disjoint_sets_beside_direct_ones(tiny):
 
 
 def test_targets_outside_the_mixture_have_their_own_direct_runs(tiny):
-    found = plan(tiny, targets="{'other': {'source': {'name': 'factors', 'reliability': {'shape': 1.0}, 'seed': 9}}}")
+    found = planned(tiny, targets="{'other': {'source': {'name': 'factors', 'reliability': {'shape': 1.0}, 'seed': 9}}}")
     run = found.run("direct-other", 0)
     assert run.components == ("other",)
     assert {e.arm for e in found.evaluations if e.target == "other"} == {"mixture", "direct", "random", "pixels"}
@@ -89,5 +89,5 @@ def test_targets_outside_the_mixture_have_their_own_direct_runs(tiny):
     ("targets", "{'first': {'source': {'name': 'factors'}}}"), ("name", "a/b"), ("model.name", "transformer")])
 def test_mistakes_are_named(tiny, key, value):
     with pytest.raises(UserError) as error:
-        studies.plan(studies.spec(tiny({key: value})))
+        plans.plan(studies.spec(tiny({key: value})))
     assert key.split(".")[0] in str(error.value) and "\n" not in str(error.value)
