@@ -23,7 +23,7 @@ from bottleneck.report import tables
 
 def main(argv: list[str]) -> int:
     """Runs the analysis that `argv` asks for; returns the exit status (2: a mistake in the command or the data)."""
-    parser = argparse.ArgumentParser(prog="python -m bottleneck.analyze", description=__doc__,
+    parser = Parser(prog="python -m bottleneck.analyze", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workdir", nargs="?", type=pathlib.Path)
     parser.add_argument("--config", default="", help="which study of WORKDIR, by the hash of its config (default: the newest)")
@@ -32,9 +32,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--labels", help=".npy, one label per row")
     parser.add_argument("--splits", help=".npy of probe, val or test per row")
     parser.add_argument("--groups", help=".npy of group names or numbers per row")
-    args = parser.parse_args(argv[1:])
-    arrays = args.mixture or args.direct or args.labels
     try:
+        args = parser.parse_args(argv[1:])
+        arrays = args.mixture or args.direct or args.labels
         if bool(args.workdir) == bool(arrays):
             raise UserError("command line", " ".join(argv[1:]), "a work directory, or --mixture, --direct and --labels")
         if arrays:
@@ -47,13 +47,23 @@ def main(argv: list[str]) -> int:
         return 2
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line instead of the usage."""
+
+    def error(self, message):
+        raise UserError("command line", " ".join(sys.argv[1:]), f"other arguments ({message}); --help lists them")
+
+
 def directory(workdir: pathlib.Path, config_hash: str) -> None:
     """The analyze and report stages of a study in `workdir`."""
     from bottleneck import execute   # imports JAX, which analysing arrays does not need
     found = sorted((workdir / "configs").glob(f"{config_hash}*.json"), key=lambda p: p.stat().st_mtime)
     if not found:
         raise UserError("--config" if config_hash else "workdir", config_hash or str(workdir), "a work directory holding that study")
-    config = ml_collections.ConfigDict(json.loads(found[-1].read_text()), convert_dict=True)
+    try:
+        config = ml_collections.ConfigDict(json.loads(found[-1].read_text()), convert_dict=True)
+    except ValueError as error:
+        raise UserError("workdir", str(found[-1]), f"a config as it was written ({error})") from None
     for stage in ("analyze", "report"):
         execute.study(config, workdir, stage)
 
@@ -89,9 +99,12 @@ def table(answer) -> tables.Table:
 
 def load(flag: str, path: str) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(flag, path, f"a .npy array ({error})") from None
+    if not isinstance(found, np.ndarray) or not found.ndim:
+        raise UserError(flag, path, "an array with one entry per row")
+    return found
 
 
 if __name__ == "__main__":

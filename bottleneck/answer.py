@@ -25,19 +25,21 @@ class Tables:
         for evaluation in store.plan.evaluations:
             self.found.setdefault((evaluation.arm, evaluation.target, evaluation.protocol, evaluation.shots), []).append(evaluation)
 
+        self.singles = {(e.members[0], e.target): e for e in store.plan.evaluations if len(e.members) == 1 and e.protocol == PROTOCOL}
+
+    def load(self, evaluation: Evaluation, name: str) -> np.ndarray | None:
+        """`bits`, `correct` or `loss` [N] of one evaluation (mean over draws of few-shot probes), None without it."""
+        file = self.store.rows(evaluation).with_suffix(".npz")
+        if not file.is_file():
+            raise UserError("workdir", str(self.store.workdir), f"the probes of {evaluation.arm} on {evaluation.target} "
+                            "(--stage=transfer solves them)")
+        with np.load(file, allow_pickle=False) as found:
+            return found[name].astype(np.float64).mean(0) if name in found else None
+
     def items(self, key: tuple, name: str) -> np.ndarray | None:
-        """`bits`, `correct` or `loss` [S, N] (mean over draws of few-shot probes), None where the task has none."""
-        tables = []
-        for evaluation in self.found.get(key, ()):
-            file = self.store.rows(evaluation).with_suffix(".npz")
-            if not file.is_file():
-                raise UserError("workdir", str(self.store.workdir), f"the probes of {evaluation.arm} on {evaluation.target} "
-                                "(--stage=transfer solves them)")
-            with np.load(file, allow_pickle=False) as found:
-                if name not in found:
-                    return None
-                tables.append(found[name].astype(np.float64).mean(0))
-        return np.stack(tables) if tables else None
+        """The same [S, N] for every seed or member set of (arm, target, protocol, shots)."""
+        tables = [self.load(evaluation, name) for evaluation in self.found.get(key, ())]
+        return np.stack(tables) if tables and tables[0] is not None else None
 
     def probe(self, arm: str, target: str, name: str = "bits") -> np.ndarray | None:
         return self.items((arm, target, PROTOCOL, None), name)
@@ -87,10 +89,7 @@ def answers(store: Store, tables: Tables, family: list[str], unit: str) -> list[
     plan, found = store.plan, []
     targets = {}
     for name in family:
-        component = plan.targets[name]
-        entropy = information.entropy(information.prior(component.splits["probe"].labels, component.num_classes)
-                                      ) if component.num_classes else 1.0
-        targets[name] = (tables.probe("direct", name), tables.probe("mixture", name), entropy)
+        targets[name] = (tables.probe("direct", name), tables.probe("mixture", name), entropy(plan.targets[name]))
     for name, verdict in gap.judge(targets, plan.study.margin).items():
         arms = {arm: tables.probe(arm, name) for arm in ("mixture", "direct", *causes.CAUSES)
                 if (arm, name, PROTOCOL, None) in tables.found}
@@ -144,49 +143,50 @@ def optima(store: Store) -> list[dict]:
     """Exact Bayes accuracies of procedural components, for direct training, the shared head and a head per component."""
     plan = store.plan
     specs = {name: plan.study.components[name] for name in plan.components}
-    if any(s.source.get("name") != "factors" or s.transforms for s in specs.values()):
+    if plan.study.mixture.schedule or any(s.source.get("name") != "factors" or s.transforms for s in specs.values()):
         return []
     values = {s.source.get("values", 2) for s in specs.values()}
     if len(values) != 1:
         return []
-    found = factors.bayes({n: s.source.get("reliability", {}) for n, s in specs.items()}, plan.study.mixture.weights, values.pop())
+    reliable = {n: {f: r for f, r in s.source.get("reliability", {}).items() if f not in s.randomise} for n, s in specs.items()}
+    found = factors.bayes(reliable, plan.study.mixture.weights, values.pop())
     return [row(store, arm="bayes", reference=kind, target=name, metric="accuracy", value=answer["accuracy"])
             for name, kinds in found.items() for kind, answer in kinds.items()]
 
 
 def gains(store: Store, tables: Tables, unit: str) -> list[dict]:
-    """What each declared representation adds to the mean of its own members, beside the same for direct runs."""
-    plan, found = store.plan, []
-    for name, spec in plan.study.representations.items():
-        for target, component in plan.targets.items():
-            pair = []
-            for arm in (name, f"{name}|direct"):
-                evaluations = tables.found[arm, target, PROTOCOL, None]
-                alone = [members_mean(store, tables, e) for e in evaluations]
-                if any(a is None for a in alone):
-                    break
-                pair += [tables.probe(arm, target), np.stack(alone)]
-            if len(pair) < 4 or spec.n * spec.repeat == 1:
-                continue
-            entropy = information.entropy(information.prior(component.splits["probe"].labels, component.num_classes)
-                                          ) if component.num_classes else 1.0
-            gain = causes.concatenation_gain(*pair, direct=tables.probe("direct", target), entropy=entropy)
-            single = gap.contrast([(1.0, pair[0]), (-1.0, tables.probe("mixture", target))], paired=False)
-            for metric, interval in (("gain", gain.gain), ("control_gain", gain.control), ("excess_gain", gain.excess),
-                                     ("over_single", single)):       # over one whole run: the budget Time-Cat claims
-                found.append(row(store, interval, arm=name, target=target, protocol=PROTOCOL, metric=f"{metric}_{unit}",
-                                 representation=name, extra={"verdict": gain.verdict, "note": gain.note}))
+    """What each declared representation adds: over one whole run, and over the mean of its own members beside the same
+    for direct runs."""
+    found, plan = [], store.plan
+    for (arm, target, _, _), evaluations in tables.found.items():
+        spec = evaluations[0].spec
+        if spec is None or "|" in arm:
+            continue
+        common = dict(arm=arm, target=target, protocol=PROTOCOL, representation=arm)
+        whole = tables.probe(spec.patterns[0].partition("/")[0], target)
+        if whole is not None:       # the budget that Time-Cat claims; for a short member, what shorter training does
+            over = gap.contrast([(1.0, tables.probe(arm, target)), (-1.0, whole)], paired=False)
+            found.append(row(store, over, **common, metric=f"over_single_{unit}"))
+        if len(evaluations[0].members) == 1:
+            continue
+        pair = []
+        for name in (arm, f"{arm}|direct"):
+            alone = np.stack([members_mean(tables, e) for e in tables.found[name, target, PROTOCOL, None]])
+            pair += [tables.probe(name, target), alone]
+        gain = causes.concatenation_gain(*pair, direct=tables.probe("direct", target), entropy=entropy(plan.targets[target]))
+        for metric, interval in (("gain", gain.gain), ("control_gain", gain.control), ("excess_gain", gain.excess)):
+            found.append(row(store, interval, **common, metric=f"{metric}_{unit}", extra={"verdict": gain.verdict, "note": gain.note}))
     return found
 
 
-def members_mean(store: Store, tables: Tables, evaluation: Evaluation) -> np.ndarray | None:
+def entropy(component) -> float:
+    """H(y) in bits under the class frequencies of the probe split; 1 for regression, whose ceiling is R2 = 1."""
+    if not component.num_classes:
+        return 1.0
+    return information.entropy(information.prior(component.splits["probe"].labels, component.num_classes))
+
+
+def members_mean(tables: Tables, evaluation: Evaluation) -> np.ndarray:
     """Mean over the members of one set of each member's own items [N], where each was probed alone."""
-    singles = {e.members: e for es in tables.found.values() for e in es
-               if len(e.members) == 1 and e.protocol == PROTOCOL and e.target == evaluation.target}
-    found = []
-    for member in dict.fromkeys(evaluation.members):
-        if (member,) not in singles:
-            return None
-        with np.load(store.rows(singles[(member,)]).with_suffix(".npz"), allow_pickle=False) as file:
-            found.append(file["bits"].mean(0))
-    return np.mean(found, axis=0)
+    alone = [tables.singles[member, evaluation.target] for member in dict.fromkeys(evaluation.members)]
+    return np.mean([tables.load(single, "bits") for single in alone], axis=0)

@@ -9,6 +9,7 @@ import ast
 import dataclasses
 import functools
 import importlib.util
+import math
 import pathlib
 import traceback
 import types
@@ -172,6 +173,8 @@ def check(hint, value, where: str):
             return value
     elif origin is dict or hint is dict:
         if isinstance(value, ml_collections.ConfigDict | Mapping):
+            if bad := [k for k in value if not isinstance(k, str)]:
+                raise UserError(where, bad[0], "keys that are text")
             inner = args[1] if args else typing.Any
             return {k: check(inner, v, f"{where}.{k}") for k, v in value.items()}
     elif origin is tuple or hint is tuple:
@@ -181,7 +184,7 @@ def check(hint, value, where: str):
             if len(value) == len(args):
                 return tuple(check(a, v, where) for a, v in zip(args, value, strict=True))
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
     elif hint is int:
         if isinstance(value, int) and not isinstance(value, bool):

@@ -21,7 +21,6 @@ from bottleneck.representations import members as representations
 from bottleneck.representations.members import Member
 from bottleneck.store import Store
 from bottleneck.plan import Evaluation, Plan, identity
-from bottleneck.training import loop
 from bottleneck.training.run import Run, duration
 
 FINETUNES = ("finetune", "probe_finetune")
@@ -91,7 +90,7 @@ def guard(store, evaluation, component, result) -> probes.Guard | None:
     head_, start = store.variables(run, member.step)["params"]["head"], run.offset[run.components.index(evaluation.target)]
     own = slice(start, start + component.num_classes)
     found = probes.guard(result, store.features(run, member.step, evaluation.target, member.layer, False)["probe"],
-                         component.splits["probe"].labels, head_["kernel"][:, own], head_["bias"][own])
+                         component.splits["probe"].labels, head_["kernel"][:, own], head_["bias"][own] if "bias" in head_ else None)
     if not found.holds:
         tqdm.write(f"warning: the probe of {member} on {evaluation.target} is worse than the head it was pretrained with "
                    f"({found.probe:.6f} > {found.head:.6f} nats): do not trust it")
@@ -173,13 +172,12 @@ def finetune(store, evaluation, component, y) -> Scores:
     run = Run(f"{evaluation.protocol}-{member.run}-{evaluation.target}", evaluation.seed, (evaluation.target,), (identity(component),),
               ((0, (1.0,)),), "shared", (0,), (component.output_dim,), layout.outputs, parent.model,
               dataclasses.replace(study.optimizer, lr=spec.lr), study.objective, study.augment, train,
-              init=f"{parent.hash}@{member.step}", head="probe" if evaluation.protocol == "probe_finetune" else "fresh",
+              init=f"{parent.hash}@{member.step}", head=f"probe:{','.join(study.probe.scalings)}" if evaluation.protocol == "probe_finetune" else "fresh",
               keep=(train.steps,))
-    directory = store.directory(run)
-    if not loop.is_done(run, directory):
+    if not store.is_done(run):
         start = store.variables(parent, member.step)
         trunk = {k: v for k, v in start["params"].items() if k != "head"}
-        if run.head == "probe":
+        if run.head != "fresh":
             fitted = solve(store, store.features(parent, member.step, evaluation.target, "features", False), y, component)
             trunk["head"] = {"kernel": fitted.weights.astype(np.float32), "bias": fitted.intercept.astype(np.float32)}
         store.train(run, (component,), initial={**start, "params": trunk})
@@ -203,7 +201,7 @@ def rows(store: Store, evaluation: Evaluation, component: Component, result, dra
         target=evaluation.target, representation=evaluation.arm, members=[str(m) for m in evaluation.members],
         protocol=evaluation.protocol, n_shot=evaluation.shots, split="test", selected_on="val", seed=evaluation.seed, n_seeds=1,
         n_examples=n["test"], ci_unit="items", train_steps=sum(runs.values()) + tuned,
-        image_forwards=sum(n.values()) * len(set(evaluation.members)), component_examples=own, layer=first and first.layer,
+        image_forwards=sum(n.values()) * len(set(evaluation.members)), component_examples=own + tuned * plan.study.train.batch, layer=first and first.layer,
         step=first and first.step, config_hash=store.config_hash)
     chosen = getattr(result, "scaling", None)
     extra = {"draw": draw} if evaluation.shots else {}

@@ -13,11 +13,11 @@ import numpy as np
 from bottleneck import answer, atomic, config as configs, models, plan as plans, rows, stages, study as studies
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
+from bottleneck.evaluation import FINETUNES
+from bottleneck.plan import Plan
 from bottleneck.report import tables
 from bottleneck.store import Store
-from bottleneck.plan import Plan
-
-STAGES = ("pretrain", "transfer", "analyze", "report")
+from bottleneck.training.run import duration
 
 
 def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str = "0/1", dry_run: bool = False) -> None:
@@ -101,8 +101,13 @@ def describe(plan: Plan) -> str:
         total_steps += sum(r.steps for r in runs)
         total_bytes += kept
         lines.append((name, len(runs), f"{run.steps:,}", f"{sizes[key]:,}", f"{kept / 2**20:.1f}"))
+    tuned = [duration(plan.study.probe.finetune.steps, batch=plan.study.train.batch, key="probe.finetune.steps",
+                      examples=len(plan.targets[e.target].splits["train"])) for e in plan.evaluations if e.protocol in FINETUNES]
+    if tuned:
+        lines.append(("fine-tuning", len(tuned), f"{max(tuned):,}", "", ""))
+        total_steps += sum(tuned)
     passes = {(m.run, m.seed, m.step, e.target) for e in plan.evaluations for m in e.members}
     images = sum(sum(len(plan.targets[t].splits[s]) for s in ("probe", "val", "test")) for *_, t in passes)
-    text = tables.text(tables.Table("plan", "Plan", "", ("run", "seeds", "steps", "parameters", "kept MiB"), tuple(lines)))
-    return (f"{text}\n\n{len(plan.runs)} runs, {total_steps:,} steps, {total_steps * plan.study.train.batch:,} training images; "
+    text = tables.text(tables.Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB"), tuple(lines)))
+    return (f"{text}\n\n{len(plan.runs) + len(tuned)} runs, {total_steps:,} steps, {total_steps * plan.study.train.batch:,} training images; "
             f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; checkpoints {total_bytes / 2**20:.1f} MiB")

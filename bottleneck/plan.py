@@ -68,6 +68,8 @@ def plan(study: StudySpec) -> Plan:
         variants = {name: _load(name, dataclasses.replace(study.components[name], randomise=(factor,)), data, "components")
                     if factor in c.splits["train"].factors else c for name, c in own.items()}
     targets = {**own, **outside}
+    _check_labels(study, own)
+    _check_held_out(data, own, targets)
     for name, component in targets.items():
         if (study.objective.name == "regression") != (component.num_classes == 0):
             raise UserError("objective.name", study.objective.name, f"the objective of the labels of {name!r} "
@@ -89,12 +91,39 @@ def plan(study: StudySpec) -> Plan:
                 tuple(dataclasses.replace(r, keep=tuple(sorted(kept.get(k, ())))) for k, r in runs.items()), evaluations)
 
 
+def _check_labels(study: StudySpec, own: dict) -> None:
+    """A shared label space joins classes by position: refuses components that name the same position differently."""
+    named = [c for c in own.values() if not all(name.isdigit() for name in c.classes)
+             and not any(step[1] in ("Labels", "Classes") for step in c.identity["transforms"])]
+    for component in named if study.mixture.label_space == "shared" else ():
+        if component.classes != named[0].classes:
+            raise UserError("mixture.label_space", "shared", f"the same classes in {named[0].name!r} and {component.name!r}, or a "
+                            "transform `labels` or `classes` that says which belong together, or 'disjoint'")
+
+
+def _check_held_out(data, own: dict, targets: dict) -> None:
+    """Components of one file must hold out the same items, or one would train on what another's probes are fitted to."""
+    for a in own.values():
+        for b in targets.values():
+            file, other = (c.identity["fingerprint"].partition("+")[0] for c in (a, b))     # of dominoes, the left one's
+            if data.probe_split == "train" or not file or file != other:
+                continue
+            for split in ("probe", "val"):
+                if np.isin(b.splits[split].ids, a.splits["train"].ids).any():
+                    raise UserError("components", b.name, f"{split} items that {a.name!r} does not train on: components of one file "
+                                    "need the same sizes and the same classes before their labels are mapped")
+
+
 def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], runs: dict, evaluations) -> None:
     """Raises UserError for what training or transfer would stumble over later: models, layers, few-shot sizes, durations."""
     try:
         study.augment.check(shape)
     except UserError as error:
         raise error.under("augment") from None
+    if len(shape) != 3 and study.model.get("name") != "mlp":
+        raise UserError("model.name", study.model.get("name"), "'mlp', for vectors")
+    if "probe_finetune" in study.probe.protocols and study.model.get("use_bias") is False:
+        raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
     built, layers = {}, {}
     for key, run in runs.items():
         built[key] = model = models.build(run.model, run.outputs, run.train.dtype, shape if len(shape) == 3 else None)
@@ -137,9 +166,9 @@ def _runs(study: StudySpec, own: dict, outside: dict, variants: dict, seed: int)
     """Every training run of one seed."""
     names, batch = tuple(own), study.train.batch
     regression = study.objective.name == "regression"
-    total = duration(study.train.steps, batch=batch, key="train.steps",
-                     examples=sum(len(own[n].splits["train"]) for n, w in study.mixture.weights.items() if w > 0))
-    schedule = _schedule(study, total)
+    examples = sum(len(own[n].splits["train"]) for n, w in study.mixture.weights.items() if w > 0)
+    total = duration(study.train.steps, batch=batch, key="train.steps", examples=examples)
+    schedule = _schedule(study, total, examples)
     space = study.mixture.label_space
 
     def run(name, among: dict, weights, *, steps=total, label_space=space, model=study.model, scheme=None):
@@ -153,7 +182,7 @@ def _runs(study: StudySpec, own: dict, outside: dict, variants: dict, seed: int)
     try:
         tables = mixture.tables(names, [len(c.splits["train"]) for c in own.values()], schedule, batch, LONGER * total)
     except UserError as error:
-        raise error.under("mixture") from None
+        raise error.under("train" if error.key in ("batch", "steps") else "mixture") from None
     drawn = mixture.drawn(tables, total, batch)
     for arm in study.arms:
         if arm == "mixture":
@@ -171,15 +200,15 @@ def _runs(study: StudySpec, own: dict, outside: dict, variants: dict, seed: int)
                 alone = tuple(float(n == name) for n in names)
                 # In a shared space all arms have one classifier and share an executable; else a component has its own.
                 among, weights = (own, alone) if space == "shared" else ({name: own[name]}, (1.0,))
-                steps = total if arm == "direct" else int(drawn[j]) // batch
-                if steps:
+                steps = total if arm == "direct" else max(1, int(drawn[j]) // batch) if drawn[j] else 0
+                if steps:      # a component that is never drawn has no matched run
                     yield run(f"{arm}-{name}", among, weights, steps=steps, label_space="shared")
             if arm == "direct":
                 for name, component in outside.items():
                     yield run(f"{arm}-{name}", {name: component}, (1.0,), label_space="shared")
 
 
-def _schedule(study: StudySpec, total: int) -> tuple[tuple[int, tuple[float, ...]], ...]:
+def _schedule(study: StudySpec, total: int, examples: int) -> tuple[tuple[int, tuple[float, ...]], ...]:
     names = tuple(study.components)
     phases = [(0, tuple(study.mixture.weights[n] for n in names))]
     for key, phase in study.mixture.schedule.items():
@@ -188,7 +217,9 @@ def _schedule(study: StudySpec, total: int) -> tuple[tuple[int, tuple[float, ...
                 raise UserError(f"mixture.schedule.{key}.weights", phase.weights, f"one weight for each of {', '.join(names)}")
         where = f"mixture.schedule.{key}.start"
         start = _steps(phase.start, total, where) if isinstance(phase.start, int) or "/" in phase.start else duration(
-            phase.start, batch=study.train.batch, examples=1, key=where)
+            phase.start, batch=study.train.batch, examples=examples, key=where)
+        if start >= total:
+            raise UserError(where, phase.start, f"a step below {total}")
         phases.append((start, tuple(phase.weights[n] for n in names)))
     return tuple(phases)
 
@@ -203,25 +234,39 @@ def _evaluations(study: StudySpec, own: dict, outside: dict, runs: dict) -> tupl
             for protocol in study.probe.protocols:
                 if protocol in ("finetune", "probe_finetune") and arm not in study.probe.finetune.arms:
                     continue
-                if protocol == "head" and met in outside and not (target or run.label_space == "shared"):
-                    continue
+                if protocol == "head" and met in outside and not target and (
+                        run.label_space != "shared" or outside[met].output_dim != run.outputs):
+                    continue     # the mixture's head has no classes for it
                 for shots in study.probe.shots if protocol == "k_shot" else (None,):
                     found.append(Evaluation(arm, seed, (Member(name, seed, run.steps, layer),), met, protocol, shots=shots))
             if arm == "mixture":   # what an untrained network of the same seed offers at that layer
                 found.append(Evaluation("random", seed, (Member(name, seed, 0, layer),), met, "linear_probe"))
     for met in (*own, *outside):
         found.append(Evaluation("pixels", 0, (), met, "linear_probe"))
-    for name, spec_ in study.representations.items():
+    for name, declared in _declared(study).items():
         path = f"representations.{name}"
-        run_name = spec_.members.partition("/")[0]
-        if run_name not in last and run_name != "direct":
-            raise UserError(f"{path}.members", spec_.members, f"a run among {', '.join((*last, 'direct'))}")
+        names = [pattern.partition("/")[0] for pattern in declared.patterns]
+        for run_name in names:
+            if run_name not in last and run_name != "direct":
+                raise UserError(f"{path}.members", declared.members, f"runs among {', '.join((*last, 'direct'))}")
         for met in (*own, *outside):
-            # Every mixture representation is judged beside the same one of direct runs.
-            for arm, base in ((name, run_name), (f"{name}|direct", f"direct-{met}")):
-                if base == "direct":
-                    base = f"direct-{met}"
-                declared = dataclasses.replace(spec_, members=spec_.members.replace(run_name, base, 1))
-                for index, members in enumerate(sets(declared, study.run_seeds, last.__getitem__, path)):
-                    found.append(Evaluation(arm, index, members, met, "linear_probe", spec_))
+            # Every representation is judged beside the same one of direct runs.
+            for arm, bases in ((name, [f"direct-{met}" if n == "direct" else n for n in names]), (f"{name}|direct", [f"direct-{met}"] * len(names))):
+                patterns = tuple(p.replace(n, base, 1) for p, n, base in zip(declared.patterns, names, bases, strict=True))
+                for index, members in enumerate(sets(dataclasses.replace(declared, members=patterns), study.run_seeds, last.__getitem__, path)):
+                    found.append(Evaluation(arm, index, members, met, "linear_probe", declared))
     return tuple(found)
+
+
+def _declared(study: StudySpec) -> dict[str, RepresentationSpec]:
+    """The study's representations and, where they are not declared, their members alone: what a gain is measured from."""
+    found = dict(study.representations)
+    for name, spec in study.representations.items():
+        for i, pattern in enumerate(spec.patterns):
+            alone = RepresentationSpec(pattern)
+            step = pattern.partition("@")[2].partition(":")
+            is_arm = step[0] == "last" and step[2] == study.probe.layer and "/*@" in pattern
+            if spec.n * spec.repeat * len(spec.patterns) > 1 and not is_arm and alone not in [RepresentationSpec(s.members) for s in
+                                                                                       found.values() if s.n * s.repeat == 1]:
+                found[f"{name}-member{i + 1 if len(spec.patterns) > 1 else ''}"] = alone
+    return found

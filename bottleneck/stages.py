@@ -7,15 +7,13 @@ from __future__ import annotations
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from bottleneck import checkpoint
 from bottleneck.evaluation import evaluate
 from bottleneck.store import Store
-from bottleneck.training import loop
 
 
 def pretrain(store: Store) -> None:
     """Trains every run of the plan that is not done; a damaged checkpoint is named, removed and made again."""
-    waiting = [run for run in store.mine(store.plan.runs) if not is_done(store, run)]
+    waiting = [run for run in store.mine(store.plan.runs) if not store.is_done(run)]
     waiting.sort(key=lambda run: (run.components, run.data))      # runs that share a resident pool together
     batch = store.plan.study.train.batch
     with progress("pretrain", sum(run.steps for run in waiting) * batch, "image") as bar:
@@ -34,14 +32,6 @@ def transfer(store: Store) -> None:
             bar.set_postfix_str(f"{evaluation.arm} on {evaluation.target}")
             evaluate(store, evaluation)
             bar.update()
-
-
-def is_done(store: Store, run) -> bool:
-    """Whether a run needs no training. What is damaged does: training names and removes it."""
-    try:
-        return loop.is_done(run, store.directory(run))
-    except checkpoint.Damaged:
-        return False
 
 
 def progress(stage: str, total: int, unit: str) -> tqdm:

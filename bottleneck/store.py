@@ -42,6 +42,13 @@ class Store:
         found = sorted((self.workdir / "runs").glob(f"*-{run.hash}"))
         return found[0] if found else self.workdir / "runs" / run.folder
 
+    def is_done(self, run: Run) -> bool:
+        """Whether a run needs no training. What is damaged does: training names and removes it."""
+        try:
+            return loop.is_done(run, self.directory(run))
+        except checkpoint.Damaged:
+            return False
+
     def train(self, run: Run, components: tuple[Component, ...], **options) -> None:
         loop.train(run, self.directory(run), components, self.plan.study.data, self.mesh, pool=self.pool(run, components), **options)
 
@@ -64,7 +71,7 @@ class Store:
             return checkpoint.load(path)
         except checkpoint.Damaged as error:
             raise UserError("workdir", str(path), f"an intact checkpoint; {error.file} does not match its SHA-256 "
-                            "(--stage=pretrain trains it again)") from error
+                            "(the stage that trained it trains it again)") from error
 
     def _features(self, run: Run, step: int, target: str, layer: str, adapt: bool) -> dict[str, np.ndarray]:
         """Features of one member for one target, from the cache or from one pass over the images."""

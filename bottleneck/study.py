@@ -26,7 +26,7 @@ REFERENCES = ("random", "pixels", "majority", "bayes")      # what the rows of a
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Mixture weights from a step (or a duration such as "2 epochs") on."""
+    """Mixture weights from a step, a fraction of the run ("1/2") or a duration ("2 epochs") on."""
     start: int | str
     weights: dict[str, float]
 
@@ -72,6 +72,9 @@ class ProbeSpec:
                 raise UserError("protocols", protocol, f"protocols among {', '.join(PROTOCOLS)}")
         if "linear_probe" not in self.protocols:
             raise UserError("protocols", self.protocols, "'linear_probe' among them: verdicts are about it")
+        for field in ("protocols", "scalings", "shots"):
+            if len(set(getattr(self, field))) < len(getattr(self, field)):
+                raise UserError(field, getattr(self, field), "each once")
         if not self.scalings:
             raise UserError("scalings", self.scalings, "at least one of 'raw', 'standardised', 'whitened'")
         for field, least in (("draws", self.draws), ("shots", min(self.shots, default=1))):

@@ -85,5 +85,5 @@ def model(name: str, width: float) -> dict:
     if found := re.fullmatch(r"resnet(\d+)", name):
         return dict(name="resnet", depth=int(found[1]), width=width)
     if found := re.fullmatch(r"vit_(\w+)", name):
-        return dict(name="vit", variant=found[1], patch=4)
+        return dict(name="vit", variant=found[1], patch=4, width=width)
     raise UserError("config argument model", name, "mlp, resnet<depth> or vit_<variant>, such as resnet20 or vit_tiny")

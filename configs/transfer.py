@@ -3,7 +3,7 @@
     python -m bottleneck.main --config=configs/transfer.py --workdir=runs/mixture
 
 Adds targets outside the mixture to the study of configs/mixture.py in its work directory: nothing of it is trained
-again, only each target's own direct reference (five runs). Targets:
+again, only each target's own direct reference (five runs each). Targets:
 
     held_out   colour and texture agree with the label independently at 0.5 and 1.0: the competitor randomised
     pairing    shape and background, each at 0.95: a combination no component pairs

@@ -3,6 +3,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bottleneck import plan as plans, study as studies
 from bottleneck.data import mixture
@@ -67,11 +68,13 @@ def test_schedule_and_durations(tiny):
 
 def test_representations_come_in_disjoint_sets_beside_direct_ones(tiny):
     found = planned(tiny, representations="{'cat2': {'members': 'mixture/*@1/2:features', 'n': 2}}")
-    cats = [e for e in found.evaluations if e.arm.startswith("cat2")]
+    cats = [e for e in found.evaluations if e.arm.split("|")[0] == "cat2"]
     assert {(e.arm, e.target, tuple(map(str, e.members))) for e in cats} == {
         (arm, target, tuple(f"{run}/{s}@10:features" for s in (0, 1)))
         for target in ("first", "second") for arm, run in (("cat2", "mixture"), ("cat2|direct", f"direct-{target}"))}
     assert all(10 in found.run("mixture", s).keep for s in (0, 1))
+    alone = {m for e in found.evaluations if e.arm.split("|")[0] == "cat2-member" for m in e.members}
+    assert alone == {m for e in cats for m in e.members}         # what a gain is measured from is probed too
 
 
 def test_targets_outside_the_mixture_have_their_own_direct_runs(tiny):
@@ -91,3 +94,34 @@ def test_mistakes_are_named(tiny, key, value):
     with pytest.raises(UserError) as error:
         plans.plan(studies.spec(tiny({key: value})))
     assert key.split(".")[0] in str(error.value) and "\n" not in str(error.value)
+
+
+def images(folder, classes):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 3)):
+        for name in classes:
+            (folder / split / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / split / name / f"{i}.png")
+    return {"source": {"name": "folder", "path": str(folder)}}
+
+
+def test_shared_labels_must_mean_the_same(tiny, tmp_path):
+    first, second = images(tmp_path / "a", ("cat", "dog", "emu")), images(tmp_path / "b", ("cat", "emu"))
+    over = {"components": str({"first": first, "second": second}), "data.train": "None", "data.test": "None", "data.probe": "6", "data.val": "6"}
+    with pytest.raises(UserError, match="mixture.label_space"):
+        studies_plan(tiny, over)
+    assert studies_plan(tiny, {**over, "mixture.label_space": "disjoint"}).run("mixture", 0).outputs == 5
+
+
+def test_no_component_trains_on_what_another_probes(tiny, tmp_path):
+    both = images(tmp_path / "a", ("cat", "dog", "emu"))
+    subset = {**both, "transforms": {"classes": {"keep": ("cat", "dog")}}}
+    over = {"components": str({"first": both, "second": subset}), "data.train": "None", "data.test": "None", "data.probe": "6", "data.val": "6"}
+    with pytest.raises(UserError, match="does not train on"):
+        studies_plan(tiny, over)
+    assert studies_plan(tiny, {**over, "components": str({"first": both, "second": {**both, "transforms": {"tint": {}}}})})
+
+
+def studies_plan(tiny, overrides):
+    return plans.plan(studies.spec(tiny(overrides)))

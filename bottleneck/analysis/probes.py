@@ -3,7 +3,7 @@
 A ridge screen over the whole grid of penalties proposes where to look, a logistic probe is solved there and followed
 downhill on the validation log-loss until the penalty is interior or sits on the edge of the grid, for features raw,
 standardised and whitened. Statistics come from the probe split alone, every choice (scaling, penalty) is made on the
-validation split, and the test split is scored once, after the choice.
+validation split, and each scaling is scored on the test split once, after its choice.
 """
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Source:
     """What a source's `load` returns.
 
     splits: all of SPLITS, or only `train`, `test` and perhaps `val` where `hold_out` is to make the others.
-    classes: names, () for regression. fingerprint: hash of the content of file-based data, "" for generated
+    classes: names, () for regression. fingerprint: hash of file-based data (a folder's names, sizes and labels), "" for generated
     data.
     """
     splits: dict[str, Examples]

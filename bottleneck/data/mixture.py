@@ -25,7 +25,7 @@ from bottleneck.errors import UserError
 
 BITS = 15
 UNIT = 1 << BITS   # weights are multiples of 1 / UNIT
-_DOMAIN = {"iid": 0x11D, "stratified": 0x57A7}   # keeps the keys apart from each other and from training's
+_DOMAIN = {"iid": 0x11D, "stratified": 0x57A7}   # keeps the two kinds' keys apart
 
 
 class Tables(NamedTuple):

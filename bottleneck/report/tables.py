@@ -241,7 +241,7 @@ def limits(rows: list[dict]) -> Table:
     columns |= {f"Bayes, {words} (%)": dict(arm="bayes", reference=kind, metric="accuracy")
                 for kind, words in (("direct", "direct"), ("shared", "shared head"), ("heads", "own head"))}
     columns[f"interference ({'R2' if u == 'r2' else u})"] = dict(metric=f"interference_{u}")
-    columns[f"bound on the gap ({'squared error' if u == 'r2' else u})"] = dict(metric="bound_bits")
+    columns["bound on the gap (bits)"] = dict(metric="bound_bits")
     found = {}
     for h, key in columns.items():
         cells = [number(find(rows, target=t, **key), half=True) for t in names]

@@ -19,23 +19,31 @@ _MEMBER = re.compile(r"(?P<run>[\w.-]+)/(?P<seed>\*|\d+)@(?P<step>last|\d+/0*[1-
 
 @dataclasses.dataclass(frozen=True)
 class RepresentationSpec:
-    """Members `run/*@step:layer` (step: `last`, a number, or a fraction of the run such as `1/4`), taken `n` seeds at
+    """Members `run/*@step:layer`, one pattern or several (snapshots, several layers or runs) (step: `last`, a number, or a fraction of the run such as `1/4`), taken `n` seeds at
     a time: each disjoint set of n seeds is one representation. `repeat` lists every member so many times over (a
     control: it can add nothing). `reduce` projects onto the principal components of the probe split, down to the
     dimension of one member. `combine="average"` averages the members' predictions instead of joining their features.
     """
-    members: str
+    members: str | tuple[str, ...]
     n: int = 1
     repeat: int = 1
     reduce: bool = False
     combine: Literal["concatenate", "average"] = "concatenate"
 
     def __post_init__(self):
-        if not _MEMBER.fullmatch(self.members):
-            raise UserError("members", self.members, "run/seed@step:layer, such as mixture/*@last:features")
+        for pattern in self.patterns:
+            if not _MEMBER.fullmatch(pattern):
+                raise UserError("members", pattern, "run/seed@step:layer, such as mixture/*@last:features")
+        if not self.patterns:
+            raise UserError("members", self.members, "at least one pattern")
         for field in ("n", "repeat"):
             if getattr(self, field) < 1:
                 raise UserError(field, getattr(self, field), "at least 1")
+
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return (self.members,) if isinstance(self.members, str) else self.members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,20 +60,33 @@ class Member:
 
 def sets(spec: RepresentationSpec, seeds: tuple[int, ...], steps_of, path: str) -> list[tuple[Member, ...]]:
     """The disjoint member sets of `spec`. `steps_of(run name) -> int` gives a run's length; raises UserError."""
-    found = _MEMBER.fullmatch(spec.members)
+    groups = [_groups(pattern, spec.n, seeds, steps_of, path) for pattern in spec.patterns]
+    if len({len(g) for g in groups}) > 1:
+        raise UserError(f"{path}.members", spec.members, "patterns with equally many seeds")
+    return [sum(parts, ()) * spec.repeat for parts in zip(*groups, strict=True)]
+
+
+def _groups(pattern: str, n: int, seeds: tuple[int, ...], steps_of, path: str) -> list[tuple[Member, ...]]:
+    """The members of one pattern, `n` seeds at a time."""
+    found = _MEMBER.fullmatch(pattern)
     chosen = seeds if found["seed"] == "*" else (int(found["seed"]),)
     if not set(chosen) <= set(seeds):
-        raise UserError(f"{path}.members", spec.members, f"seeds among {seeds}")
-    if len(chosen) < spec.n:
-        raise UserError(f"{path}.n", spec.n, f"at most the {len(chosen)} seeds of {spec.members}")
+        raise UserError(f"{path}.members", pattern, f"seeds among {seeds}")
+    if len(chosen) < n:
+        raise UserError(f"{path}.n", n, f"at most the {len(chosen)} seeds of {pattern}")
     total = steps_of(found["run"])
-    step = total if found["step"] == "last" else round(total * Fraction(found["step"]))
-    if "/" not in found["step"] and found["step"] != "last":
+    if found["step"] == "last":
+        step = total
+    elif "/" in found["step"]:
+        numerator, denominator = map(int, found["step"].split("/"))
+        if not denominator:
+            raise UserError(f"{path}.members", pattern, "a fraction of the run such as 1/4")
+        step = round(total * Fraction(numerator, denominator))
+    else:
         step = int(found["step"])
     if not 0 <= step <= total:
-        raise UserError(f"{path}.members", spec.members, f"a step of at most {total}")
-    groups = [chosen[i:i + spec.n] for i in range(0, len(chosen) - spec.n + 1, spec.n)]
-    return [tuple(Member(found["run"], s, step, found["layer"]) for s in group) * spec.repeat for group in groups]
+        raise UserError(f"{path}.members", pattern, f"a step of at most {total}")
+    return [tuple(Member(found["run"], s, step, found["layer"]) for s in chosen[i:i + n]) for i in range(0, len(chosen) - n + 1, n)]
 
 
 def join(blocks: list[np.ndarray]) -> np.ndarray:

@@ -17,7 +17,7 @@ from bottleneck.training import augment, objectives, optimizers
 
 @dataclasses.dataclass(frozen=True)
 class TrainSpec:
-    """How runs train; durations as numbers of steps or text: "300 steps", "5 epochs" (of the run's own examples),
+    """How runs train; durations as numbers of steps or text: "300 steps", "5 epochs" (of the mixture's examples),
     "100000 examples". `feed`: training images on the devices, or streamed from the host; the same batches either way."""
     steps: int | str = 1000
     batch: int = 128
@@ -67,7 +67,7 @@ class Run:
     augment: augment.AugmentSpec
     train: TrainSpec                       # with `steps` resolved to a number
     init: str = ""                         # "", or "hash@step" of another run
-    head: str = "fresh"                    # with init: "fresh", or a hash of given head weights
+    head: str = "fresh"                    # with init: "fresh", or the probe whose classifier it starts from
     keep: tuple[int, ...] = dataclasses.field(default=(), compare=False)
 
     @property
