@@ -11,7 +11,8 @@ import re
 from typing import Literal
 
 from bottleneck import config as configs
-from bottleneck.data.component import ComponentSpec, DataSpec
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.representations.members import RepresentationSpec
 from bottleneck.training.augment import AugmentSpec

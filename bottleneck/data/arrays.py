@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from bottleneck.data.component import DataSpec, Examples, Source, path_field
+from bottleneck.data.source import DataSpec, Examples, Source, path_field
 from bottleneck.errors import UserError
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")

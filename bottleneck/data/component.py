@@ -1,116 +1,23 @@
 """A component: one distribution of the mixture, a labelled source seen through a label and a few transforms.
 
-Sources give labels, ids, known factors and a pure `fetch`; `load` builds one from plain configuration, splits
-it, applies the transforms in order, and states the component's identity (configuration and content, never a
-path).
+`load` builds one from plain configuration, applies the transforms in order, and states the component's identity
+(configuration and content, never a path).
 """
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import threading
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from bottleneck import config
-from bottleneck.data import keyed
+from bottleneck.data import transforms
+from bottleneck.data.source import SPLITS, DataSpec, Examples, Source, fields, hold_out, load_source, source_spec
 from bottleneck.errors import UserError
 
-SPLITS = ("train", "probe", "val", "test")
 HELD_BYTES = 2**28   # a split up to this size is made once, at its first fetch, and kept in memory
-
-_SOURCES = {
-    "factors": ("bottleneck.data.factors", "FactorsSpec"),
-    "arrays": ("bottleneck.data.arrays", "ArraysSpec"),
-    "folder": ("bottleneck.data.folder", "FolderSpec"),
-    "tfds": ("bottleneck.data.tfds", "TfdsSpec"),
-    "gaussian": ("bottleneck.data.gaussian", "GaussianSpec"),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """One split of one component.
-
-    labels: int32 [n] class indices, or float32 [n, m] for regression. ids: int32 [n], unique within the
-    component over all splits. factors: name -> int32 [n]. fetch: indices int [k] -> uint8 [k, H, W, 3], or
-    float32 [k, d] for vector inputs; pure.
-    """
-    labels: np.ndarray
-    ids: np.ndarray
-    factors: dict[str, np.ndarray]
-    fetch: Callable[[np.ndarray], np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, rows: np.ndarray) -> Examples:
-        """The items at `rows` (int [k] or bool [n]), in that order."""
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        fetch = self.fetch
-        return Examples(self.labels[rows], self.ids[rows], {k: v[rows] for k, v in self.factors.items()},
-                        lambda indices: fetch(rows[indices]))
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """What a source's `load` returns.
-
-    splits: all of SPLITS, or only `train`, `test` and perhaps `val` where `hold_out` is to make the others.
-    classes: names, () for regression. fingerprint: hash of file-based data (a folder's names, sizes and labels), "" for generated
-    data.
-    """
-    splits: dict[str, Examples]
-    classes: tuple[str, ...]
-    fingerprint: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataSpec:
-    """What every component of a study shares: one image size, one normalisation, one seed for splits.
-
-    Sizes: generated sources need `train` and `test`. File sources hold `probe` and `val` items out of their
-    training set, stratified by class; the rest, capped at `train`, trains, and the test set is capped at
-    `test`. `mean` and `std` are in units of [0, 1]. `probe_split="train"` fits probes on the first `probe`
-    training items.
-    """
-    image_size: int | tuple[int, int] = 32
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.25, 0.25, 0.25)
-    split_seed: int = 0
-    train: int | None = None
-    probe: int = 2000
-    val: int = 1000
-    test: int | None = None
-    probe_split: Literal["held_out", "train"] = "held_out"
-
-    def __post_init__(self):
-        if min(self.shape) < 4:
-            raise UserError("image_size", self.image_size, "at least 4 pixels")
-        for key in ("mean", "std"):
-            if len(getattr(self, key)) != 3:
-                raise UserError(key, getattr(self, key), "three numbers")
-        if min(self.std) <= 0:
-            raise UserError("std", self.std, "three positive numbers")
-        for split in SPLITS:
-            size = getattr(self, split)
-            if size is not None and size < 1:
-                raise UserError(split, size, "at least 1 item")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
-
-    def generated_sizes(self) -> dict[str, int]:
-        """Split -> items, for generated data; raises UserError where one is not given."""
-        for split in ("train", "test"):
-            if getattr(self, split) is None:
-                raise UserError(f"sizes.{split}", None, "a number of items (the data are generated)")
-        held_out = self.probe if self.probe_split == "held_out" else 0
-        return {"train": self.train, "probe": held_out, "val": self.val, "test": self.test}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,21 +59,6 @@ class Component:
         return len(self.classes) or self.splits["train"].labels.shape[1]
 
 
-def source_spec(source: dict, path: str = "source"):
-    """Builds the spec dataclass of `source`; raises UserError naming the key."""
-    name = source.get("name") if isinstance(source, dict) else None
-    if name not in _SOURCES:
-        raise UserError(f"{path}.name", name, "one of " + ", ".join(_SOURCES))
-    module, cls = _SOURCES[name]
-    fields = {k: v for k, v in source.items() if k != "name"}
-    return config.build(getattr(importlib.import_module(module), cls), fields, path)
-
-
-def load_source(spec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Source:
-    """Loads a source from its spec dataclass."""
-    return importlib.import_module(type(spec).__module__).load(spec, data, randomise)
-
-
 def load(name: str, spec: ComponentSpec, data: DataSpec) -> Component:
     """Loads component `name`. Raises UserError naming the key below `components.<name>`."""
     try:
@@ -176,17 +68,15 @@ def load(name: str, spec: ComponentSpec, data: DataSpec) -> Component:
 
 
 def _load(name, spec, data):
-    from bottleneck.data import transforms   # it loads sources itself (dominoes)
-
     data = dataclasses.replace(data, **spec.sizes)
     origin = source_spec(spec.source)
-    chain = transforms.build(spec.transforms)
+    chain = build(spec.transforms)
     planted = [factor for key, transform in chain for factor in transform.plants(key)]
     for factor in spec.randomise:
         if factor not in (*origin.randomisable, *planted):
             known = ", ".join((*origin.randomisable, *planted)) or "none"
             raise UserError("randomise", factor, f"a factor that can be redrawn; here: {known}")
-    source, chain_identity = transforms.run(origin, chain, data, spec.randomise)
+    source, chain_identity = run(origin, chain, data, spec.randomise)
     splits = dict(source.splits)
     if data.probe_split == "train":
         splits["probe"] = splits["train"].take(np.arange(min(data.probe, len(splits["train"]))))
@@ -202,24 +92,61 @@ def _load(name, spec, data):
     return Component(name, held, source.classes, identity)
 
 
+def build(specs: dict[str, dict]) -> list[tuple[str, transforms.Transform]]:
+    """(key, transform) in order, from {key: {**fields}} or {key: {"name": transform, **fields}}."""
+    chain = []
+    for key, given in specs.items():
+        name = given.get("name", key)
+        if name not in transforms.TRANSFORMS:
+            raise UserError(f"transforms.{key}", name, "one of " + ", ".join(transforms.TRANSFORMS))
+        fields = {k: v for k, v in given.items() if k != "name"}
+        chain.append((key, config.build(transforms.TRANSFORMS[name], fields, f"transforms.{key}")))
+    return chain
+
+
+def run(origin, chain: list[tuple[str, transforms.Transform]], data: DataSpec,
+        randomise: tuple[str, ...]) -> tuple[Source, list]:
+    """Loads source spec `origin`, makes the four splits and applies `chain`.
+
+    Returns the source and, as JSON-able data, what the chain is: [key, transform, fields] and, for dominoes,
+    what its second source is.
+    """
+    height, width = data.shape
+    halvings = sum(isinstance(transform, transforms.Dominoes) for _, transform in chain)
+    if width % 2**halvings:
+        raise UserError("image_size", data.image_size, f"a width divisible by {2**halvings}, for dominoes")
+    data = dataclasses.replace(data, image_size=(height, width >> halvings))
+    source = load_source(origin, data, tuple(f for f in randomise if f in origin.randomisable))
+    if chain and not source.classes:
+        raise UserError(f"transforms.{chain[0][0]}", type(origin).__name__, "no transforms for vector inputs")
+    described, late = [], False
+    for key, transform in chain:
+        if not transform.early and not late:
+            source, late = hold_out(source, data), True
+        entry = [key, type(transform).__name__, fields(transform)]
+        context = transforms.Context(key, data, randomise)
+        try:
+            if isinstance(transform, transforms.Dominoes):
+                second = source_spec(transform.source)
+                inner = build(transform.transforms)
+                partner, inner_described = run(second, inner, data, ())
+                entry.append({"source": {"name": transform.source["name"], **fields(second)},
+                              "transforms": inner_described})
+                source = transform.apply(source, context, partner)
+                data = dataclasses.replace(data, image_size=(height, 2 * data.shape[1]))
+            else:
+                source = transform.apply(source, context)
+        except UserError as error:
+            raise error.under(f"transforms.{key}") from None
+        described.append(entry)
+    return hold_out(source, data), described
+
+
 def touch(component: Component) -> None:
     """Fetches one item of every split, so that files that cannot be read are met (UserError) before any work.
     """
     for examples in component.splits.values():
         examples.fetch(np.arange(min(1, len(examples))))
-
-
-def fields(spec) -> dict:
-    """A spec dataclass as JSON-able plain data, without fields marked as no part of its identity (paths)."""
-    names = [f.name for f in dataclasses.fields(spec) if f.metadata.get("identity", True)]
-    values = [getattr(spec, name) for name in names]
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in zip(names, values, strict=True)}
-
-
-def path_field(**kwargs):
-    """A dataclass field left out of the identity: where data lie, or what the identity states in another way.
-    """
-    return dataclasses.field(metadata={"identity": False}, **kwargs)
 
 
 def _held(examples: Examples, prefix: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -243,71 +170,3 @@ def _held(examples: Examples, prefix: str) -> Callable[[np.ndarray], np.ndarray]
         return made(indices) if kept[0] is None else kept[0][indices]
 
     return fetch
-
-
-def hold_out(source: Source, data: DataSpec) -> Source:
-    """Makes the four splits of a source that has `train`, `test` and perhaps `val`.
-
-    `probe` and `val` items are held out of `train` by data.split_seed, stratified by class; `train` and
-    `test` are capped the same way. A source with all four is returned as it is. Raises UserError where a
-    class is too small.
-    """
-    if set(source.splits) == set(SPLITS):
-        return source
-    train, test = source.splits["train"], source.splits["test"]
-    _check_classes(source)
-    wanted = {"probe": data.probe if data.probe_split == "held_out" else 0}
-    if "val" not in source.splits:
-        wanted["val"] = data.val
-    rest, splits = np.arange(len(train)), {}
-    for split, count in wanted.items():
-        chosen = _stratified(train, rest, count, (data.split_seed, "hold out"))
-        rest = np.setdiff1d(rest, chosen)
-        splits[split] = train.take(np.sort(chosen))
-        for label, class_name in enumerate(source.classes):
-            if not np.any(train.labels[rest] == label) or count and not np.any(splits[split].labels == label):
-                items = int(np.sum(train.labels == label))
-                raise UserError(f"sizes.{split}", count, f"a size that leaves items of every class in train "
-                                f"and in {split} (class {class_name!r} has {items} training items)")
-    if not len(rest):
-        raise UserError("sizes.probe", data.probe, f"fewer items than the training set has ({len(train)})")
-    order = _stratified(train, rest, data.train, (data.split_seed, "train"))
-    splits["train"] = train.take(order)
-    if "val" not in splits:
-        val = source.splits["val"]
-        kept = _stratified(val, np.arange(len(val)), data.val, (data.split_seed, "val"))
-        splits["val"] = val.take(np.sort(kept))
-    kept = _stratified(test, np.arange(len(test)), data.test, (data.split_seed, "test"))
-    splits["test"] = test.take(np.sort(kept))
-    return dataclasses.replace(source, splits={split: splits[split] for split in SPLITS})
-
-
-def _check_classes(source: Source) -> None:
-    for split, examples in source.splits.items():
-        if not len(examples):
-            raise UserError("source", split, "a source with items in this split")
-        for label, class_name in enumerate(source.classes):
-            if split != "train" and np.any(examples.labels == label) and not np.any(
-                    source.splits["train"].labels == label):
-                raise UserError("source", class_name, f"no class in {split} that is absent from train")
-
-
-def _stratified(examples: Examples, rows: np.ndarray, count: int | None, key: tuple) -> np.ndarray:
-    """At most `count` of `rows` (None: all), classes in proportion (largest remainder), in keyed random
-    order.
-    """
-    order = rows[np.argsort(keyed.bits(key, examples.ids[rows]), kind="stable")]
-    if count is None or count >= len(order):
-        return order
-    if examples.labels.ndim > 1:
-        return order[:count]
-    labels = examples.labels[order]
-    classes, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    exact = count * sizes / len(order)
-    quota = np.floor(exact).astype(int)
-    quota[np.argsort(quota - exact, kind="stable")[:count - quota.sum()]] += 1
-    rank = np.empty(len(order), int)
-    for label in range(len(classes)):
-        where = np.flatnonzero(inverse == label)
-        rank[where] = np.arange(len(where))
-    return order[rank < quota[inverse]]

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bottleneck.data import keyed
-from bottleneck.data.component import SPLITS, DataSpec, Examples, Source
+from bottleneck.data.source import SPLITS, DataSpec, Examples, Source
 from bottleneck.errors import UserError
 
 FACTORS = ("shape", "colour", "texture", "background")

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from bottleneck.data.component import DataSpec, Examples, Source, path_field
+from bottleneck.data.source import DataSpec, Examples, Source, path_field
 from bottleneck.errors import UserError
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from bottleneck.data.component import SPLITS, DataSpec, Examples, Source
+from bottleneck.data.source import SPLITS, DataSpec, Examples, Source
 from bottleneck.errors import UserError
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from bottleneck.data.component import Component, DataSpec
+from bottleneck.data.component import Component
+from bottleneck.data.source import DataSpec
 
 _CHUNK = 4096   # images fetched at once, so that filling the pool needs little more memory than the pool
 

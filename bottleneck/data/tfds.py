@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from bottleneck.data import folder
-from bottleneck.data.component import DataSpec, Examples, Source, path_field
+from bottleneck.data.source import DataSpec, Examples, Source, path_field
 from bottleneck.errors import UserError
 
 

@@ -14,9 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from bottleneck import config
-from bottleneck.data import component, keyed
-from bottleneck.data.component import DataSpec, Examples, Source
+from bottleneck.data import keyed, source as sources
+from bottleneck.data.source import DataSpec, Examples, Source
 from bottleneck.errors import UserError
 
 
@@ -212,10 +211,10 @@ class Dominoes(Transform):
     Partners come from the same split. Class c of the second source stands for class c of the first. Adds
     factors `left` and `right`. `source` and `transforms` are those of the second source, as in a component.
     """
-    source: dict[str, Any] = component.path_field()
+    source: dict[str, Any] = sources.path_field()
     announces: Literal["left", "right", "both"] = "both"
     reliability: float = 1.0
-    transforms: dict[str, dict] = component.path_field(default_factory=dict)
+    transforms: dict[str, dict] = sources.path_field(default_factory=dict)
 
     def __post_init__(self):
         _probability("reliability", self.reliability)
@@ -257,58 +256,8 @@ class Dominoes(Transform):
         return dataclasses.replace(changed, fingerprint="+".join(prints) if any(prints) else "")
 
 
-_TRANSFORMS = {"classes": Classes, "labels": Labels, "tint": Tint, "rotate": Rotate, "blur": Blur,
+TRANSFORMS = {"classes": Classes, "labels": Labels, "tint": Tint, "rotate": Rotate, "blur": Blur,
                "label_noise": LabelNoise, "random_labels": RandomLabels, "dominoes": Dominoes}
-
-
-def build(specs: dict[str, dict]) -> list[tuple[str, Transform]]:
-    """(key, transform) in order, from {key: {**fields}} or {key: {"name": transform, **fields}}."""
-    chain = []
-    for key, given in specs.items():
-        name = given.get("name", key)
-        if name not in _TRANSFORMS:
-            raise UserError(f"transforms.{key}", name, "one of " + ", ".join(_TRANSFORMS))
-        fields = {k: v for k, v in given.items() if k != "name"}
-        chain.append((key, config.build(_TRANSFORMS[name], fields, f"transforms.{key}")))
-    return chain
-
-
-def run(origin, chain: list[tuple[str, Transform]], data: DataSpec,
-        randomise: tuple[str, ...]) -> tuple[Source, list]:
-    """Loads source spec `origin`, makes the four splits and applies `chain`.
-
-    Returns the source and, as JSON-able data, what the chain is: [key, transform, fields] and, for dominoes,
-    what its second source is.
-    """
-    height, width = data.shape
-    halvings = sum(isinstance(transform, Dominoes) for _, transform in chain)
-    if width % 2**halvings:
-        raise UserError("image_size", data.image_size, f"a width divisible by {2**halvings}, for dominoes")
-    data = dataclasses.replace(data, image_size=(height, width >> halvings))
-    source = component.load_source(origin, data, tuple(f for f in randomise if f in origin.randomisable))
-    if chain and not source.classes:
-        raise UserError(f"transforms.{chain[0][0]}", type(origin).__name__, "no transforms for vector inputs")
-    described, late = [], False
-    for key, transform in chain:
-        if not transform.early and not late:
-            source, late = component.hold_out(source, data), True
-        entry = [key, type(transform).__name__, component.fields(transform)]
-        context = Context(key, data, randomise)
-        try:
-            if isinstance(transform, Dominoes):
-                second = component.source_spec(transform.source)
-                inner = build(transform.transforms)
-                partner, inner_described = run(second, inner, data, ())
-                entry.append({"source": {"name": transform.source["name"], **component.fields(second)},
-                              "transforms": inner_described})
-                source = transform.apply(source, context, partner)
-                data = dataclasses.replace(data, image_size=(height, 2 * data.shape[1]))
-            else:
-                source = transform.apply(source, context)
-        except UserError as error:
-            raise error.under(f"transforms.{key}") from None
-        described.append(entry)
-    return component.hold_out(source, data), described
 
 
 def _changed(source, change, classes=None):

@@ -21,7 +21,8 @@ import numpy as np
 
 from bottleneck import atomic, checkpoint
 from bottleneck.data import mixture, resident, stream
-from bottleneck.data.component import Component, DataSpec
+from bottleneck.data.component import Component
+from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.models import statistics
 from bottleneck.training import mesh as meshes, optimizers, step as steps

@@ -8,7 +8,8 @@ import pytest
 from bottleneck.analysis import features
 from bottleneck.analysis.features import LOGITS, SPLITS, Stale
 from bottleneck.data import component as components
-from bottleneck.data.component import ComponentSpec, DataSpec
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import DataSpec
 from bottleneck.training import loop, step as steps
 
 DATA = DataSpec(image_size=8, train=20, probe=13, val=10, test=7)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bottleneck.data import arrays, component
-from bottleneck.data.component import ComponentSpec, DataSpec
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 
 DATA = DataSpec(image_size=8, probe=12, val=6)

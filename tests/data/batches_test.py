@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from bottleneck.data import component, mixture, resident, stream
-from bottleneck.data.component import ComponentSpec, DataSpec
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import DataSpec
 
 DATA = DataSpec(image_size=8, train=50, probe=20, val=10, test=20, mean=(.4, .5, .6), std=(.2, .25, .3))
 BATCH = 8

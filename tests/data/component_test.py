@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from bottleneck import config
-from bottleneck.data import component
-from bottleneck.data.component import SPLITS, ComponentSpec, DataSpec, Examples, Source
+from bottleneck.data import component, source
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import SPLITS, DataSpec, Examples, Source
 from bottleneck.errors import UserError
 
 DATA = DataSpec(image_size=8, train=40, probe=12, val=8, test=16)
@@ -87,7 +88,7 @@ def test_study_wide_mistakes(fields, key):
 
 def test_hold_out_is_stratified_disjoint_and_keyed():
     data = DataSpec(probe=20, val=10, split_seed=3)
-    splits = component.hold_out(pools(), data).splits
+    splits = source.hold_out(pools(), data).splits
     ids = {split: splits[split].ids for split in SPLITS}
     assert len(np.unique(np.concatenate(list(ids.values())))) == 115
     assert np.bincount(splits["probe"].labels).tolist() == [10, 6, 4]
@@ -96,31 +97,31 @@ def test_hold_out_is_stratified_disjoint_and_keyed():
     for examples in splits.values():   # labels, factors and images stay together
         np.testing.assert_array_equal(examples.labels, examples.factors["f"])
         np.testing.assert_array_equal(examples.fetch(np.arange(len(examples)))[:, 0], examples.ids)
-    again = component.hold_out(pools(), data).splits["probe"].ids
+    again = source.hold_out(pools(), data).splits["probe"].ids
     np.testing.assert_array_equal(again, ids["probe"])
-    other = component.hold_out(pools(), DataSpec(probe=20, val=10, split_seed=4)).splits["probe"].ids
+    other = source.hold_out(pools(), DataSpec(probe=20, val=10, split_seed=4)).splits["probe"].ids
     assert not np.array_equal(other, ids["probe"])
 
 
 def test_caps():
-    splits = component.hold_out(pools(), DataSpec(probe=20, val=10, train=35, test=6)).splits
+    splits = source.hold_out(pools(), DataSpec(probe=20, val=10, train=35, test=6)).splits
     assert np.bincount(splits["train"].labels).tolist() == [18, 10, 7]
     assert np.bincount(splits["test"].labels).tolist() == [2, 2, 2]
 
 
 def test_a_val_split_of_the_source_is_kept():
-    splits = component.hold_out(pools(val=(2, 2, 2)), DataSpec(probe=20, val=3)).splits
+    splits = source.hold_out(pools(val=(2, 2, 2)), DataSpec(probe=20, val=3)).splits
     assert len(splits["train"]) == 80 and len(splits["val"]) == 3
     assert splits["val"].ids.min() >= 115
 
 
 def test_classes_too_small_or_absent():
     with pytest.raises(UserError, match="class 'c' has 1 training items"):
-        component.hold_out(pools(counts=(50, 30, 1)), DataSpec(probe=20, val=10))
+        source.hold_out(pools(counts=(50, 30, 1)), DataSpec(probe=20, val=10))
     with pytest.raises(UserError, match="absent from train"):
-        component.hold_out(pools(counts=(50, 30)), DataSpec(probe=20, val=10))
+        source.hold_out(pools(counts=(50, 30)), DataSpec(probe=20, val=10))
     with pytest.raises(UserError, match="sizes.probe"):
-        component.hold_out(pools(), DataSpec(probe=100, val=10))
+        source.hold_out(pools(), DataSpec(probe=100, val=10))
 
 
 def test_probe_on_training_items():
@@ -128,7 +129,7 @@ def test_probe_on_training_items():
     train, probe = loaded.splits["train"], loaded.splits["probe"]
     np.testing.assert_array_equal(probe.ids, train.ids[:12])
     np.testing.assert_array_equal(probe.fetch(np.arange(12)), train.fetch(np.arange(12)))
-    held_out = component.hold_out(pools(), DataSpec(probe=20, val=10, probe_split="train"))
+    held_out = source.hold_out(pools(), DataSpec(probe=20, val=10, probe_split="train"))
     assert len(held_out.splits["train"]) == 90 and len(held_out.splits["probe"]) == 0
 
 

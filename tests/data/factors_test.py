@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bottleneck.data import factors
-from bottleneck.data.component import SPLITS, DataSpec
+from bottleneck.data.source import SPLITS, DataSpec
 from bottleneck.errors import UserError
 
 DATA = DataSpec(image_size=16, train=400, probe=50, val=30, test=60)

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from bottleneck.data import component
-from bottleneck.data.component import ComponentSpec, DataSpec
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 
 DATA = DataSpec(image_size=8, probe=4, val=2)

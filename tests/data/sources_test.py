@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from bottleneck.data import component, gaussian
-from bottleneck.data.component import ComponentSpec, DataSpec
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 
 DATA = DataSpec(image_size=8, train=500, probe=20, val=10, test=30)

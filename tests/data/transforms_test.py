@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bottleneck.data import component
-from bottleneck.data.component import SPLITS, ComponentSpec, DataSpec
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import SPLITS, DataSpec
 from bottleneck.errors import UserError
 
 DATA = DataSpec(image_size=8, train=1500, probe=40, val=30, test=50)
