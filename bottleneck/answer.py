@@ -10,8 +10,8 @@ from bottleneck import rows as row_files
 from bottleneck.analysis import causes, gap, information, probes
 from bottleneck.data import factors
 from bottleneck.errors import UserError
-from bottleneck.store import Store
 from bottleneck.plan import Evaluation
+from bottleneck.store import Store
 
 PROTOCOL = "linear_probe"     # the family of verdicts: the final step and the last layer, by linear probe
 
@@ -24,7 +24,6 @@ class Tables:
         self.store = store
         for evaluation in store.plan.evaluations:
             self.found.setdefault((evaluation.arm, evaluation.target, evaluation.protocol, evaluation.shots), []).append(evaluation)
-
         self.singles = {(e.members[0], e.target): e for e in store.plan.evaluations if len(e.members) == 1 and e.protocol == PROTOCOL}
 
     def load(self, evaluation: Evaluation, name: str) -> np.ndarray | None:
