@@ -1,0 +1,30 @@
+"""What the README promises in code is code that runs."""
+import pathlib
+import re
+
+from bottleneck import config as configs, study as studies
+
+README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_quick_start_is_one_block_of_two_lines():
+    (block,) = blocks("bash")
+    assert len(block.strip().splitlines()) == 2
+    assert README.index("## Quick start") < README.index(block) < README.index("## What the output means")
+
+
+def test_the_annotated_study_is_a_valid_one(tmp_path):
+    (block,) = blocks("python")
+    (tmp_path / "pooled.py").write_text(block)
+    study = studies.spec(configs.load(str(tmp_path / "pooled.py")))
+    assert set(study.components) == set(study.mixture.weights) and study.mixture.competitor == "tint"
+
+
+def test_named_files_exist():
+    root = pathlib.Path(__file__).parents[1]
+    for name in re.findall(r"(?:configs|bottleneck|docs)/[\w/]+\.(?:py|png)", README):
+        assert (root / name).is_file(), name
