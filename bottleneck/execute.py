@@ -29,11 +29,11 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
     if dry_run:
         print(describe(plan))
         return
-    for component in (*plan.targets.values(), *plan.variants.values()):
-        components.touch(component)
     plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
     config_hash = hashlib.sha256(plain.encode()).hexdigest()[:12]
     store = Store(workdir, plan, config_hash, share)      # its mesh refuses a batch that the devices do not divide
+    for component in (*plan.targets.values(), *plan.variants.values()) if store.unfinished() else ():
+        components.touch(component)
     compilation_cache(workdir)
     atomic.write(workdir / "configs" / f"{config_hash}.json", plain)
     if stage in ("pretrain", "all"):

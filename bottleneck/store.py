@@ -42,6 +42,11 @@ class Store:
         found = sorted((self.workdir / "runs").glob(f"*-{run.hash}"))
         return found[0] if found else self.workdir / "runs" / run.folder
 
+    def unfinished(self) -> bool:
+        """Whether a run or an evaluation of the plan has nothing on disk to show for it yet."""
+        return not (all((self.directory(run) / "done").is_file() for run in self.plan.runs)
+                    and all(self.rows(evaluation).is_file() for evaluation in self.plan.evaluations))
+
     def is_done(self, run: Run) -> bool:
         """Whether a run needs no training. What is damaged does: training names and removes it."""
         try:

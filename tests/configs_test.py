@@ -93,7 +93,7 @@ def planted(draw: int) -> tuple[np.ndarray, np.ndarray]:
             return weights[order], scales[order]
 
 
-@pytest.mark.parametrize("draw", [pytest.param(d, marks=[pytest.mark.slow] if d > 1 else []) for d in range(20)])
+@pytest.mark.parametrize("draw", range(20))
 def test_solvable_network_keeps_the_planted_components(draw, tmp_path):
     weights, scales = planted(draw)
     config = configs.load(f"{CONFIGS / 'solvable'}.py:seeds=1,offset={draw}")
