@@ -1,9 +1,11 @@
 """Analysis without training: of a work directory's checkpoints, or of features that came from anywhere.
 
-    python -m bottleneck.analyze WORKDIR [--config=HASH]
+    python -m bottleneck.analyze --selftest
+    python -m bottleneck.analyze WORKDIR [--config=HASH] [--compare OTHER_WORKDIR]
     python -m bottleneck.analyze --mixture m0.npy,m1.npy --direct d0.npy,d1.npy --labels y.npy [--splits s.npy] [--groups g.npy]
 
-The first analyses and reports on a study from what it left on disk. The second asks the study's question of arrays:
+The first runs the pipeline on planted truth and says what it found. The second analyses and reports on a study from the
+checkpoints it left on disk, and sets it beside another one (compare.html). The third asks the study's question of arrays:
 features [n, p] of networks pretrained on a mixture and trained directly, one file per seed, all with the same rows.
 `splits` holds "probe", "val" or "test" per row (default: a stratified half, fifth and rest).
 """
@@ -26,6 +28,8 @@ def main(argv: list[str]) -> int:
     parser = Parser(prog="python -m bottleneck.analyze", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workdir", nargs="?", type=pathlib.Path)
+    parser.add_argument("--selftest", action="store_true", help="planted features and networks through the whole pipeline, about a minute")
+    parser.add_argument("--compare", type=pathlib.Path, metavar="OTHER_WORKDIR", help="set the study beside the newest one of another work directory")
     parser.add_argument("--config", default="", help="which study of WORKDIR, by the hash of its config (default: the newest)")
     parser.add_argument("--mixture", help="features of mixture-trained networks, .npy files separated by commas")
     parser.add_argument("--direct", help="features of directly trained networks, likewise")
@@ -35,8 +39,11 @@ def main(argv: list[str]) -> int:
     try:
         args = parser.parse_args(argv[1:])
         arrays = args.mixture or args.direct or args.labels
-        if bool(args.workdir) == bool(arrays):
-            raise UserError("command line", " ".join(argv[1:]), "a work directory, or --mixture, --direct and --labels")
+        if bool(args.workdir) + bool(arrays) + args.selftest != 1 or args.compare and not args.workdir:
+            raise UserError("command line", " ".join(argv[1:]), "a work directory; or --mixture, --direct and --labels; or --selftest")
+        if args.selftest:
+            from bottleneck import selftest
+            return 0 if selftest.run() else 1
         if arrays:
             features(args)
         else:
@@ -55,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def directory(workdir: pathlib.Path, config_hash: str) -> None:
-    """The analyze and report stages of a study in `workdir`."""
+    """What a study in `workdir` has no rows of yet, from its checkpoints; then its answer and report."""
     from bottleneck import execute   # imports JAX, which analysing arrays does not need
     found = sorted((workdir / "configs").glob(f"{config_hash}*.json"), key=lambda p: p.stat().st_mtime)
     if not found:
@@ -64,7 +71,7 @@ def directory(workdir: pathlib.Path, config_hash: str) -> None:
         config = ml_collections.ConfigDict(json.loads(found[-1].read_text()), convert_dict=True)
     except ValueError as error:
         raise UserError("workdir", str(found[-1]), f"a config as it was written ({error})") from None
-    for stage in ("analyze", "report"):
+    for stage in ("transfer", "analyze", "report"):
         execute.study(config, workdir, stage)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from bottleneck import rows as row_files
 from bottleneck.analysis import causes, gap, information, probes
 from bottleneck.data import factors
+from bottleneck.diagnosis import tasks
 from bottleneck.errors import UserError
 from bottleneck.plan import Evaluation
 from bottleneck.store import Store
@@ -59,17 +60,9 @@ def analyze(store: Store) -> None:
     found = list(means(store, tables, unit))
     for family in (list(plan.components), [t for t in plan.targets if t not in plan.components]):
         found += answers(store, tables, family, unit)
-    found += bounds(store, tables) + floors(store) + optima(store) + gains(store, tables, unit)
+    found += bounds(store, tables) + floors(store) + optima(store) + gains(store, tables, unit) + tasks.summary(store, found)
     row_files.write(path(store), found)
     row_files.union(store.workdir / "rows", store.workdir / "results.jsonl")
-
-
-def row(store: Store, interval: gap.Interval | None = None, **values) -> dict:
-    if interval is not None:
-        values = {"value": interval.value, "ci95": [interval.low, interval.high], "ci_unit": interval.unit,
-                  "n_seeds": interval.n_seeds, "n_examples": interval.n_examples, **values}
-    return row_files.row(study=store.plan.study.name, config_hash=store.config_hash, seed="all", split="test",
-                         selected_on="val", **values)
 
 
 def means(store: Store, tables: Tables, unit: str):
@@ -79,7 +72,7 @@ def means(store: Store, tables: Tables, unit: str):
             items = tables.items((arm, target, protocol, shots), name)
             if items is not None:
                 steps = {r["train_steps"] for r in row_files.read(store.rows(evaluations[0]))}
-                yield row(store, gap.two_way(items), arm=arm, target=target, protocol=protocol, n_shot=shots, metric=metric,
+                yield store.row(gap.two_way(items), arm=arm, target=target, protocol=protocol, n_shot=shots, metric=metric,
                           representation=arm, train_steps=max(steps))
 
 
@@ -97,20 +90,20 @@ def answers(store: Store, tables: Tables, family: list[str], unit: str) -> list[
         points = None
         if correct["direct"] is not None:
             points = gap.contrast([(100.0, correct["direct"]), (-100.0, correct["mixture"])])
-            found.append(row(store, points, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric="gap_points"))
+            found.append(store.row(points, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric="gap_points"))
         text = causes.sentence(name, verdict, why, points, interference, "bits" if unit == "bits" else "R2")
-        found.append(row(store, verdict.gap, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric=f"gap_{unit}",
+        found.append(store.row(verdict.gap, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric=f"gap_{unit}",
                          extra={"verdict": verdict.verdict, "p": verdict.p, "adjusted_p": verdict.adjusted_p, "sentence": text,
                                 "margin": plan.study.margin, "family": len(family), "entropy": verdict.entropy,
                                 "outside": name not in plan.components, "needs": verdict.needs, "provisional": verdict.provisional,
                                 "causes": [c.cause for c in why if c.status == "named"] if verdict.verdict == "lost" else [],
                                 "saturated": verdict.verdict == "lost" and causes.saturated(why, interference)}))
-        found.append(row(store, verdict.margin, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric=f"margin_{unit}"))
+        found.append(store.row(verdict.margin, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric=f"margin_{unit}"))
         if interference is not None:
-            found.append(row(store, interference, arm="mixture", reference="matched", target=name, protocol=PROTOCOL,
+            found.append(store.row(interference, arm="mixture", reference="matched", target=name, protocol=PROTOCOL,
                              metric=f"interference_{unit}"))
         for cause in why if verdict.verdict == "lost" else ():
-            found.append(row(store, cause.numerator, arm=cause.arm, reference="direct" if cause.arm == "matched" else "mixture",
+            found.append(store.row(cause.numerator, arm=cause.arm, reference="direct" if cause.arm == "matched" else "mixture",
                              target=name, protocol=PROTOCOL, metric=f"restored_{unit}",
                              extra={"cause": cause.cause, "share": cause.share, "status": cause.status}))
     return found
@@ -127,13 +120,13 @@ def bounds(store: Store, tables: Tables) -> list[dict]:
         return []
     total = sum(drawn.values())
     found = gap.population_bound(losses["mixture"], losses["direct"], {n: w / total for n, w in drawn.items()})
-    return [row(store, interval, arm="mixture", reference="direct", target=name, protocol="head", metric="bound_bits")
+    return [store.row(interval, arm="mixture", reference="direct", target=name, protocol="head", metric="bound_bits")
             for name, interval in found.items()]
 
 
 def floors(store: Store) -> list[dict]:
     """What saying the commonest class scores. Random networks and raw pixels are evaluations like any other."""
-    return [row(store, arm="majority", target=name, metric="accuracy", n_examples=len(c.splits["test"]),
+    return [store.row(arm="majority", target=name, metric="accuracy", n_examples=len(c.splits["test"]),
                 value=probes.majority(c.splits["probe"].labels, c.splits["test"].labels))
             for name, c in store.plan.targets.items() if c.num_classes]
 
@@ -149,7 +142,7 @@ def optima(store: Store) -> list[dict]:
         return []
     reliable = {n: {f: r for f, r in s.source.get("reliability", {}).items() if f not in s.randomise} for n, s in specs.items()}
     found = factors.bayes(reliable, plan.study.mixture.weights, values.pop())
-    return [row(store, arm="bayes", reference=kind, target=name, metric="accuracy", value=answer["accuracy"])
+    return [store.row(arm="bayes", reference=kind, target=name, metric="accuracy", value=answer["accuracy"])
             for name, kinds in found.items() for kind, answer in kinds.items()]
 
 
@@ -159,13 +152,13 @@ def gains(store: Store, tables: Tables, unit: str) -> list[dict]:
     found, plan = [], store.plan
     for (arm, target, _, _), evaluations in tables.found.items():
         spec = evaluations[0].spec
-        if spec is None or "|" in arm:
+        if spec is None or spec.external or "|" in arm:
             continue
         common = dict(arm=arm, target=target, protocol=PROTOCOL, representation=arm)
         whole = tables.probe(spec.patterns[0].partition("/")[0], target)
         if whole is not None:       # the budget that Time-Cat claims; for a short member, what shorter training does
             over = gap.contrast([(1.0, tables.probe(arm, target)), (-1.0, whole)], paired=False)
-            found.append(row(store, over, **common, metric=f"over_single_{unit}"))
+            found.append(store.row(over, **common, metric=f"over_single_{unit}"))
         if len(evaluations[0].members) == 1:
             continue
         pair = []
@@ -174,7 +167,7 @@ def gains(store: Store, tables: Tables, unit: str) -> list[dict]:
             pair += [tables.probe(name, target), alone]
         gain = causes.concatenation_gain(*pair, direct=tables.probe("direct", target), entropy=entropy(plan.targets[target]))
         for metric, interval in (("gain", gain.gain), ("control_gain", gain.control), ("excess_gain", gain.excess)):
-            found.append(row(store, interval, **common, metric=f"{metric}_{unit}", extra={"verdict": gain.verdict, "note": gain.note}))
+            found.append(store.row(interval, **common, metric=f"{metric}_{unit}", extra={"verdict": gain.verdict, "note": gain.note}))
     return found
 
 

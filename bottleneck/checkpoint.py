@@ -11,7 +11,7 @@ import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -19,8 +19,10 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from bottleneck import atomic
+from bottleneck.errors import UserError
 
 MANIFEST = "manifest.json"
+_TREE = "_METADATA"           # the file by which Orbax describes a saved tree
 
 
 class Damaged(RuntimeError):
@@ -98,6 +100,86 @@ def load(path: pathlib.Path):
     metadata = restorer.metadata(path.absolute()).item_metadata.tree
     arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
     return restorer.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=arguments))
+
+
+def foreign(path: pathlib.Path, where: Mapping[str, str] | None = None) -> dict:
+    """Variables from a checkpoint that somebody else wrote with Orbax: collection -> nested dicts of NumPy arrays.
+
+    `path` holds one saved tree, or is a step of a CheckpointManager with one in it: variables, a TrainState, a tree with
+    either inside, or bare parameters. `where` gives collections their places in it ({"params": "ema/params",
+    "batch_stats": "state/batch_stats"}); by default they are the one `params` nearest to the top and the `batch_stats`
+    beside it. Nothing else is read (no optimiser state), whatever devices wrote it. Raises UserError.
+    """
+    place = _saved_tree(pathlib.Path(path))
+    try:
+        with ocp.PyTreeCheckpointer() as reader:
+            described = reader.metadata(place.absolute()).item_metadata
+            if described is None:
+                raise ValueError("its metadata are incomplete")
+            tree = described.tree
+            where = {c: tuple(p.split("/")) for c, p in where.items()} if where else _collections(path, tree)
+            item = _pruned(path, tree, where)
+            arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
+            found = reader.restore(place.absolute(),
+                                   args=ocp.args.PyTreeRestore(item, restore_args=arguments, partial_restore=True))
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError("checkpoint", str(path), f"what Orbax can read ({str(error).splitlines()[0]})") from error
+    return {collection: _at(found, keys) for collection, keys in where.items()}
+
+
+def _saved_tree(path: pathlib.Path) -> pathlib.Path:
+    """`path` or the one directory in it that holds a tree Orbax saved. Raises UserError naming those further down."""
+    if (path / _TREE).is_file():
+        return path
+    inside = sorted(path.glob(f"*/{_TREE}"))
+    if len(inside) == 1:
+        return inside[0].parent
+    below = [str(p.parent.relative_to(path)) for p in (*inside, *sorted(path.glob(f"*/*/{_TREE}")))]
+    raise UserError("checkpoint", str(path), "a directory of one tree saved by Orbax"
+                    + (f"; below it are {', '.join(below[:8])}" if below else ""))
+
+
+def _collections(path: pathlib.Path, tree) -> dict[str, tuple[str, ...]]:
+    """Where `tree` has `params`, nearest to its top, and the `batch_stats` beside them; bare parameters are all of it."""
+    level = {(): tree}
+    while level := {keys: node for keys, node in level.items() if isinstance(node, Mapping)}:
+        found = [keys for keys, node in level.items() if isinstance(node.get("params"), Mapping)]
+        if len(found) > 1:
+            places = ", ".join(map("/".join, found))
+            raise UserError("checkpoint", str(path), f"to be told `where` the parameters are: under {places}")
+        if found:
+            (keys,), node = found, level[found[0]]
+            if "params" in node["params"]:              # a TrainState whose params are all variables
+                keys, node = (*keys, "params"), node["params"]
+            return {collection: (*keys, collection) for collection in ("params", "batch_stats") if node.get(collection)}
+        level = {(*keys, key): child for keys, node in level.items() for key, child in node.items()}
+    return {"params": ()}
+
+
+def _pruned(path: pathlib.Path, tree, where: dict) -> dict:
+    """`tree` with nothing but the subtrees at the places of `where`."""
+    kept: dict = {}
+    for keys in where.values():
+        try:
+            found = _at(tree, keys)
+        except (KeyError, TypeError):
+            top = ", ".join(map(str, tree))
+            raise UserError("checkpoint", str(path), f"a tree at {'/'.join(keys)!r}; at the top it has {top}") from None
+        if not keys:
+            return found
+        inner = kept
+        for key in keys[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[keys[-1]] = found
+    return kept
+
+
+def _at(tree, keys: tuple[str, ...]):
+    for key in keys:
+        tree = tree[key]
+    return tree
 
 
 def steps(directory: pathlib.Path) -> list[int]:

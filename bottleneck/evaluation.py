@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import pathlib
 
 import numpy as np
 from scipy import special
 from tqdm import tqdm
 
 from bottleneck import atomic, rows as row_files
-from bottleneck.analysis import features, gap, information, probes
+from bottleneck.analysis import features, gap, information, probes, trajectory
 from bottleneck.analysis.features import LOGITS
 from bottleneck.data import mixture
 from bottleneck.data.component import Component
-from bottleneck.representations import members as representations
+from bottleneck.representations import external, members as representations
 from bottleneck.representations.members import Member
 from bottleneck.store import Store
-from bottleneck.plan import Evaluation, Plan, identity
+from bottleneck.plan import FINETUNES, Evaluation, Plan, identity
 from bottleneck.training.run import Run, duration
-
-FINETUNES = ("finetune", "probe_finetune")
 
 
 def run_of(plan: Plan, member: Member) -> Run:
@@ -53,12 +52,14 @@ def evaluate(store: Store, evaluation: Evaluation) -> None:
     np.savez(buffer, **items)
     path = store.rows(evaluation)
     atomic.write(path.with_suffix(".npz"), buffer.getvalue())
-    row_files.write(path, [r for draw, result in enumerate(results) for r in rows(store, evaluation, component, result, draw)])
+    row_files.write(path, rows(store, evaluation, component, results))
 
 
 def collect(store: Store, evaluation: Evaluation, layer: str | None = None) -> dict[str, np.ndarray]:
-    """The representation's features per split: members joined, perhaps reduced; pooled pixels when it has none."""
+    """The representation's features per split: members joined, perhaps reduced; given from elsewhere; or pooled pixels."""
     plan, component = store.plan, store.plan.targets[evaluation.target]
+    if evaluation.spec is not None and evaluation.spec.external:
+        return external.load(pathlib.Path(evaluation.spec.external), component)
     if not evaluation.members:
         raw = {s: component.splits[s].fetch(np.arange(len(component.splits[s]))) for s in features.SPLITS}
         return {s: probes.pool_pixels(x) if x.ndim == 4 else x for s, x in raw.items()}
@@ -164,29 +165,46 @@ def finetune(store, evaluation, component, y) -> Scores:
 
     `probe_finetune` (LP-FT, Kumar et al. 2022) starts from the linear probe's classifier, `finetune` from a fresh one.
     """
-    study, member = store.plan.study, evaluation.members[0]
-    parent, spec = run_of(store.plan, member), study.probe.finetune
-    layout = mixture.label_space("shared", [component.output_dim])
-    train = dataclasses.replace(study.train, steps=duration(spec.steps, batch=study.train.batch, key="probe.finetune.steps",
-                                                            examples=len(component.splits["train"])))
-    run = Run(f"{evaluation.protocol}-{member.run}-{evaluation.target}", evaluation.seed, (evaluation.target,), (identity(component),),
-              ((0, (1.0,)),), "shared", (0,), (component.output_dim,), layout.outputs, parent.model,
-              dataclasses.replace(study.optimizer, lr=spec.lr), study.objective, study.augment, train,
-              init=f"{parent.hash}@{member.step}", head=f"probe:{','.join(study.probe.scalings)}" if evaluation.protocol == "probe_finetune" else "fresh",
-              keep=(train.steps,))
+    member = evaluation.members[0]
+    run, examples = finetuning(store.plan, evaluation)
     if not store.is_done(run):
+        parent = run_of(store.plan, member)
         start = store.variables(parent, member.step)
         trunk = {k: v for k, v in start["params"].items() if k != "head"}
         if run.head != "fresh":
             fitted = solve(store, store.features(parent, member.step, evaluation.target, "features", False), y, component)
             trunk["head"] = {"kernel": fitted.weights.astype(np.float32), "bias": fitted.intercept.astype(np.float32)}
-        store.train(run, (component,), initial={**start, "params": trunk})
+        store.train(run, (examples,), initial={**start, "params": trunk})
     return read_head(run, evaluation.target, store.features(run, run.steps, evaluation.target, LOGITS, False), component, y)
 
 
-def rows(store: Store, evaluation: Evaluation, component: Component, result, draw: int) -> list[dict]:
-    """The rows of one solved evaluation: bits and accuracy of the chosen probe, and of every scaling beside it."""
-    plan, runs = store.plan, {}
+def finetuning(plan: Plan, evaluation: Evaluation) -> tuple[Run, Component]:
+    """The run of a fine-tuning evaluation, and the component it trains on: the target, or so many shots of it."""
+    study, member, component = plan.study, evaluation.members[0], plan.targets[evaluation.target]
+    parent, spec = run_of(plan, member), study.probe.finetune
+    if evaluation.shots:
+        rows = probes.k_shot(component.splits["train"].labels, evaluation.shots, evaluation.seed)
+        component = dataclasses.replace(
+            component, splits={**component.splits, "train": component.splits["train"].take(rows)},
+            identity={**component.identity, "shots": [evaluation.shots, evaluation.seed]})
+    steps = duration(spec.steps, batch=study.train.batch, key="probe.finetune.steps",
+                     examples=len(plan.targets[evaluation.target].splits["train"]))
+    layout = mixture.label_space("shared", [component.output_dim])
+    run = Run(f"{evaluation.protocol}-{member.run}-{evaluation.target}", evaluation.seed, (evaluation.target,), (identity(component),),
+              ((0, (1.0,)),), "shared", (0,), (component.output_dim,), layout.outputs, parent.model,
+              dataclasses.replace(study.optimizer, lr=spec.lr), study.objective, study.augment,
+              dataclasses.replace(study.train, steps=steps), init=f"{parent.hash}@{member.step}",
+              head=f"probe:{','.join(study.probe.scalings)}" if evaluation.protocol == "probe_finetune" else "fresh",
+              keep=trajectory.log_steps(steps, spec.halvings)[1:])
+    return run, component
+
+
+def rows(store: Store, evaluation: Evaluation, component: Component, results: list) -> list[dict]:
+    """The rows of one solved evaluation: bits and accuracy of the chosen probe, and of every scaling beside it.
+
+    Of few-shot probes, the mean over draws.
+    """
+    plan, runs, result = store.plan, {}, results[0]
     for member in evaluation.members:
         run = run_of(plan, member)
         runs[run] = max(runs.get(run, 0), member.step)
@@ -197,33 +215,28 @@ def rows(store: Store, evaluation: Evaluation, component: Component, result, dra
     first = evaluation.members[0] if evaluation.members else None
     n = {s: len(component.splits[s]) for s in features.SPLITS}
     common = dict(
-        study=plan.study.name, arm=evaluation.arm, label_space=next(iter(runs)).label_space if runs else None,
-        target=evaluation.target, representation=evaluation.arm, members=[str(m) for m in evaluation.members],
-        protocol=evaluation.protocol, n_shot=evaluation.shots, split="test", selected_on="val", seed=evaluation.seed, n_seeds=1,
-        n_examples=n["test"], ci_unit="items", train_steps=sum(runs.values()) + tuned,
-        image_forwards=sum(n.values()) * len(set(evaluation.members)), component_examples=own + tuned * plan.study.train.batch, layer=first and first.layer,
-        step=first and first.step, config_hash=store.config_hash)
-    chosen = getattr(result, "scaling", None)
-    extra = {"draw": draw} if evaluation.shots else {}
+        arm=evaluation.arm, label_space=next(iter(runs)).label_space if runs else None, target=evaluation.target,
+        representation=evaluation.arm, members=[str(m) for m in evaluation.members], protocol=evaluation.protocol, n_shot=evaluation.shots,
+        seed=evaluation.seed, train_steps=sum(runs.values()) + tuned, image_forwards=sum(n.values()) * len(set(evaluation.members)),
+        component_examples=own + tuned * plan.study.train.batch, layer=first and first.layer, step=first and first.step)
+    few = evaluation.protocol == "k_shot"
+    chosen, extra = None if few else getattr(result, "scaling", None), {"draws": len(results)} if few else {}
     if chosen is not None:
         extra.update(at_edge=result.at_edge, iterations=result.iterations, chosen=True)
         if (held := guard(store, evaluation, component, result)) is not None:
             extra["guard"] = dataclasses.asdict(held)
-    common.update(scaling=chosen, **{"lambda": getattr(result, "lam", None)}, grad_norm=getattr(result, "grad_norm", None),
-                  dim=result.weights.shape[0] if chosen else None)
+        common.update(scaling=chosen, **{"lambda": result.lam}, grad_norm=result.grad_norm, dim=result.weights.shape[0])
     metric = "bits" if component.num_classes else "r2"
-    interval = gap.two_way(result.bits[None])
-    found = [row_files.row(**common, metric=metric, value=interval.value, ci95=[interval.low, interval.high], extra=extra)]
+    found = [store.row(gap.two_way(np.mean([r.bits for r in results], 0)[None]), **common, metric=metric, extra=extra)]
     if result.correct is not None:
-        interval = gap.two_way(result.correct[None].astype(float))
-        found.append(row_files.row(**common, metric="accuracy", value=interval.value, ci95=[interval.low, interval.high], extra=extra))
-    for scaling, condition in result.scalings.items():
+        found.append(store.row(gap.two_way(np.mean([r.correct for r in results], 0)[None]), **common, metric="accuracy", extra=extra))
+    for scaling, condition in result.scalings.items() if chosen else ():
         if scaling != chosen:
             common.update(scaling=scaling, **{"lambda": condition.lam}, grad_norm=condition.grad_norm)
             for name, value in ((metric, condition.bits), ("accuracy", condition.accuracy)):
                 if value is not None:
-                    found.append(row_files.row(**common, metric=name, value=value,
-                                               extra={"at_edge": condition.at_edge, "iterations": condition.iterations, "chosen": False}))
+                    found.append(store.row(**common, metric=name, value=value, n_seeds=1, n_examples=n["test"],
+                                           extra={"at_edge": condition.at_edge, "iterations": condition.iterations, "chosen": False}))
     return found
 
 

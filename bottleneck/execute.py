@@ -13,8 +13,7 @@ import numpy as np
 from bottleneck import answer, atomic, config as configs, models, plan as plans, rows, stages, study as studies
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
-from bottleneck.evaluation import FINETUNES
-from bottleneck.plan import Plan
+from bottleneck.plan import FINETUNES, Plan
 from bottleneck.report import tables
 from bottleneck.store import Store
 from bottleneck.training.run import duration
@@ -41,7 +40,7 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
     if stage in ("transfer", "all"):
         stages.transfer(store)
     if stage in ("analyze", "all"):
-        answer.analyze(store)
+        stages.analyze(store)
     if stage in ("report", "all"):
         report(store)
 
@@ -49,7 +48,7 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
 def report(store: Store) -> None:
     """Prints the summary and writes report.html from the rows of this plan."""
     from bottleneck.report import html   # loads matplotlib, which training on a pod does not need
-    paths = [store.rows(e) for e in store.plan.evaluations] + [answer.path(store)]
+    paths = [store.rows(task) for task in (*store.plan.evaluations, *store.plan.analyses)] + [answer.path(store)]
     missing = [p for p in paths if not p.is_file()]
     if missing:
         raise UserError("workdir", str(store.workdir), f"the rows of this study; {len(missing)} tasks have none (--stage=all makes them)")
@@ -107,7 +106,8 @@ def describe(plan: Plan) -> str:
         lines.append(("fine-tuning", len(tuned), f"{max(tuned):,}", "", ""))
         total_steps += sum(tuned)
     passes = {(m.run, m.seed, m.step, e.target) for e in plan.evaluations for m in e.members}
+    passes |= {(m.run, m.seed, m.step, target) for a in plan.analyses for m, target in a.reads}
     images = sum(sum(len(plan.targets[t].splits[s]) for s in ("probe", "val", "test")) for *_, t in passes)
     text = tables.text(tables.Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB"), tuple(lines)))
     return (f"{text}\n\n{len(plan.runs) + len(tuned)} runs, {total_steps:,} steps, {total_steps * plan.study.train.batch:,} training images; "
-            f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; checkpoints {total_bytes / 2**20:.1f} MiB")
+            f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; {len(plan.analyses)} analyses; checkpoints {total_bytes / 2**20:.1f} MiB")

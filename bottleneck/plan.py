@@ -4,20 +4,25 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import pathlib
 from fractions import Fraction
 
 import jax
 import numpy as np
 
-from bottleneck import config as configs, models
+from bottleneck import analyses, config as configs, models
+from bottleneck.analyses import Analysis
+from bottleneck.analysis import features
 from bottleneck.data import component as components, mixture
 from bottleneck.data.component import Component
 from bottleneck.errors import UserError
+from bottleneck.representations import external
 from bottleneck.representations.members import Member, RepresentationSpec, sets
 from bottleneck.study import StudySpec
 from bottleneck.training.run import Run, duration
 
 LONGER, WIDER = 2, 4      # what the arms of these names multiply
+FINETUNES = ("finetune", "probe_finetune")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Plan:
     variants: dict[str, Component]               # components as the `randomised` arm sees them
     runs: tuple[Run, ...]
     evaluations: tuple[Evaluation, ...]
+    analyses: tuple[Analysis, ...]
 
     def run(self, name: str, seed: int) -> Run:
         return next(r for r in self.runs if (r.name, r.seed) == (name, seed))
@@ -78,17 +84,20 @@ def plan(study: StudySpec) -> Plan:
             raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
     runs = {(run.name, run.seed): run for seed in study.run_seeds for run in _runs(study, own, outside, variants, seed)}
     shape = next(iter(own.values())).splits["train"].fetch(np.arange(1)).shape[1:]
+    taps = _taps(runs, shape)
     evaluations = _evaluations(study, own, outside, runs)
-    _check(study, targets, shape, runs, evaluations)
+    declared = analyses.lay_out(study, tuple(own), tuple(outside), {name: run.steps for (name, _), run in runs.items()},
+                                taps["mixture", study.run_seeds[0]])
+    _check(study, targets, shape, taps, evaluations, declared)
     kept: dict[tuple[str, int], set[int]] = {}
-    for evaluation in evaluations:
-        for member in evaluation.members:
-            kept.setdefault((member.run, member.seed), set()).add(member.step)
+    read = [m for e in evaluations for m in e.members] + [m for a in declared for m, _ in a.reads]
+    for member in read:
+        kept.setdefault((member.run, member.seed), set()).add(member.step)
     for key, run in runs.items():
         if run.name == "mixture":
             kept.setdefault(key, set()).update(_steps(k, run.steps) for k in study.keep)
     return Plan(study, own, targets, variants,
-                tuple(dataclasses.replace(r, keep=tuple(sorted(kept.get(k, ())))) for k, r in runs.items()), evaluations)
+                tuple(dataclasses.replace(r, keep=tuple(sorted(kept.get(k, ())))) for k, r in runs.items()), evaluations, declared)
 
 
 def _check_labels(study: StudySpec, own: dict) -> None:
@@ -114,7 +123,19 @@ def _check_held_out(data, own: dict, targets: dict) -> None:
                                     "need the same sizes and the same classes before their labels are mapped")
 
 
-def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], runs: dict, evaluations) -> None:
+def _taps(runs: dict, shape: tuple[int, ...]) -> dict[tuple[str, int], tuple[str, ...]]:
+    """The layers of every run's model, by (name, seed)."""
+    found, layers = {}, {}
+    for key, run in runs.items():
+        model = models.build(run.model, run.outputs, run.train.dtype, shape if len(shape) == 3 else None)
+        if model not in layers:
+            x = jax.ShapeDtypeStruct((1, *shape), np.float32)
+            layers[model] = tuple(jax.eval_shape(lambda k, x, m=model: m.init_with_output(k, x)[0][1], jax.random.key(0), x))
+        found[key] = layers[model]
+    return found
+
+
+def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], taps: dict, evaluations, declared) -> None:
     """Raises UserError for what training or transfer would stumble over later: models, layers, few-shot sizes, durations."""
     try:
         study.augment.check(shape)
@@ -124,24 +145,36 @@ def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], runs: dict, 
         raise UserError("model.name", study.model.get("name"), "'mlp', for vectors")
     if "probe_finetune" in study.probe.protocols and study.model.get("use_bias") is False:
         raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
-    built, layers = {}, {}
-    for key, run in runs.items():
-        built[key] = model = models.build(run.model, run.outputs, run.train.dtype, shape if len(shape) == 3 else None)
-        if model not in layers:
-            x = jax.ShapeDtypeStruct((1, *shape), np.float32)
-            layers[model] = tuple(jax.eval_shape(lambda k, x, m=model: m.init_with_output(k, x)[0][1], jax.random.key(0), x))
+    analyses.check(study, study.objective.name == "regression")
+    read = [("probe.layer" if e.spec is None else f"representations.{e.arm.partition('|')[0]}.members", m)
+            for e in evaluations for m in e.members] + [("analysis.layers", m) for a in declared for m, _ in a.reads]
+    for path, member in dict.fromkeys(read):
+        try:
+            tap, mode = features.tap_and_mode(member.layer)
+        except UserError as error:
+            raise UserError(path, member.layer, error.expected) from None
+        known = taps[member.run, member.seed]
+        if tap not in known:
+            raise UserError(path, member.layer, f"a layer of the model: {', '.join(known)}")
+        if mode == features.POSITIONS and path != "analysis.layers":
+            raise UserError(path, member.layer, "one vector per item: pooled or flattened")
     for evaluation in evaluations:
-        for member in evaluation.members:
-            known = layers[built[member.run, member.seed]]
-            if member.layer not in known:
-                path = "probe.layer" if evaluation.spec is None else f"representations.{evaluation.arm.partition('|')[0]}.members"
-                raise UserError(path, member.layer, f"a layer of the model: {', '.join(known)}")
+        if evaluation.spec is not None and evaluation.spec.external:
+            try:
+                external.load(pathlib.Path(evaluation.spec.external), targets[evaluation.target])
+            except UserError as error:
+                raise error.under(f"representations.{evaluation.arm}") from None
     for name, component in targets.items():
         duration(study.probe.finetune.steps, batch=study.train.batch, key="probe.finetune.steps", examples=len(component.splits["train"]))
         if "k_shot" in study.probe.protocols and component.num_classes:
             least = np.bincount(component.splits["probe"].labels, minlength=component.num_classes).min()
             if max(study.probe.shots, default=0) > least:
                 raise UserError("probe.shots", study.probe.shots, f"at most {least}, the probe items of the smallest class of {name!r}")
+        if "finetune" in study.probe.protocols and study.probe.finetune.shots and component.num_classes:
+            least = np.bincount(component.splits["train"].labels, minlength=component.num_classes).min()
+            if max(study.probe.finetune.shots) > least:
+                raise UserError("probe.finetune.shots", study.probe.finetune.shots,
+                                f"at most {least}, the training items of the smallest class of {name!r}")
 
 
 def _load(name, component_spec, data, path):
@@ -224,6 +257,11 @@ def _schedule(study: StudySpec, total: int, examples: int) -> tuple[tuple[int, t
     return tuple(phases)
 
 
+def _shots(study: StudySpec, protocol: str) -> tuple[int | None, ...]:
+    """Examples per class a protocol is run on; None is all of them."""
+    return {"k_shot": study.probe.shots, "finetune": (None, *study.probe.finetune.shots)}.get(protocol, (None,))
+
+
 def _evaluations(study: StudySpec, own: dict, outside: dict, runs: dict) -> tuple[Evaluation, ...]:
     """Which representation meets which target how: the arms' last step, random initialisation, what the config declares."""
     found, layer = [], study.probe.layer
@@ -232,19 +270,24 @@ def _evaluations(study: StudySpec, own: dict, outside: dict, runs: dict) -> tupl
         arm, _, target = name.partition("-")
         for met in (target,) if target else (*own, *outside):
             for protocol in study.probe.protocols:
-                if protocol in ("finetune", "probe_finetune") and arm not in study.probe.finetune.arms:
+                if protocol not in ("head", "linear_probe") and arm not in study.probe.arms:
                     continue
                 if protocol == "head" and met in outside and not target and (
                         run.label_space != "shared" or outside[met].output_dim != run.outputs):
                     continue     # the mixture's head has no classes for it
-                for shots in study.probe.shots if protocol == "k_shot" else (None,):
+                for shots in _shots(study, protocol):
                     found.append(Evaluation(arm, seed, (Member(name, seed, run.steps, layer),), met, protocol, shots=shots))
             if arm == "mixture":   # what an untrained network of the same seed offers at that layer
-                found.append(Evaluation("random", seed, (Member(name, seed, 0, layer),), met, "linear_probe"))
+                found += [Evaluation("random", seed, (Member(name, seed, 0, layer),), met, protocol, shots=shots)
+                          for protocol in study.probe.protocols for shots in _shots(study, protocol)
+                          if protocol == "linear_probe" or protocol in ("k_shot", "finetune") and "random" in study.probe.arms]
     for met in (*own, *outside):
         found.append(Evaluation("pixels", 0, (), met, "linear_probe"))
     for name, declared in _declared(study).items():
         path = f"representations.{name}"
+        if declared.external:
+            found += [Evaluation(name, 0, (), met, "linear_probe", declared) for met in (*own, *outside)]
+            continue
         names = [pattern.partition("/")[0] for pattern in declared.patterns]
         for run_name in names:
             if run_name not in last and run_name != "direct":
@@ -267,6 +310,6 @@ def _declared(study: StudySpec) -> dict[str, RepresentationSpec]:
             step = pattern.partition("@")[2].partition(":")
             is_arm = step[0] == "last" and step[2] == study.probe.layer and "/*@" in pattern
             if spec.n * spec.repeat * len(spec.patterns) > 1 and not is_arm and alone not in [RepresentationSpec(s.members) for s in
-                                                                                       found.values() if s.n * s.repeat == 1]:
+                                                                                       found.values() if s.patterns and s.n * s.repeat == 1]:
                 found[f"{name}-member{i + 1 if len(spec.patterns) > 1 else ''}"] = alone
     return found

@@ -4,10 +4,10 @@ Tasks are content-addressed and idempotent: what is done is not redone, what was
 """
 from __future__ import annotations
 
-from threadpoolctl import threadpool_limits
-from tqdm import tqdm
-
+from bottleneck import answer, jobs
+from bottleneck.diagnosis import tasks
 from bottleneck.evaluation import evaluate
+from bottleneck.plan import FINETUNES
 from bottleneck.store import Store
 
 
@@ -16,27 +16,26 @@ def pretrain(store: Store) -> None:
     waiting = [run for run in store.mine(store.plan.runs) if not store.is_done(run)]
     waiting.sort(key=lambda run: (run.components, run.data))      # runs that share a resident pool together
     batch = store.plan.study.train.batch
-    with progress("pretrain", sum(run.steps for run in waiting) * batch, "image") as bar:
+    with jobs.progress("pretrain", sum(run.steps for run in waiting) * batch, "image") as bar:
         for run in waiting:
             bar.set_postfix_str(f"{run.name} seed {run.seed}")
             store.train(run, store.plan.pool_of(run), on_progress=lambda steps: bar.update(steps * batch))
 
 
 def transfer(store: Store) -> None:
-    """Every evaluation of the plan that has no rows yet: features, probes, fine-tuning."""
+    """Every evaluation of the plan that has no rows yet: features, probes; then fine-tuning, one run after the other."""
     (store.workdir / "rows").mkdir(parents=True, exist_ok=True)
     waiting = [e for e in store.mine(store.plan.evaluations) if not store.rows(e).is_file()]
-    # Many small products: a second BLAS thread costs more than it brings, and very much more on a busy machine.
-    with progress("transfer", len(waiting), "probe") as bar, threadpool_limits(1, "blas"):
-        for evaluation in waiting:
-            bar.set_postfix_str(f"{evaluation.arm} on {evaluation.target}")
-            evaluate(store, evaluation)
-            bar.update()
+    tuned = [e for e in waiting if e.protocol in FINETUNES]
+    for unit, groups in (("probe", [[e] for e in waiting if e not in tuned]), ("fine-tuning", [tuned] * bool(tuned))):
+        jobs.carry_out("transfer", unit, groups, lambda evaluation: evaluate(store, evaluation))
 
 
-def progress(stage: str, total: int, unit: str) -> tqdm:
-    """A bar with an estimate of the time left; one plain line instead where standard error is not a terminal."""
-    bar = tqdm(total=total, desc=stage, unit=unit, unit_scale=True, disable=None, dynamic_ncols=True)
-    if bar.disable and total:
-        print(f"{stage}: {total:,} {unit}s", flush=True)
-    return bar
+def analyze(store: Store) -> None:
+    """The declared analyses of this shard; and the study's answer, once all of them are there."""
+    tasks.run(store)
+    left = sum(not store.rows(analysis).is_file() for analysis in store.plan.analyses)
+    if left:
+        print(f"analyze: {left} analyses are left to the other shards; any of them answers when all are done", flush=True)
+    else:
+        answer.analyze(store)

@@ -1,21 +1,27 @@
 """A work directory, and what is held in memory while a plan is executed on it."""
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
 import json
 import pathlib
+import threading
 
 import numpy as np
 
-from bottleneck import checkpoint
+from bottleneck import checkpoint, rows as row_files
 from bottleneck.analysis import features
 from bottleneck.analysis.features import LOGITS
+from bottleneck.analysis.intervals import Interval
 from bottleneck.data import resident
 from bottleneck.data.component import Component
 from bottleneck.errors import UserError
-from bottleneck.plan import Evaluation, Plan, identity
+from bottleneck.analyses import Analysis
+from bottleneck.plan import FINETUNES, Evaluation, Plan, identity
+from bottleneck.representations import external
+from bottleneck.representations.members import Member
 from bottleneck.training import loop, mesh as meshes
 from bottleneck.training.run import Run
 
@@ -31,8 +37,22 @@ class Store:
     def __post_init__(self):
         self.mesh = meshes.make(self.plan.study.train.batch)
         self._pool: tuple[tuple, object] = ((), None)
+        self._wanted: dict[tuple, set] = {}           # (run, step, target) -> layers that one pass should bring
+        reads = [(m, e.target) for e in self.plan.evaluations for m in e.members] + [r for a in self.plan.analyses for r in a.reads]
+        for member, target in reads:
+            run = self.plan.run(member.run, member.seed)
+            self._wanted.setdefault((run.hash, member.step, target), {LOGITS}).add(member.layer)
+        self._locks = collections.defaultdict(threading.Lock)      # one pass over the images, whoever asks first
         self.features = functools.lru_cache(maxsize=16)(self._features)
         self.variables = functools.lru_cache(maxsize=4)(self._variables)
+
+    def row(self, interval: Interval | None = None, **values) -> dict:
+        """A row of this study, over all seeds unless `values` say otherwise."""
+        if interval is not None:
+            values = {"value": interval.value, "ci95": [interval.low, interval.high], "ci_unit": interval.unit,
+                      "n_seeds": interval.n_seeds, "n_examples": interval.n_examples, **values}
+        return row_files.row(**{"study": self.plan.study.name, "config_hash": self.config_hash, "seed": "all", "split": "test",
+                                "selected_on": "val", **values})
 
     def mine(self, tasks) -> list:
         return list(tasks)[self.shard[0]::self.shard[1]]
@@ -45,7 +65,7 @@ class Store:
     def unfinished(self) -> bool:
         """Whether a run or an evaluation of the plan has nothing on disk to show for it yet."""
         return not (all((self.directory(run) / "done").is_file() for run in self.plan.runs)
-                    and all(self.rows(evaluation).is_file() for evaluation in self.plan.evaluations))
+                    and all(self.rows(task).is_file() for task in (*self.plan.evaluations, *self.plan.analyses)))
 
     def is_done(self, run: Run) -> bool:
         """Whether a run needs no training. What is damaged does: training names and removes it."""
@@ -78,29 +98,53 @@ class Store:
             raise UserError("workdir", str(path), f"an intact checkpoint; {error.file} does not match its SHA-256 "
                             "(the stage that trained it trains it again)") from error
 
+    def feature_directory(self, run: Run, step: int, target: str, adapt: bool) -> tuple[pathlib.Path, dict]:
+        """Where features of one step for one target are cached, and the source their manifest must state."""
+        source = {"run": run.hash, "step": step, "target": identity(self.plan.targets[target]), "adapt": adapt}
+        name = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()[:16]
+        return self.workdir / "features" / name, source
+
     def _features(self, run: Run, step: int, target: str, layer: str, adapt: bool) -> dict[str, np.ndarray]:
         """Features of one member for one target, from the cache or from one pass over the images."""
         component, data = self.plan.targets[target], self.plan.study.data
-        source = {"run": run.hash, "step": step, "target": identity(component), "adapt": adapt}
-        name = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()[:16]
-        directory = self.workdir / "features" / name
-        try:
-            return features.read(directory, layer, component, source)
-        except features.Stale:
-            layers = tuple(sorted({layer, self.plan.study.probe.layer, LOGITS}))
-            found = features.extract(run, self.variables(run, step), component, np.float32(data.mean), np.float32(data.std),
-                                     layers, adapt=adapt)
-            features.write(directory, found, component, source)
-            return {split: found[layer, split] for split in features.SPLITS}
+        directory, source = self.feature_directory(run, step, target, adapt)
+        with self._locks[directory]:
+            try:
+                return features.read(directory, layer, component, source)
+            except features.Stale:
+                layers = {layer, LOGITS} | (set() if adapt else self._wanted.get((run.hash, step, target), set()))
+                found = features.extract(run, self.variables(run, step), component, np.float32(data.mean), np.float32(data.std),
+                                         tuple(sorted(layers)), adapt=adapt)
+                features.write(directory, found, component, source)
+                return {split: found[layer, split] for split in features.SPLITS}
 
-    def rows(self, evaluation: Evaluation) -> pathlib.Path:
+    def rows(self, task: Evaluation | Analysis) -> pathlib.Path:
         """`rows/<task>.jsonl`: the task is everything the numbers depend on."""
+        described = self._analysis(task) if isinstance(task, Analysis) else self._evaluation(task)
+        name = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+        return self.workdir / "rows" / f"{name}.jsonl"
+
+    def _member(self, member: Member) -> list:
+        return [self.plan.run(member.run, member.seed).hash, member.step, member.layer]
+
+    def _evaluation(self, evaluation: Evaluation) -> dict:
         study = self.plan.study
-        described = {
+        given = evaluation.spec and dataclasses.asdict(evaluation.spec)
+        if given and given["external"]:               # its content, wherever it lies
+            given["external"] = external.digest(pathlib.Path(given["external"]), evaluation.target)
+        tuned = {k: v for k, v in dataclasses.asdict(study.probe.finetune).items() if k in ("steps", "lr")}
+        return {
             "study": study.name, "arm": evaluation.arm, "seed": evaluation.seed, "protocol": evaluation.protocol,
-            "members": [[self.plan.run(m.run, m.seed).hash, m.step, m.layer] for m in evaluation.members],
+            "members": [self._member(m) for m in evaluation.members],
             "target": identity(self.plan.targets[evaluation.target]), "name": evaluation.target, "shots": evaluation.shots,
-            "spec": evaluation.spec and dataclasses.asdict(evaluation.spec), "scalings": study.probe.scalings,
-            "draws": study.probe.draws, "finetune": dataclasses.asdict(study.probe.finetune)}
-        task = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
-        return self.workdir / "rows" / f"{task}.jsonl"
+            "spec": given, "scalings": study.probe.scalings,
+            "draws": study.probe.draws, "finetune": tuned if evaluation.protocol in FINETUNES else None}
+
+    def _analysis(self, analysis: Analysis) -> dict:
+        study = self.plan.study
+        return {
+            "study": study.name, "analysis": analysis.kind, "subject": analysis.subject, "margin": study.margin,
+            "reads": [[*self._member(m), target] for m, target in analysis.reads], "batch": study.analysis.batch,
+            "targets": {target: identity(self.plan.targets[target]) for target in self.plan.targets},
+            "weights": study.mixture.weights, "competitor": study.mixture.competitor,
+            "finetune": dataclasses.asdict(study.probe.finetune) if analysis.kind == "recovery" else None}

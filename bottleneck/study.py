@@ -44,23 +44,28 @@ class MixtureSpec:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneSpec:
-    """Fine-tuning on a target's own train split, whole network, from a representation's one member."""
+    """Fine-tuning on a target's own train split, whole network. `shots` adds runs on so many examples per class;
+    `halvings` keeps the steps T/2 ... T/2^halvings too."""
     steps: int | str = 200
     lr: float = 0.01
-    arms: tuple[str, ...] = ("mixture", "direct")
+    shots: tuple[int, ...] = ()
+    halvings: int = 0
 
     def __post_init__(self):
         if not 0 <= self.lr < float("inf"):
             raise UserError("lr", self.lr, "a number of at least 0")
-        for arm in self.arms:
-            if arm not in ARMS:
-                raise UserError("arms", arm, f"arms among {', '.join(ARMS)}")
+        if min(self.shots, default=1) < 1 or len(set(self.shots)) < len(self.shots):
+            raise UserError("shots", self.shots, "numbers of at least 1, each once")
+        if not 0 <= self.halvings <= 30:
+            raise UserError("halvings", self.halvings, "0 to 30")
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSpec:
-    """How representations meet targets. `shots`: examples per class of the k-shot probes, `draws` subsets each."""
+    """How representations meet targets. Protocols other than the head and the linear probe are for `arms` ("random": an
+    untrained network). `shots`: examples per class of the k-shot probes, `draws` subsets each."""
     protocols: tuple[str, ...] = ("head", "linear_probe")
+    arms: tuple[str, ...] = ("mixture", "direct")
     layer: str = "features"
     scalings: tuple[Literal["raw", "standardised", "whitened"], ...] = ("raw", "standardised", "whitened")
     shots: tuple[int, ...] = (1, 4, 16)
@@ -71,6 +76,9 @@ class ProbeSpec:
         for protocol in self.protocols:
             if protocol not in PROTOCOLS:
                 raise UserError("protocols", protocol, f"protocols among {', '.join(PROTOCOLS)}")
+        for arm in self.arms:
+            if arm not in (*ARMS, "random"):
+                raise UserError("arms", arm, f"arms among {', '.join((*ARMS, 'random'))}")
         if "linear_probe" not in self.protocols:
             raise UserError("protocols", self.protocols, "'linear_probe' among them: verdicts are about it")
         for field in ("protocols", "scalings", "shots"):
@@ -81,6 +89,31 @@ class ProbeSpec:
         for field, least in (("draws", self.draws), ("shots", min(self.shots, default=1))):
             if least < 1:
                 raise UserError(field, getattr(self, field), "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalysisSpec:
+    """What is asked of the kept steps beyond gaps and causes.
+
+    `kinds`: how deep a feature lies (ladder), when it was learned (steps), in which seeds, how alike representations are
+    (cka), what direct runs read of other targets (relatedness), what fine-tuning saves (recovery). `layers`: taps to look
+    at, with a spatial mode after a dot if wanted; none means all, average-pooled. `halvings`: the mixture's steps T,
+    T/2, ... T/2^halvings and 0 are looked at. `comparisons` by CKA, over minibatches of `batch` items.
+    """
+    kinds: tuple[Literal["ladder", "steps", "seeds", "cka", "relatedness", "recovery"], ...] = ()
+    layers: tuple[str, ...] = ()
+    halvings: int = 7
+    comparisons: tuple[Literal["layers", "steps", "seeds", "direct"], ...] = ("layers", "steps", "seeds", "direct")
+    batch: int = 64
+
+    def __post_init__(self):
+        if not 0 <= self.halvings <= 30:
+            raise UserError("halvings", self.halvings, "0 to 30")
+        if self.batch < 4:
+            raise UserError("batch", self.batch, "at least 4, which debiased CKA needs")
+        for field in ("kinds", "layers", "comparisons"):
+            if len(set(getattr(self, field))) < len(getattr(self, field)):
+                raise UserError(field, getattr(self, field), "each once")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +137,7 @@ class StudySpec:
     arms: tuple[str, ...] = ("mixture", "direct", "matched", "longer", "heads")
     targets: dict[str, ComponentSpec] = dataclasses.field(default_factory=dict)
     probe: ProbeSpec = ProbeSpec()
+    analysis: AnalysisSpec = AnalysisSpec()
     keep: tuple[int | str, ...] = ()
     representations: dict[str, RepresentationSpec] = dataclasses.field(default_factory=dict)
     margin: float = 0.9
@@ -141,6 +175,9 @@ class StudySpec:
             raise UserError("targets", sorted(both)[0], "a name no component has")
         if ("randomised" in self.arms) != (self.mixture.competitor is not None):
             raise UserError("mixture.competitor", self.mixture.competitor, "a factor if and only if the arm 'randomised' is asked for")
+        tuned = "finetune" in self.probe.protocols and {"mixture", "random"} <= set(self.probe.arms)
+        if "recovery" in self.analysis.kinds and not tuned:
+            raise UserError("analysis.kinds", "recovery", "'finetune' among probe.protocols, with 'mixture' and 'random' among probe.arms")
         if not 0 < self.margin <= 1:
             raise UserError("margin", self.margin, "a fraction in (0, 1]")
 

@@ -15,7 +15,7 @@ What to expect, from 5 seeds (bits of 1; about 2 minutes on 2 CPU cores, smoke a
 Arguments, after a colon and separated by commas: `smoke` (everything small), `seeds=5`, `model=mlp|resnet20|vit_tiny`,
 `width=1.0`, `data=PATH` (an .npz or a folder of images instead: plain, tinted, rotated and blurred copies of it),
 `offset=0` (added to every run, split and generation seed), `wider` (adds the capacity arm), `null` (adds a component
-whose label is independent of the image), `finetune` (adds fine-tuning).
+whose label is independent of the image), `finetune` (adds fine-tuning, and what it saves over a random initialisation).
 """
 import pathlib
 import re
@@ -46,8 +46,11 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.train = dict(steps=1500, batch=128, sampling="iid", dtype="float32", feed="resident", log_every=500, save_every=5000)
     config.arms = ("mixture", "direct", "matched", "longer", "heads", "randomised") + (("wider",) if arg.wider else ())
     config.targets = {}
-    config.probe = dict(protocols=("head", "linear_probe") + (("finetune", "probe_finetune") if arg.finetune else ()), layer="features",
-                        finetune=dict(steps=200, lr=0.01))
+    config.probe = dict(protocols=("head", "linear_probe", "k_shot") + (("finetune", "probe_finetune") if arg.finetune else ()),
+                        arms=("mixture", "direct", "random"), layer="features", shots=(1, 4, 16, 64), draws=10,
+                        finetune=dict(steps=200, lr=0.01, shots=(4, 32, 256), halvings=6))
+    config.analysis = dict(kinds=("ladder", "steps", "seeds", "cka", "relatedness") + (("recovery",) if arg.finetune else ()), layers=(),
+                           halvings=7, comparisons=("layers", "steps", "seeds", "direct"), batch=64)
     config.keep = ()
     config.representations = {}
     config.margin = 0.9

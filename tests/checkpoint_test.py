@@ -7,9 +7,11 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from bottleneck import atomic, checkpoint
+from bottleneck.errors import UserError
 
 TREE = {"params": {"layer": {"kernel": np.arange(600, dtype=np.float32).reshape(20, 30), "bias": np.zeros(3, np.float32)}},
         "step": np.int32(7), "half": jnp.arange(4, dtype=jnp.bfloat16), "seed": np.array([1, 2], np.uint32)}
@@ -135,13 +137,16 @@ def test_atomic_write_leaves_the_old_bytes_when_it_fails(tmp_path, monkeypatch):
 
 
 CHILD = """
-import sys, pathlib, numpy as np, jax
+import sys, pathlib, numpy as np, jax, orbax.checkpoint as ocp
 from bottleneck import checkpoint
 from bottleneck.training import mesh
 assert jax.device_count() == 4
 for name in ("a", "b"):
     tree = checkpoint.load(pathlib.Path(sys.argv[1]) / name) if name == "a" else mesh.replicate(tree, mesh.make(4))
     writer = checkpoint.Writer(); writer.save(pathlib.Path(sys.argv[1]) / "b", tree); writer.close()
+rows = jax.sharding.NamedSharding(jax.make_mesh((4,), ("x",)), jax.sharding.PartitionSpec("x"))
+with ocp.StandardCheckpointer() as writer:
+    writer.save(pathlib.Path(sys.argv[1]) / "c", {"kernel": jax.device_put(tree["params"]["layer"]["kernel"], rows)})
 """
 
 
@@ -152,9 +157,80 @@ def test_loads_on_another_number_of_devices(tmp_path, monkeypatch, same):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "4")
     subprocess.run([sys.executable, "-c", CHILD, str(tmp_path)], check=True, timeout=120)
     same(checkpoint.load(tmp_path / "b"), checkpoint.load(tmp_path / "a"))
+    found = checkpoint.foreign(tmp_path / "c")["params"]["kernel"]      # a stranger's, a quarter on each device
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, TREE["params"]["layer"]["kernel"])
 
 
 def test_manifest_lists_every_file(saved):
     listed = json.loads((saved / checkpoint.MANIFEST).read_text())["files"]
     assert {saved / name for name in listed} == {p for p in saved.rglob("*") if p.is_file()} - {saved / checkpoint.MANIFEST}
     assert all(isinstance(pathlib.Path(name), pathlib.Path) and len(digest) == 64 for name, digest in listed.items())
+
+
+PARAMS, STATISTICS = {"dense": {"kernel": np.ones((3, 2), np.float32)}}, {"norm": {"mean": np.zeros(2, np.float32)}}
+STATE = {"step": np.int32(7), "params": PARAMS, "batch_stats": STATISTICS, "opt_state": [{"mu": PARAMS, "params": PARAMS}]}
+
+
+def strange(path, tree, **options):
+    """A checkpoint that was not written here."""
+    with ocp.PyTreeCheckpointer(**options) as writer:
+        writer.save(path, tree)
+    return path
+
+
+@pytest.mark.parametrize("tree", [STATE, {"model": STATE, "config": {"name": "text", "params": 3}}, {"params": STATE, "step": 3},
+                                  {"a": {"b": {"c": STATE}}}], ids=["state", "inside", "params are variables", "deep"])
+def test_variables_of_strangers_are_found(tree, tmp_path, same):
+    same(checkpoint.foreign(strange(tmp_path / "x", tree)), {"params": PARAMS, "batch_stats": STATISTICS})
+
+
+def test_bare_parameters_of_strangers(tmp_path, same):
+    same(checkpoint.foreign(strange(tmp_path / "x", PARAMS)), {"params": PARAMS})
+
+
+def test_only_what_is_needed_is_read(tmp_path, same):
+    """The optimiser's arrays are spoilt: reading them would raise."""
+    path = strange(tmp_path / "x", STATE, use_ocdbt=False)
+    for file in path.glob("opt_state*/*"):
+        if file.name != ".zarray":
+            file.write_bytes(b"spoilt")
+    same(checkpoint.foreign(path), {"params": PARAMS, "batch_stats": STATISTICS})
+
+
+def test_places_may_be_given(tmp_path, same):
+    path = strange(tmp_path / "x", {"student": STATE, "teacher": {"ema": {"weights": STATISTICS}}})
+    same(checkpoint.foreign(path, {"params": "teacher/ema/weights"}), {"params": STATISTICS})
+    found = checkpoint.foreign(path, {"params": "teacher/ema/weights", "batch_stats": "student/batch_stats"})
+    same(found, {"params": STATISTICS, "batch_stats": STATISTICS})
+    for place in ("teacher/params", "student/step/more"):
+        with pytest.raises(UserError, match=f"^checkpoint=.*a tree at '{place}'; at the top it has student, teacher"):
+            checkpoint.foreign(path, {"params": place})
+
+
+def test_of_several_trees_one_must_be_named(tmp_path):
+    path = strange(tmp_path / "x", {"generator": STATE, "critic": STATE})
+    with pytest.raises(UserError, match="^checkpoint=.*`where` the parameters are: under (critic, generator|generator, critic)"):
+        checkpoint.foreign(path)
+
+
+def test_what_holds_no_tree_or_several_names_those_below(tmp_path):
+    for place in ("run/7/default", "run/9/default", "step/params", "step/statistics"):
+        strange(tmp_path / place, PARAMS)
+    for path, said in (("run", "below it are 7/default, 9/default"), ("step", "below it are params, statistics"),
+                       ("none", "a directory of one tree saved by Orbax")):
+        with pytest.raises(UserError, match=f"^checkpoint=.*{said}"):
+            checkpoint.foreign(tmp_path / path)
+    assert checkpoint.foreign(tmp_path / "run" / "7").keys() == {"params"}
+
+
+@pytest.mark.parametrize("damage", ["metadata", "arrays"])
+def test_what_orbax_cannot_read_is_the_users_to_mend(damage, tmp_path):
+    path = strange(tmp_path / "x", STATE)
+    if damage == "metadata":
+        (path / "_METADATA").write_text("{")
+    else:
+        for file in path.glob("**/d/*"):
+            file.write_bytes(b"")
+    with pytest.raises(UserError, match="^checkpoint=.*what Orbax can read"):
+        checkpoint.foreign(path)

@@ -23,6 +23,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.arms = ("mixture", "direct")
     config.probe = dict(protocols=("head", "linear_probe"), scalings=("raw", "standardised"))
     config.targets = {}
+    config.analysis = dict(kinds=())
     config.keep = ()
     config.representations = {}
     return config

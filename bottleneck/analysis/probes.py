@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck.analysis import information
-from bottleneck.analysis.solvers import (GRID, TOLERANCE, WHITENED_PENALTY, Basis, Fit, basis,  # noqa: F401
+from bottleneck.analysis.solvers import (GRID, TOLERANCE, WHITENED_PENALTY, Basis, Fit, basis,
                                          logistic, ridge)
 from bottleneck.errors import UserError
 
@@ -53,22 +53,9 @@ class Probe:
     weights: np.ndarray                 # [p, K] on raw features
     intercept: np.ndarray               # [K]
     scalings: dict[str, Condition]
-    screen: dict[str, dict[float, float]]   # scaling -> penalty -> validation accuracy (R2) of ridge
 
 
-def _screen(space, val, targets, val_targets, grid, whitened):
-    """Ridge at every penalty: (weights, intercept, validation mean squared errors, validation accuracies)."""
-    weights, intercept = ridge(space, targets, grid, whitened=whitened)
-    errors, hits = [], []
-    best = val_targets.argmax(1)
-    for weight in weights:
-        predicted = val @ weight + intercept
-        errors.append(((predicted - val_targets) ** 2).sum(1).mean())
-        hits.append(float((predicted.argmax(1) == best).mean()))
-    return weights, intercept, np.array(errors), hits
-
-
-def _descend(loss, start: int, size: int) -> int:
+def descend(loss, start: int, size: int) -> int:
     """Index of the lowest `loss(i)` reached by walking from `start`; its neighbours are no better, or are outside."""
     best = start
     for direction in (1, -1):
@@ -80,18 +67,18 @@ def _descend(loss, start: int, size: int) -> int:
     return best
 
 
-def _edge(index: int, size: int) -> str:
+def edge(index: int, size: int) -> str:
+    """"weak" or "strong" at the ends of a grid of penalties, "" inside."""
     return "weak" if index == 0 else "strong" if index == size - 1 else ""
 
 
 def linear_probe(x, y, num_classes: int = 0, *, scalings=SCALINGS, lambdas=GRID, task: str = "classification",
-                 solver: str = "logistic", prior=None) -> Probe:
+                 prior=None) -> Probe:
     """Probe features `x` for targets `y`, dicts with the keys probe, val and test.
 
-    `x[split]` [n, p]; `y[split]` int [n], or float [n, m] for `task="regression"`. `solver="ridge"` keeps the closed
-    form (regression always does): ridge scores, calibrated like logits. `prior` [K] overrides the class frequencies
-    of the probe split, so that few-shot probes are measured against the same null. The same menu of scalings and
-    penalties must serve both arms of a contrast.
+    `x[split]` [n, p]; `y[split]` int [n], or float [n, m] for `task="regression"`, which stays ridge. `prior` [K]
+    overrides the class frequencies of the probe split, so that few-shot probes are measured against the same null.
+    The same menu of scalings and penalties must serve both arms of a contrast.
     """
     grid = np.asarray(lambdas, np.float64)
     regression = task == "regression"
@@ -101,7 +88,7 @@ def linear_probe(x, y, num_classes: int = 0, *, scalings=SCALINGS, lambdas=GRID,
     if not regression:
         prior = information.prior(y["probe"], num_classes) if prior is None else np.asarray(prior, np.float64)
 
-    spaces, candidates, conditions, screens = {}, {}, {}, {}
+    spaces, candidates, conditions = {}, {}, {}
     for scaling in scalings:
         whitened = scaling == "whitened"
         kind = "standardised" if whitened else scaling
@@ -109,24 +96,18 @@ def linear_probe(x, y, num_classes: int = 0, *, scalings=SCALINGS, lambdas=GRID,
             space = basis(x["probe"], kind)
             spaces[kind] = (space, space.project(x["val"]), space.project(x["test"]))
         space, val, test = spaces[kind]
-        weights, intercept, errors, hits = _screen(space, val, targets["probe"], targets["val"], grid, whitened)
+        weights, intercept = ridge(space, targets["probe"], grid, whitened=whitened)
+        errors = np.array([((val @ weight + intercept - targets["val"]) ** 2).sum(1).mean() for weight in weights])
         if regression:
-            spread = ((targets["val"] - targets["val"].mean(0)) ** 2).sum(1).mean() or 1.0
-            hits = [float(1.0 - error / spread) for error in errors]
-        screens[scaling] = dict(zip(lambdas, hits))
-        if regression or solver == "ridge":
             chosen = int(errors.argmin())
-            lam, at_edge, val_loss = float(grid[chosen]), _edge(chosen, len(grid)), float(errors[chosen])
-            fit = Fit(weights[chosen], intercept, val_loss, 0.0, 0)
-            iterations = 0
-        else:
-            fit, lam, at_edge, val_loss, iterations = _headline(
-                space, val, y["probe"], y["val"], num_classes, grid, float(grid[errors.argmin()]), whitened)
-        if regression:
+            lam, at_edge, val_loss = float(grid[chosen]), edge(chosen, len(grid)), float(errors[chosen])
+            fit, iterations = Fit(weights[chosen], intercept, val_loss, 0.0, 0), 0
             predicted = test @ fit.weights + fit.intercept
             outcome = (information.r2_items(y["test"], predicted), None, predicted,
                        float(((y["test"] - predicted) ** 2).sum(1).mean()), None)
         else:
+            fit, lam, at_edge, val_loss, iterations = search(
+                space, val, y["probe"], y["val"], num_classes, grid, float(grid[errors.argmin()]), whitened)
             logits = test @ fit.weights + fit.intercept
             calibration = information.calibrate(val @ fit.weights + fit.intercept, y["val"], prior)
             log_q = information.apply(calibration, logits)
@@ -145,12 +126,16 @@ def linear_probe(x, y, num_classes: int = 0, *, scalings=SCALINGS, lambdas=GRID,
         bits=outcome[0], correct=outcome[1], predicted=outcome[2], accuracy=condition.accuracy, log_loss=outcome[3],
         entropy=1.0 if regression else information.entropy(prior), prior=prior, scaling=scaling, lam=condition.lam,
         at_edge=condition.at_edge, grad_norm=condition.grad_norm, iterations=condition.iterations,
-        objective=fit.objective, calibration=outcome[4], weights=weights, intercept=intercept, scalings=conditions,
-        screen=screens)
+        objective=fit.objective, calibration=outcome[4], weights=weights, intercept=intercept, scalings=conditions)
 
 
-def _headline(space, val, labels, val_labels, num_classes, grid, proposed, whitened):
-    """The logistic probe at the best of a half-decade grid, searched from where the ridge screen points."""
+def search(space: Basis, val, labels, val_labels, num_classes: int, grid, proposed: float,
+           whitened: bool = False) -> tuple[Fit, float, str, float, int]:
+    """The logistic probe at the best of a half-decade grid, searched from the penalty that ridge proposes.
+
+    `val` [n, r] in the coordinates of `space`. Returns the fit, its penalty (or shrinkage), the edge it sits on, its
+    validation log-loss (nats) and the iterations of all fits.
+    """
     coarse = grid[::2] if len(grid) > 25 else grid
     if not whitened:
         proposed /= num_classes         # the log-loss is about K times flatter than the squared error of one-hots
@@ -174,9 +159,9 @@ def _headline(space, val, labels, val_labels, num_classes, grid, proposed, white
         return information.log_loss(information.log_softmax(val @ fit.weights + fit.intercept), val_labels)
 
     start = int(np.abs(np.log(coarse) - np.log(proposed)).argmin())
-    best = _descend(loss, start, len(coarse))
+    best = descend(loss, start, len(coarse))
     final = solve(best, fits[best], TOLERANCE)
-    return (final, float(coarse[best]), _edge(best, len(coarse)), validate(final),
+    return (final, float(coarse[best]), edge(best, len(coarse)), validate(final),
             final.iterations + sum(fit.iterations for fit in fits.values()))
 
 

@@ -1,37 +1,17 @@
-"""Figures of a study as SVG text: pure functions from rows, the same bytes for the same rows.
-
-Text stays text. Axes and words are drawn in `currentColor`, so a page's style sheet themes them. Data colours
-are after Okabe and Ito (2008), those that keep a contrast of about 3 to 1 on white and on near-black.
-"""
+"""Figures of the main answer as SVG text: pure functions from rows, the same bytes for the same rows."""
 from __future__ import annotations
-
-import io
-import math
-import re
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from bottleneck.report import tables
-from bottleneck.report.tables import ARMS, LABELS, PROBE
+from bottleneck.report import lookup
+from bottleneck.report.curves import Curve, curve, panel
+from bottleneck.report.drawing import BLUE, GREEN, INK, MARKERS, OCHRE, PURPLE, STYLE, VERMILLION, panels, reach, short, to_svg
+from bottleneck.report.lookup import ARMS, LABELS, PROBE, ends
 
-INK = "#010203"          # stands for currentColor while Matplotlib draws
-BLUE, VERMILLION, GREEN, PURPLE, OCHRE = "#3182BD", "#D55E00", "#009E73", "#B5679A", "#B8860B"
 COLOURS = {"direct": BLUE, "mixture": VERMILLION}                                     # every other arm: GREEN
 VERDICTS = {"lost": (VERMILLION, "o"), "retained": (GREEN, "s"), "inconclusive": (PURPLE, "D"),
             "untestable": (INK, "x")}
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*")
-STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "bottleneck", "text.parse_math": False,
-    "font.family": "sans-serif", "font.size": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color",
-                     "ytick.color", "grid.color"), INK)}
-FONTS = "system-ui, 'Helvetica Neue', Arial, sans-serif"
-WIDTH = 3.3              # inches, of one panel
 SPACING = 1.07           # ratio of the places at which two representations of equal cost are drawn
 
 
@@ -41,20 +21,20 @@ def accuracy(rows: list[dict], only: list[str] | None = None) -> str:
     The mean is a tick with its 95% interval; all panels have one scale. The levels of direct training, of the
     floors (dashed, dotted) and of the Bayes optimum are drawn through the panel. "" with nothing to show.
     """
-    metric = tables.score(rows)
+    metric = lookup.score(rows)
     scale = 100 if metric == "accuracy" else 1
-    found = {t: strips(rows, t, metric, scale) for t in tables.targets(rows)}
+    found = {t: strips(rows, t, metric, scale) for t in lookup.targets(rows)}
     found = {t: strip for t, strip in found.items() if strip}
     every = [v for strip in found.values() for _, mean, ends, dots in strip.values()
              for v in (mean, *ends, *dots)]
     shown = {t: s for t, s in found.items() if only is None or t in only}
     if not shown:
         return ""
-    limits = _limits(every, scale if metric == "accuracy" else None)
+    limits = reach(every, scale if metric == "accuracy" else None)
     lines = max(map(len, found.values()))
-    return _panels("-".join(["accuracy", *(only or ())]), list(shown),
-                   lambda axes, target: _strip(axes, shown[target], limits, lines),
-                   inner=0.19 * lines, left=0.95, xlabel="R2" if metric == "r2" else "accuracy (%)")
+    return panels("-".join(["accuracy", *(only or ())]), list(shown),
+                  lambda axes, target: _strip(axes, shown[target], limits, lines),
+                  inner=0.19 * lines, left=0.95, xlabel="R2" if metric == "r2" else "accuracy (%)")
 
 
 def strips(rows: list[dict], target: str, metric: str, scale: float) -> dict[str, tuple]:
@@ -62,20 +42,20 @@ def strips(rows: list[dict], target: str, metric: str, scale: float) -> dict[str
     found = {}
     for arm in ("bayes", *ARMS, "random", "pixels"):
         kind = dict(reference="direct") if arm == "bayes" else dict(protocol=PROBE)
-        mean = tables.find(rows, arm=arm, target=target, metric=metric, **kind)
+        mean = lookup.find(rows, arm=arm, target=target, metric=metric, **kind)
         if mean is None or mean["value"] is None:
             continue
-        seeds = [r for r in tables.chosen(rows)
+        seeds = [r for r in lookup.chosen(rows)
                  if (r["arm"], r["target"], r["metric"]) == (arm, target, metric) and r["value"] is not None]
         dots = [scale * r["value"] for r in sorted(seeds, key=lambda r: r["seed"])]
-        found[LABELS.get(arm, arm)] = (arm, scale * mean["value"], [scale * e for e in _ends(mean)], dots)
+        found[LABELS.get(arm, arm)] = (arm, scale * mean["value"], [scale * e for e in ends(mean)], dots)
     return found
 
 
 def _strip(axes, strip: dict[str, tuple], limits, lines: int):
     """One panel of `accuracy`."""
     for y, (arm, mean, (low, high), dots) in enumerate(strip.values()):
-        colour = COLOURS.get(arm, INK if arm in (*tables.FLOORS, "bayes") else GREEN)
+        colour = COLOURS.get(arm, INK if arm in (*lookup.FLOORS, "bayes") else GREEN)
         if arm in ("direct", "bayes", "random", "pixels"):
             dashes = {"random": (0, (4, 3)), "pixels": (0, (1.5, 2.5))}.get(arm, "-")
             alpha = 0.75 if arm == "direct" else 0.4
@@ -94,11 +74,11 @@ def _strip(axes, strip: dict[str, tuple], limits, lines: int):
 
 def bits(rows: list[dict]) -> str:
     """Every target's gap in bits (R2) with its 95% interval; a short line marks the margin."""
-    u = tables.unit(rows)
-    found = [r for t in tables.targets(rows) if (r := tables.verdict(rows, t)) and r["value"] is not None]
+    u = lookup.unit(rows)
+    found = [r for t in lookup.targets(rows) if (r := lookup.verdict(rows, t)) and r["value"] is not None]
     if not found:
         return ""
-    left = 0.2 + 0.075 * max(len(_short(r["target"])) for r in found)
+    left = 0.2 + 0.075 * max(len(short(r["target"])) for r in found)
     width, height = left + 3.8, 0.3 * len(found) + 0.75
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -108,24 +88,24 @@ def bits(rows: list[dict]) -> str:
         axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
         values = [0.0]
         for y, r in enumerate(found):
-            verdict = tables.extra(r).get("verdict", "")
+            verdict = lookup.extra(r).get("verdict", "")
             colour, marker = VERDICTS.get(verdict, (INK, "o"))
-            low, high = _ends(r)
+            low, high = ends(r)
             axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
             axes.plot([r["value"]], [y], marker=marker, markersize=6, color=colour, linestyle="")
-            distance = tables.find(rows, target=r["target"], metric=f"margin_{u}")
+            distance = lookup.find(rows, target=r["target"], metric=f"margin_{u}")
             if verdict != "untestable" and distance is not None and distance["value"] is not None:
                 edge = r["value"] - distance["value"]      # the gap at which D would be 0
                 axes.plot([edge, edge], [y - 0.32, y + 0.32], color=INK, linewidth=1.1)
                 values.append(edge)
             axes.text(1.03, y, verdict, transform=axes.get_yaxis_transform(), va="center", color=colour)
             values += [r["value"], low, high]
-        axes.set(xlim=_limits(values), ylim=(len(found) - 0.4, -0.6),
+        axes.set(xlim=reach(values), ylim=(len(found) - 0.4, -0.6),
                  xlabel=f"gap: direct minus mixture ({'R2' if u == 'r2' else 'bits'})")
-        axes.set_yticks(range(len(found)), [_short(r["target"]) for r in found])
+        axes.set_yticks(range(len(found)), [short(r["target"]) for r in found])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", alpha=0.15, linewidth=0.6)
-        return _svg(figure, "gap")
+        return to_svg(figure, "gap")
 
 
 def budget(rows: list[dict], only: list[str] | None = None) -> str:
@@ -133,21 +113,21 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
 
     The horizontal line is direct training. Representations of equal cost are drawn side by side around it.
     """
-    u, declared = tables.unit(rows), tables.representation_names(rows)
+    u, declared = lookup.unit(rows), lookup.representation_names(rows)
 
     def reached(arm, target):
-        found = tables.find(rows, arm=arm, target=target, protocol=PROBE, metric=u)
+        found = lookup.find(rows, arm=arm, target=target, protocol=PROBE, metric=u)
         return found if found and found["value"] is not None else None
 
     names = [*("mixture", "longer"), *declared]
     points = {t: {n: r for n in names if (r := reached(n, t)) and r["train_steps"]}
-              for t in tables.targets(rows)}
+              for t in lookup.targets(rows)}
     names = [n for n in names if any(n in found for found in points.values())]
     if not set(names) & set(declared):
         return ""
     shown = [t for t, found in points.items() if found and (only is None or t in only)]
     direct = {t: reached("direct", t) for t in shown}
-    every = [v for found in points.values() for r in found.values() for v in (r["value"], *_ends(r))]
+    every = [v for found in points.values() for r in found.values() for v in (r["value"], *ends(r))]
     every += [r["value"] for r in direct.values() if r]
     costs = sorted({r["train_steps"] for found in points.values() for r in found.values()})
     places = {}
@@ -156,25 +136,40 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
         places |= {(n, cost): cost * SPACING ** (i - (len(level) - 1) / 2) for i, n in enumerate(level)}
     line = dict(color=COLOURS["direct"], linewidth=1.0, alpha=0.8)
 
-    def panel(axes, target):
+    def draw(axes, target):
         if direct[target]:
             axes.axhline(direct[target]["value"], **line)
         for name, r in points[target].items():
             style = _mark(names.index(name), name)
-            x, (low, high) = places[name, r["train_steps"]], _ends(r)
+            x, (low, high) = places[name, r["train_steps"]], ends(r)
             axes.plot([x, x], [low, high], color=style["color"], linewidth=1.2, solid_capstyle="butt")
             axes.plot([x], [r["value"]], **style)
         axes.set_xscale("log")
         edges = (min(places.values()) / 1.15, max(places.values()) * 1.15)
-        axes.set(xlim=edges, ylim=_limits(every))
+        axes.set(xlim=edges, ylim=reach(every))
         axes.set_xticks(costs, [f"{c:,}" for c in costs])
         axes.set_xticks([], minor=True)
         axes.grid(axis="y", alpha=0.15, linewidth=0.6)
 
     labels = [("direct training", line)] * any(direct.values())
     labels += [("single network" if n == "mixture" else n, _mark(i, n)) for i, n in enumerate(names)]
-    return _panels("-".join(["budget", *(only or ())]), shown, panel, inner=1.9, left=0.5,
-                   xlabel="total training steps", ylabel="R2" if u == "r2" else "bits", labels=labels)
+    return panels("-".join(["budget", *(only or ())]), shown, draw, inner=1.9, left=0.5,
+                  xlabel="total training steps", ylabel="R2" if u == "r2" else "bits", labels=labels)
+
+
+def shots(rows: list[dict], target: str) -> tuple[str, list[Curve]]:
+    """Few-shot probes of a target over the number of examples per class, and the curves. The thin line is direct training's full probe."""
+    metric = lookup.score(rows)
+    scale = 100 if metric == "accuracy" else 1
+    read = [{**r, "step": r["n_shot"]} for r in rows if r["seed"] == "all" and r["protocol"] == "k_shot" and (r["target"], r["metric"]) == (target, metric)]
+    curves = [c for arm in (*ARMS, "random") if (c := curve([r for r in read if r["arm"] == arm], LABELS.get(arm, arm), COLOURS.get(
+        arm, INK if arm == "random" else GREEN), scale, dashed=arm == "random"))]
+    if not any(len(c.points) > 1 for c in curves):
+        return "", []
+    full = lookup.find(rows, arm="direct", target=target, protocol=PROBE, metric=metric)
+    level = scale * full["value"] if full and full["value"] is not None else None
+    return panel(f"shots-{target}", target, curves, xlabel="examples per class", level=level, ceiling=scale if metric == "accuracy" else None,
+                 ylabel="R2" if metric == "r2" else "accuracy (%)"), curves
 
 
 def _mark(index: int, name: str) -> dict:
@@ -182,67 +177,3 @@ def _mark(index: int, name: str) -> dict:
     colour = VERMILLION if name == "mixture" else others[index % len(others)]
     marker = MARKERS[index % len(MARKERS)]
     return dict(marker=marker, color=colour, markersize=5.5, markeredgewidth=0, linestyle="")
-
-
-def _panels(name, titles, draw, *, inner: float, left: float, xlabel: str, ylabel="", labels=()) -> str:
-    """A grid of equal panels, in inches: `inner` high, `left` for tick labels, a legend of `labels` below."""
-    columns = min(len(titles), 3)
-    lines, across = math.ceil(len(titles) / columns), 4 if columns > 1 else 2
-    cell = inner + 0.8
-    legend = 0.2 * math.ceil(len(labels) / across) + 0.1 if labels else 0.0
-    width, height = WIDTH * columns, cell * lines + legend
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure((width, height))
-        for i, title in enumerate(titles):
-            column, line = i % columns, i // columns
-            bottom = height - line * cell - inner - 0.3
-            axes = figure.add_axes(((column * WIDTH + left) / width, bottom / height,
-                                    (WIDTH - left - 0.2) / width, inner / height))
-            axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-            draw(axes, title)
-            axes.set_title(_short(title), x=-(left - 0.06) / (WIDTH - left - 0.2))
-            axes.set_xlabel(xlabel)
-            if ylabel and column == 0:
-                axes.set_ylabel(ylabel)
-        if labels:
-            handles = [matplotlib.lines.Line2D([], [], label=label, **style) for label, style in labels]
-            across = min(across, len(handles))
-            figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 0), ncols=across)
-        return _svg(figure, name)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 28 else name[:27] + "\u2026"
-
-
-def _ends(row: dict) -> tuple[float, float]:
-    """The interval's ends; the value itself where there is none."""
-    low, high = row["ci95"] or (None, None)
-    return (row["value"] if low is None else low, row["value"] if high is None else high)
-
-
-def _limits(values, ceiling: float | None = None) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
-    return (max(low, 0.0) - pad, min(high, ceiling) + pad) if ceiling else (low - pad, high + pad)
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """The figure as an <svg> element: in pixels, the page's colour for ink, ids of this figure's own."""
-    out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    svg = out.getvalue()
-    svg = svg[svg.index("<svg"):]
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL).replace(INK, "currentColor")
-    # Matplotlib's style sheet would apply to the whole page; the same is said on the element below.
-    svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, svg)
-    name = re.sub(r"[^\w-]", "_", name)
-    svg = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', svg)
-    svg = re.sub(r"(url\(#|href=\"#)", rf"\1{name}-", svg)
-    points = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
-    size = 'width="{:.0f}" height="{:.0f}"'.format(*(float(v) * 4 / 3 for v in points.groups()))
-    style = 'role="img" style="stroke-linejoin: round; stroke-linecap: butt"'
-    return re.sub(r'width="[\d.]+pt"', style, re.sub(r'height="[\d.]+pt"', size, svg, count=1), count=1)

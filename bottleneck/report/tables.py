@@ -1,184 +1,20 @@
-"""Tables of a study: pure functions from rows to plain tables, and those as text for a terminal or as CSV.
+"""Tables of the main answer, and what a study prints at its end: pure functions from rows to plain tables.
 
 Every number shown is the value of a row. A number that no row has is an em dash.
 """
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
-from dataclasses import dataclass
 
+from bottleneck.report import findings
+from bottleneck.report.lookup import (ARMS, FLOORS, LABELS, PROBE, counts, extra, find, number, outside, representation_names, score,
+                                      split, targets, unit, verdict, whole)
+from bottleneck.report.table import MISSING, Number, Table, text
 from bottleneck.rows import select
 
-MISSING = "\u2014"
-PROBE = "linear_probe"       # the protocol of the verdicts
-ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")     # in reading order
-FLOORS = ("random", "pixels", "majority")
+__all__ = ["MISSING", "Number", "Table", "text", "all_tables", "terminal"]
 GAINS = ("gain", "control_gain", "excess_gain", "over_single")
-LABELS = {"random": "random init", "pixels": "pooled input", "bayes": "Bayes"}
 
-
-@dataclass(frozen=True)
-class Number:
-    """A row's value and interval; `half` shows the interval as plus or minus half its width."""
-    value: float
-    low: float | None = None
-    high: float | None = None
-    digits: int = 2
-    half: bool = False
-
-    def __str__(self):
-        def show(x):
-            return f"{x:z,.{self.digits}f}"
-        if self.low is None or self.high is None:
-            return show(self.value)
-        if self.half:
-            return f"{show(self.value)} \u00b1{show((self.high - self.low) / 2)}"
-        return f"{show(self.value)} [{show(self.low)}, {show(self.high)}]"
-
-
-Cell = Number | str
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells under a header; `caption` says the units, how many seeds and items, and what the columns mean."""
-    name: str
-    title: str
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-def text(table: Table, width: int = 120) -> str:
-    """The table aligned for a terminal; words wrap in the last column where a line would pass `width`."""
-    cells = [[str(cell) for cell in row] for row in table.rows]
-    numeric = [is_numeric(column) for column in zip(*table.rows)] or [False] * len(table.header)
-    room = [max([len(row[i]) for row in cells], default=0) for i in range(len(numeric))]
-    heads = [textwrap.wrap(h, max(w, 11), break_long_words=False) if n else [h]
-             for h, w, n in zip(table.header, room, numeric)]
-    widths = [max(w, *map(len, head)) for w, head in zip(room, heads)]
-    if not numeric[-1]:
-        widths[-1] = min(widths[-1], max(16, width - sum(widths[:-1]) - 2 * (len(widths) - 1)))
-
-    def line(parts):
-        return "  ".join(p.rjust(w) if n else p.ljust(w) for p, w, n in zip(parts, widths, numeric)).rstrip()
-
-    depth = max(map(len, heads))
-    lines = [line([([""] * (depth - len(head)) + head)[i] for head in heads]) for i in range(depth)]
-    lines.append("  ".join("-" * w for w in widths))
-    for row in cells:
-        wrapped = textwrap.wrap(row[-1], widths[-1]) or [""]
-        lines.append(line([*row[:-1], wrapped[0]]))
-        lines += [line([*("" for _ in row[:-1]), more]) for more in wrapped[1:]]
-    return "\n".join([table.title, *textwrap.wrap(table.caption, width), "", *lines])
-
-
-def to_csv(table: Table) -> str:
-    """The table as CSV at full precision; a column with intervals becomes three."""
-    columns = list(zip(*table.rows)) or [()] * len(table.header)
-    widths = [3 if any(getattr(c, "low", None) is not None for c in column) else 1 for column in columns]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([h + end for h, w in zip(table.header, widths) for end in ("", " low", " high")[:w]])
-    for row in table.rows:
-        cells = [(c.strip(MISSING), "", "") if isinstance(c, str) else (c.value, c.low, c.high) for c in row]
-        writer.writerow([value for cell, w in zip(cells, widths) for value in cell[:w]])
-    return out.getvalue()
-
-
-def is_numeric(column) -> bool:
-    """Whether a column holds numbers (or nothing), so that it is aligned to the right."""
-    numbers = [isinstance(cell, Number) for cell in column]
-    return any(numbers) and all(n or cell == MISSING for n, cell in zip(numbers, column))
-
-
-# What the rows say
-
-def chosen(rows: list[dict]) -> list[dict]:
-    """The linear probes' rows of single seeds, without the scalings that validation did not choose."""
-    probes = select(rows, protocol=PROBE)
-    return [r for r in probes if r["seed"] != "all" and extra(r).get("chosen") is not False]
-
-
-def unit(rows: list[dict]) -> str:
-    """`bits`, or `r2` for a regression study."""
-    return "r2" if any(r["metric"] in ("r2", "gap_r2") for r in select(rows, seed="all")) else "bits"
-
-
-def score(rows: list[dict]) -> str:
-    """The metric shown per arm: accuracy, or `r2` for a regression study."""
-    return "r2" if unit(rows) == "r2" else "accuracy"
-
-
-def targets(rows: list[dict]) -> list[str]:
-    """All targets, the mixture's own first, each family in the order in which its verdicts come."""
-    verdicts = sorted(select(rows, seed="all", metric=f"gap_{unit(rows)}"), key=outside)
-    rest = [r for r in rows if r["target"] is not None]
-    return list(dict.fromkeys(r["target"] for r in [*verdicts, *rest]))
-
-
-def extra(row: dict | None) -> dict:
-    """What a row says beside its keys; nothing where there is no row."""
-    return (row or {}).get("extra") or {}
-
-
-def outside(row: dict | None) -> bool:
-    """Whether the row is about a target outside the mixture."""
-    return bool(extra(row).get("outside"))
-
-
-def verdict(rows: list[dict], target: str) -> dict | None:
-    """The row of a target's gap; its `extra` holds verdict, sentence, margin, causes."""
-    return find(rows, target=target, metric=f"gap_{unit(rows)}")
-
-
-def representation_names(rows: list[dict]) -> list[str]:
-    """Declared representations: what is neither an arm of the study nor a floor, the cheapest first."""
-    known = {*ARMS, *FLOORS, "bayes", None}
-    found: dict[str, int] = {}
-    for r in select(rows, seed="all"):
-        if r["arm"] not in known and not r["arm"].endswith("|direct"):
-            found[r["arm"]] = max(found.get(r["arm"], 0), r["train_steps"] or 0)
-    return sorted(found, key=lambda name: (found[name], name))
-
-
-def find(rows: list[dict], **values) -> dict | None:
-    """The first row over all seeds with these values."""
-    return next((r for r in rows if r["seed"] == "all" and all(r[k] == v for k, v in values.items())), None)
-
-
-def number(row: dict | None, half: bool = False) -> Cell:
-    """A row's value as a cell: accuracies in percent and points with 1 decimal, the rest with 2."""
-    if row is None or row["value"] is None:
-        return MISSING
-    scale, digits = {"accuracy": (100, 1), "gap_points": (1, 1)}.get(row["metric"], (1, 2))
-    ends = (None if end is None else scale * end for end in row["ci95"] or (None, None))
-    return Number(scale * row["value"], *ends, digits, half)
-
-
-def whole(value: float | None, scale: int = 1) -> Cell:
-    """A number without decimals."""
-    return MISSING if value is None else Number(scale * value, digits=0)
-
-
-def counts(rows: list[dict], of: str | None = "seed") -> str:
-    """On how many seeds (unless `of` is None) and test items `rows` rest, in words."""
-    parts = []
-    for key, word in (("n_seeds", of), ("n_examples", "test item")):
-        found = sorted({r[key] for r in rows if r[key]})
-        if found and word:
-            parts.append(f"{span(found)} {word}{'' if found == [1] else 's'}")
-    return ", ".join(parts) + " per target" if parts else "numbers of seeds and items unknown"
-
-
-def span(values: list[int]) -> str:
-    """Sorted numbers in words: the one there is, or the least and the largest."""
-    return f"{values[0]:,}" if len(values) == 1 else f"{values[0]:,} to {values[-1]:,}"
-
-
-# Tables
 
 def answer(rows: list[dict]) -> Table:
     """One line per target: what the mixture's features lack, and why."""
@@ -328,20 +164,23 @@ def representations(rows: list[dict]) -> Table:
     return Table("representations", "Representations and what they add", caption, header, tuple(lines))
 
 
-def sentences(rows: list[dict]) -> list[tuple[str, str]]:
-    """(verdict, sentence) of every target that has one."""
-    found = [extra(verdict(rows, target)) for target in targets(rows)]
-    return [(said.get("verdict", ""), said["sentence"]) for said in found if said.get("sentence")]
+def sentences(rows: list[dict], clauses: dict[str, str]) -> list[tuple[str, str]]:
+    """(verdict, sentence) of every target that has one, with what the analyses add to it."""
+    found = [(target, extra(verdict(rows, target))) for target in targets(rows)]
+    return [(said.get("verdict", ""), " ".join(filter(None, (said["sentence"], clauses.get(target)))))
+            for target, said in found if said.get("sentence")]
 
 
 def all_tables(rows: list[dict]) -> list[Table]:
-    """Every table that has lines, in reading order."""
+    """Every table of the main answer that has lines, in reading order."""
     found = [make(rows) for make in (answer, accuracy, causes, limits, protocols, representations)]
     return [table for table in found if table.rows]
 
 
 def terminal(rows: list[dict], width: int = 120) -> str:
     """What a study prints at its end: one sentence per target, then the tables."""
-    said = [textwrap.fill(s, width, subsequent_indent="  ") for _, s in sentences(rows)]
-    shown = [table for table in all_tables(rows) if table.name not in ("causes", "protocols")]
-    return "\n\n".join(["\n".join(said)] * bool(said) + [text(table, width) for table in shown]) + "\n"
+    main, kinds = split(rows)
+    said = [textwrap.fill(s, width, subsequent_indent="  ") for _, s in sentences(main, findings.clauses(kinds))]
+    shown = [table for table in all_tables(main) if table.name not in ("causes", "protocols")]
+    features = findings.overview(kinds)
+    return "\n\n".join(["\n".join(said)] * bool(said) + [text(table, width) for table in [*shown, *filter(None, [features])]]) + "\n"

@@ -23,23 +23,26 @@ class RepresentationSpec:
     a time: each disjoint set of n seeds is one representation. `repeat` lists every member so many times over (a
     control: it can add nothing). `reduce` projects onto the principal components of the probe split, down to the
     dimension of one member. `combine="average"` averages the members' predictions instead of joining their features.
+    `external`, instead of members, is a directory of features from elsewhere (see representations.external).
     """
-    members: str | tuple[str, ...]
+    members: str | tuple[str, ...] = ()
     n: int = 1
     repeat: int = 1
     reduce: bool = False
     combine: Literal["concatenate", "average"] = "concatenate"
+    external: str = ""
 
     def __post_init__(self):
         for pattern in self.patterns:
             if not _MEMBER.fullmatch(pattern):
                 raise UserError("members", pattern, "run/seed@step:layer, such as mixture/*@last:features")
-        if not self.patterns:
-            raise UserError("members", self.members, "at least one pattern")
+        if bool(self.patterns) == bool(self.external):
+            raise UserError("members", self.members, "at least one pattern, or else 'external', a directory of features")
+        if self.external and (self.n, self.repeat, self.reduce, self.combine) != (1, 1, False, "concatenate"):
+            raise UserError("external", self.external, "no n, repeat, reduce or combine beside it, which are about members")
         for field in ("n", "repeat"):
             if getattr(self, field) < 1:
                 raise UserError(field, getattr(self, field), "at least 1")
-
 
     @property
     def patterns(self) -> tuple[str, ...]:

@@ -90,10 +90,8 @@ def test_a_tiny_rotated_direction_is_found():
     assert probe.accuracy > 0.98 and probe.scalings["whitened"].accuracy > 0.98
 
 
-def test_ridge_solver_and_regression():
-    x, y = planted(8.0, 3)
-    quick = probes.linear_probe(x, y, 3, solver="ridge")
-    assert quick.accuracy > 0.97 and quick.bits.mean() > 1.2
+def test_regression_is_read_by_ridge():
+    x, _ = planted(8.0, 3)
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(20, 2))
     targets = {name: values @ kernel + 0.1 * rng.normal(size=(len(values), 2)) for name, values in x.items()}

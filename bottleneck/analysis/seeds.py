@@ -1,0 +1,96 @@
+"""Is a feature kept in all, in some or in no seed? Evidence per seed, how far seeds differ, and what they add up to.
+
+A count of seeds above a threshold turns noise of test items into disagreement between seeds. Here every seed has an
+interval over the items, and seeds whose interval contains 0 are counted as undecided, not as one or the other.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from bottleneck.analysis.gap import FRACTION
+from bottleneck.analysis.intervals import Interval, mean_squares, two_way
+from bottleneck.errors import UserError
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviation between seeds, with its interval; what items and their interaction with seeds add is removed."""
+    sd: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Evidence D_s = I_s - margin I_ref,s per seed, in bits: above 0 the seed keeps the feature, below 0 it lost it."""
+    verdict: str                    # "all" | "some" | "none" | "undecided"
+    seeds: tuple[Interval, ...]     # D_s over items, Bonferroni over seeds: jointly at the level asked for
+    mean: Interval                  # of D over seeds and items
+    retained: int                   # seeds whose interval is above 0
+    lost: int                       # seeds whose interval is below 0
+    undecided: int                  # the other seeds
+    spread: Spread | None           # of I between seeds; None with one seed or one item
+
+
+def evidence(mixture, reference, margin: float = FRACTION, level: float = 0.95) -> Seeds:
+    """Evidence of every seed that it keeps a feature. `mixture`, `reference`: bits [S, N], seeds and items in one order.
+
+    Each seed has a t interval over its items at level `1 - (1 - level) / S` (Bonferroni), so that with probability
+    `level` all of them hold at once, and the word with them: "all", every interval is above 0; "none", every one is
+    below; "some", at least one is above and at least one below; otherwise "undecided", and the counts say how far it
+    got. Conditional on these S networks. Raises UserError unless the tables have the same shape.
+    """
+    mixture, reference = (np.atleast_2d(np.asarray(table, np.float64)) for table in (mixture, reference))
+    if mixture.shape != reference.shape:
+        raise UserError("reference", reference.shape, f"{mixture.shape}: the mixture's seeds and items")
+    d = mixture - margin * reference
+    count = len(d)
+    each = tuple(two_way(row, 1.0 - (1.0 - level) / count) for row in d)
+    retained, lost = sum(interval.low > 0 for interval in each), sum(interval.high < 0 for interval in each)
+    if retained == count or lost == count:
+        verdict = "all" if retained else "none"
+    else:
+        verdict = "some" if retained and lost else "undecided"
+    return Seeds(verdict, each, two_way(d, level), retained, lost, count - retained - lost, spread(mixture, level))
+
+
+def spread(table, level: float = 0.95) -> Spread | None:
+    """The standard deviation between seeds of `table` [S, N], as if there were infinitely many items.
+
+    The variance component (A - E) / N of the two-way layout, floored at 0. Interval: Tukey's and Williams's
+    (Biometrika 49, 1962), `(S - 1) (A - E F) / (N chi2)` with both quantiles at (1 + level)/2 for the lower limit and
+    at (1 - level)/2 for the upper one, floored at 0: for normal seed effects. None if S or N is 1.
+    """
+    s, n = np.shape(table)
+    if s == 1 or n == 1:
+        return None
+    between, _, residual = mean_squares(table)
+    tail = (1.0 - level) / 2.0
+    upper, lower = ((s - 1) * (between - residual * stats.f.isf(q, s - 1, (s - 1) * (n - 1)))
+                    / (n * stats.chi2.isf(q, s - 1)) for q in (1.0 - tail, tail))
+    return Spread(*(float(np.sqrt(max(variance, 0.0))) for variance in ((between - residual) / n, lower, upper)))
+
+
+@dataclass(frozen=True)
+class Concatenation:
+    """What one concatenation of all seeds reads. Items are the unit: it speaks of these networks."""
+    joined: Interval        # bits
+    over_mean: Interval     # minus the mean of its members
+    over_best: Interval     # minus the member that is best on validation
+
+
+def concatenation(joined, members, best: int, level: float = 0.95) -> Concatenation:
+    """Whether weak evidence adds up over seeds: `joined` [N] bits of the concatenation, `members` [S, N] of its parts.
+
+    `best` is the member chosen on validation. One concatenation has no spread over seeds; a control of the same width
+    (concatenated untrained networks) shows what width alone adds. Raises UserError for shapes that do not agree.
+    """
+    joined, members = np.asarray(joined, np.float64), np.asarray(members, np.float64)
+    if members.ndim != 2 or joined.shape != members.shape[1:]:
+        raise UserError("joined", (joined.shape, members.shape), "bits [N] and [S, N] on the same items")
+    if not 0 <= best < len(members):
+        raise UserError("best", best, f"the index of one of {len(members)} members")
+    return Concatenation(*(two_way(table, level) for table in (joined, joined - members.mean(0), joined - members[best])))

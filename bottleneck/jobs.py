@@ -1,0 +1,42 @@
+"""Jobs side by side: as many threads as cores, one BLAS thread each, and a bar with an estimate of the time left."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+
+def carry_out(stage: str, unit: str, groups: list[list], work: Callable) -> None:
+    """Calls `work(task)` for every task of every group: groups side by side, the tasks of a group in order.
+
+    Linear algebra and device computations release the interpreter, so threads are enough; a second BLAS thread costs
+    more than it brings on the small products of probes, and very much more on a busy machine. The first failure is
+    raised and what has not begun is dropped.
+    """
+    with progress(stage, sum(map(len, groups)), unit) as bar, threadpool_limits(1, "blas"):
+        def each(group):
+            for task in group:
+                work(task)
+                bar.update()
+
+        pool = ThreadPoolExecutor(min(os.cpu_count() or 1, max(len(groups), 1)))
+        try:
+            for done in [pool.submit(each, group) for group in groups]:
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def progress(stage: str, total: int, unit: str) -> tqdm:
+    """A bar with an estimate of the time left; one plain line instead where standard error is not a terminal."""
+    bar = tqdm(total=total, desc=stage, unit=unit, unit_scale=True, disable=None, dynamic_ncols=True)
+    if bar.disable and total:
+        print(f"{stage}: {total:,} {unit if total == 1 else plural(unit)}", flush=True)
+    return bar
+
+
+def plural(unit: str) -> str:
+    return "analyses" if unit == "analysis" else f"{unit}s"

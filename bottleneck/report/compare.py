@@ -1,0 +1,170 @@
+"""Two studies side by side: what each found per target, how far their gaps differ, and in what they were set up otherwise."""
+from __future__ import annotations
+
+import math
+import pathlib
+
+from bottleneck import atomic
+from bottleneck.report import findings, lookup, page, table
+from bottleneck.report.drawing import BLUE, INK, VERMILLION, panels, reach
+from bottleneck.report.lookup import ARMS, PROBE, counts, ends, extra, factors, find, number, several, targets
+from bottleneck.report.section import Figure
+from bottleneck.report.table import MISSING, Number, Table
+from bottleneck.rows import select
+
+Study = tuple[str, list[dict], dict]         # name, rows, provenance
+DIFFERENCE = "difference"
+METHOD = ("Differences of gaps take the studies as independent: their limits are the square roots of the summed squares of both intervals' arms "
+          "(Zou and Donner, Statistics in Medicine 27, 2008). Studies that share test items or runs differ by less than that says. Exploratory: "
+          "95%, not adjusted for multiplicity.")
+
+
+def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
+    """Writes the comparison of two studies as one self-contained HTML page at `path`; returns `path`.
+
+    A study is (name, rows, provenance); `provenance["config"]` may be the config as nested dicts. The same studies
+    give the same bytes.
+    """
+    first, second = _named(first, second)
+    gaps = figure(first, second)
+    atomic.write(path, page.fill(
+        "compare.html", names=(first[0], second[0]), sentences=sentences(first, second), figures=[page.figure(gaps)] if gaps else [],
+        tables=[page.table(t) for t in tables(first, second)], method=METHOD,
+        provenance=[(key, a, b) for key, a, b in differences({k: v for k, v in first[2].items() if k != "config"},
+                                                             {k: v for k, v in second[2].items() if k != "config"})]))
+    return path
+
+
+def terminal(first: Study, second: Study, width: int = 120) -> str:
+    """The same for a terminal: sentences, then tables."""
+    first, second = _named(first, second)
+    return "\n\n".join(["\n".join(sentences(first, second)), *(table.text(t, width) for t in tables(first, second))]) + "\n"
+
+
+def tables(first: Study, second: Study) -> list[Table]:
+    """Answers, features and settings, those that have lines."""
+    return [t for t in (answers(first, second), features(first, second), settings(first, second)) if t.rows]
+
+
+def sentences(first: Study, second: Study) -> list[str]:
+    """On which targets the verdicts differ, and which targets only one study has."""
+    (a, rows_a, _), (b, rows_b, _) = first, second
+    mains = [lookup.split(rows)[0] for rows in (rows_a, rows_b)]
+    verdicts = [{t: extra(lookup.verdict(main, t)).get("verdict") for t in targets(main)} for main in mains]
+    shared = [t for t in verdicts[0] if t in verdicts[1]]
+    changed = [t for t in shared if verdicts[0][t] != verdicts[1][t]]
+    said = [f"{t} is {verdicts[0][t] or 'without a verdict'} in {a} and {verdicts[1][t] or 'without a verdict'} in {b}." for t in changed]
+    same = [t for t in shared if t not in changed]
+    if same:
+        said.append(f"The verdict is the same on {several(same, 8)}.")
+    for name, own, other in ((a, *verdicts), (b, *verdicts[::-1])):
+        if only := [t for t in own if t not in other]:
+            said.append(f"Only {name} has {several(only, 8)}.")
+    return said
+
+
+def answers(first: Study, second: Study) -> Table:
+    """Two lines per target, one for each study, and the difference of their gaps."""
+    mains = [(name, lookup.split(rows)[0]) for name, rows, _ in (first, second)]
+    units = {lookup.unit(main) for _, main in mains}
+    unit = ("R2" if units == {"r2"} else "bits") if len(units) == 1 else "own unit"
+    lines = []
+    for target in dict.fromkeys(t for _, main in mains for t in targets(main)):
+        found = [lookup.verdict(main, target) for _, main in mains]
+        for (name, main), gap in zip(mains, found):
+            if gap is None:
+                continue
+            sides = [number(find(main, arm=arm, target=target, protocol=PROBE, metric=lookup.unit(main)), half=True) for arm in ARMS[:2]]
+            lines.append((target, name, (extra(gap).get("verdict") or MISSING) + ("*" if extra(gap).get("provisional") else ""), *sides, number(gap)))
+        if (apart := difference(*found)) is not None:
+            lines.append((target, DIFFERENCE, MISSING, MISSING, MISSING, apart))
+    rests = [f"{name}: {counts(select(main, seed='all', metric=f'gap_{lookup.unit(main)}'))}" for name, main in mains]
+    starred = " * provisional: fewer than 4 seeds." if any(line[2].endswith("*") for line in lines) else ""
+    caption = f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, not adjusted.{starred}"
+    return Table("answers", "What is missing, in both", caption, ("target", "study", "verdict", f"direct ({unit})", f"mixture ({unit})", f"gap ({unit})"),
+                 tuple(lines))
+
+
+def difference(first: dict | None, second: dict | None) -> Number | None:
+    """The difference of two gaps of independent studies, in one unit; without an interval where either has none.
+
+    With d = a - b, the limits are d - sqrt((a - l_a)^2 + (u_b - b)^2) and d + sqrt((u_a - a)^2 + (b - l_b)^2): variances
+    add (Zou and Donner 2008), and of t intervals each arm keeps its own quantile, which the difference would not need to.
+    """
+    if first is None or second is None or None in (first["value"], second["value"]) or first["metric"] != second["metric"]:
+        return None
+    a, b, limits = first["value"], second["value"], [*(first["ci95"] or (None, None)), *(second["ci95"] or (None, None))]
+    if None in limits:
+        return Number(a - b)
+    low_a, high_a, low_b, high_b = limits
+    return Number(a - b, a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b))
+
+
+def features(first: Study, second: Study) -> Table:
+    """Where, when and in which seeds: one line per label and factor that either study looked at."""
+    sides = [lookup.split(rows)[1] for _, rows, _ in (first, second)]
+    every = [r for kinds in sides for kind in ("ladder", "steps", "seeds") for r in kinds.get(kind, []) if r["seed"] == "all"]
+    told = {"where": lambda kinds, *of: findings.short_where(findings.rung(kinds, *of)),
+            "when": lambda kinds, *of: extra(findings.learning(kinds, *of)).get("verdict") or MISSING,
+            "seeds": lambda kinds, *of: extra(findings.evidence(kinds, *of)).get("class") or MISSING if of not in findings.untestable(kinds) else MISSING}
+    lines = [(target, findings.name(factor), *(say(kinds, target, factor) for say in told.values() for kinds in sides))
+             for target in targets(every) for factor in factors(every, target)]
+    lines = [line for line in lines if {*line[2:]} - {MISSING, findings.UNTESTABLE}]
+    header = ("target", "factor", *(f"{word}: {name}" for word in told for name, *_ in (first, second)))
+    caption = "The first rung that reads it at the last step, the course over training, and the seeds that keep it. Exploratory."
+    if any(str(cell).endswith("*") for line in lines for cell in line):
+        caption += " * intervals do not decide."
+    return Table("features", "Features, in both", caption, header, tuple(lines))
+
+
+def settings(first: Study, second: Study) -> Table:
+    """The keys of the configurations that differ."""
+    configs = [config if isinstance(config := provenance.get("config"), dict) else {} for _, _, provenance in (first, second)]
+    return Table("settings", "Configuration", "Keys that differ.", ("key", first[0], second[0]), tuple(differences(*configs)))
+
+
+def differences(first: dict, second: dict) -> list[tuple[str, str, str]]:
+    """(dotted key, its value in each) of what differs between two nested dicts; an em dash where there is none."""
+    sides = [dict(_flat(side)) for side in (first, second)]
+    keys = dict.fromkeys(key for side in sides for key in side)
+    return [(key, *(side.get(key, MISSING) for side in sides)) for key in sorted(keys) if sides[0].get(key) != sides[1].get(key)]
+
+
+def _flat(value: dict, prefix: str = ""):
+    for key, inner in value.items():
+        if isinstance(inner, dict) and inner:
+            yield from _flat(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", ", ".join(map(str, inner)) if isinstance(inner, list | tuple) else str(inner)
+
+
+def figure(first: Study, second: Study) -> Figure | None:
+    """The gaps of both studies, target by target. None where no target has one in both."""
+    mains = [lookup.split(rows)[0] for _, rows, _ in (first, second)]
+    found = {t: [lookup.verdict(main, t) for main in mains] for t in targets(mains[0])}
+    found = {t: pair for t, pair in found.items() if all(r is not None and r["value"] is not None for r in pair)}
+    if not found or len({lookup.unit(main) for main in mains}) > 1:
+        return None
+
+    def draw(axes, _):
+        axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
+        for y, pair in enumerate(found.values()):
+            for r, shift, colour, marker in zip(pair, (-0.16, 0.16), (VERMILLION, BLUE), "os"):
+                axes.plot(ends(r), [y + shift] * 2, color=colour, linewidth=1.4, solid_capstyle="butt")
+                axes.plot([r["value"]], [y + shift], marker=marker, markersize=5, color=colour, linestyle="")
+        axes.set(xlim=reach([0.0, *(v for pair in found.values() for r in pair for v in ends(r))]), ylim=(len(found) - 0.4, -0.6))
+        axes.set_yticks(range(len(found)), list(found))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", alpha=0.15, linewidth=0.6)
+
+    unit = "R2" if lookup.unit(mains[0]) == "r2" else "bits"
+    svg = panels("gaps", [""], draw, inner=0.36 * len(found), left=0.3 + 0.08 * max(map(len, found)), xlabel=f"gap ({unit})")
+    return Figure("gaps", "Gaps in both", "Direct training minus the mixture's features, with 95% intervals.", (svg,),
+                  ((first[0], VERMILLION, False), (second[0], BLUE, False)), fixed=True)
+
+
+def _named(first: Study, second: Study) -> tuple[Study, Study]:
+    """The two, with names that tell them apart."""
+    if first[0] != second[0]:
+        return first, second
+    return tuple((f"{name} ({i})", rows, provenance) for i, (name, rows, provenance) in enumerate((first, second), 1))

@@ -1,0 +1,122 @@
+"""What the analyses found of every label and factor, in words: where it is readable, when it was learned, in which seeds."""
+from __future__ import annotations
+
+from bottleneck.report.lookup import LABEL, counts, extra, factors, find, several, targets
+from bottleneck.report.table import MISSING, Table
+
+UNTESTABLE = "untestable"
+DEPTH = ("prominent", "linear", "nonlinear", "earlier", "nowhere")       # the rungs of the ladder, downwards
+WHERE = {"prominent": "prominent at {layer}", "linear": "linearly readable at {layer}",
+         "nonlinear": "readable only non-linearly at {layer}", "earlier": "readable only earlier, at {layer}",
+         "nowhere": "readable nowhere in the network"}
+
+
+def rung(kinds: dict, target: str, factor: str | None) -> dict | None:
+    """The row of where the ladder found a factor."""
+    return find(kinds.get("ladder", []), target=target, factor=factor, metric="rung")
+
+
+def learning(kinds: dict, target: str, factor: str | None) -> dict | None:
+    """The row of when a factor was learned."""
+    return find(kinds.get("steps", []), target=target, factor=factor, metric="learning")
+
+
+def evidence(kinds: dict, target: str, factor: str | None) -> dict | None:
+    """The row of the seeds that keep a factor."""
+    return find(kinds.get("seeds", []), target=target, factor=factor, metric="evidence_bits")
+
+
+def untestable(kinds: dict) -> set[tuple[str, str | None]]:
+    """The (target, factor) of which even direct training reads nothing."""
+    told = [r for kind, metric, key in (("ladder", "rung", "rung"), ("steps", "learning", "verdict"))
+            for r in kinds.get(kind, []) if r["metric"] == metric and extra(r).get(key) == UNTESTABLE]
+    return {(r["target"], r["factor"]) for r in told}
+
+
+def name(factor: str | None) -> str:
+    return LABEL if factor is None else factor
+
+
+def grouped(rows: list[dict], key: str, words) -> dict[str, str]:
+    """word -> the labels and factors whose rows say it under `key`, as a list for a sentence; words nobody says left out.
+
+    A factor that gets one word on all its targets is "in every target"; factors of the same targets are named together.
+    """
+    said = [(r["factor"], r["target"], extra(r).get(key)) for r in rows if extra(r).get(key) in words]
+    found = {}
+    for word in words:
+        places: dict[tuple, list[str]] = {}
+        for factor in dict.fromkeys(f for f, _, w in said if w == word):
+            where, every = ([t for f, t, w in said if f == factor and w in wanted] for wanted in ((word,), words))
+            places.setdefault(() if where == every and len(every) > 1 else tuple(where), []).append(name(factor))
+        told = [f"{several(names)} {'in ' + several(list(where)) if where else 'in every target'}" for where, names in places.items()]
+        if told:
+            found[word] = ", ".join(told)
+    return found
+
+
+def where(row: dict | None) -> str:
+    """The rung in words, "" where there is none to tell."""
+    words = WHERE.get(extra(row).get("rung"), "")
+    return words.format(layer=row["layer"] or "the last layer") if words else ""
+
+
+def short_where(row: dict | None) -> str:
+    """The rung and, for what is only earlier, its layer; * where the intervals do not decide."""
+    found = extra(row).get("rung")
+    if not found:
+        return MISSING
+    layer = f": {row['layer']}" if found == "earlier" and row["layer"] else ""
+    return found + layer + ("*" if extra(row).get("certain") is False and found in DEPTH else "")
+
+
+def seeds(row: dict | None) -> str:
+    """In which seeds a factor is kept, in words."""
+    found = extra(row)
+    kept, lost, open_ = (found.get(k) for k in ("retained", "lost", "undecided"))
+    if not found.get("class"):
+        return ""
+    if None in (kept, lost, open_):
+        return {"all": "kept in all seeds", "some": "kept in some seeds", "none": "lost in all seeds"}.get(found["class"], "seeds undecided")
+    total = kept + lost + open_
+    whole = {1: ("kept in the one seed", "lost in the one seed"), 2: ("kept in both seeds", "lost in both seeds")}.get(
+        total, (f"kept in all {total} seeds", f"lost in all {total} seeds"))
+    return dict(zip(("all", "none"), whole)).get(found["class"]) or f"kept in {kept}, lost in {lost}, undecided in {open_} of {total} seeds"
+
+
+def clauses(kinds: dict) -> dict[str, str]:
+    """What the analyses add to the sentence of each target: when its label was learned, where it is, in which seeds."""
+    found, nothing = {}, untestable(kinds)
+    for target in targets([r for rows in kinds.values() for r in rows]):
+        landed, learned = rung(kinds, target, None), learning(kinds, target, None)
+        when = extra(learned).get("verdict")
+        said = [when, where(landed)]
+        if any(said) and (target, None) not in nothing:
+            found[target] = "Its label: " + "; ".join(filter(None, (*said, seeds(evidence(kinds, target, None))))) + "."
+    return found
+
+
+def overview(kinds: dict) -> Table | None:
+    """One line per label and factor that can be tested: where, when, in which seeds. None without such an analysis."""
+    every = [r for kind in ("ladder", "steps", "seeds") for r in kinds.get(kind, [])]
+    lines, used, left_out, nothing = [], [], 0, untestable(kinds)
+    for target in targets(every):
+        for factor in factors(every, target):
+            landed, learned, kept = (row(kinds, target, factor) for row in (rung, learning, evidence))
+            if landed is learned is kept is None:
+                continue
+            used += filter(None, (landed, learned, kept))
+            if (target, factor) in nothing:
+                left_out += 1
+                continue
+            lines.append((target, name(factor), short_where(landed), extra(learned).get("verdict") or MISSING,
+                          extra(kept).get("class") or MISSING))
+    if not lines:
+        return None
+    caption = (f"{counts(used)}. Where the last step reads it, from prominent down to nowhere; when it "
+               "was learned; which seeds keep it. Exploratory: intervals, no adjustment.")
+    if any(line[2].endswith("*") for line in lines):
+        caption += " * intervals do not decide."
+    if left_out:
+        caption += f" {left_out} without anything to read even in direct training left out."
+    return Table("features", "Features", caption, ("target", "factor", "where", "when", "seeds"), tuple(lines))

@@ -1,0 +1,180 @@
+"""The report's section on when: what probes and head read over the kept steps, and what the features do meanwhile."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bottleneck.report import curves, findings
+from bottleneck.report.curves import curve
+from bottleneck.report.drawing import GREY, INK
+from bottleneck.report.lookup import PERCENT, counts, extra, factors, find, number, plain, span, targets, values, whole
+from bottleneck.report.section import Figure, Section
+from bottleneck.report.table import MISSING, Table
+from bottleneck.rows import select
+
+KIND = "steps"
+VERDICTS = ("learned then lost", "still rising", "never learned", "learned in part", "undecided", "learned")
+SHAPES = {"effective_rank": "effective rank", "participation_ratio": "participation ratio", "class_separation": "class separation"}
+ALIKE = {"init": "the untrained network", "last": "the last step", "seed": "another seed", "direct": "direct training"}
+
+
+def section(kinds: dict) -> Section | None:
+    """None without a row over steps."""
+    means = select(kinds.get(KIND, []), seed="all")
+    parts = [trajectories(means), table(means), accuracies(means), last_accuracies(means), shapes(means), gradients(means), similarity(means)]
+    parts = tuple(part for part in parts if part is not None)
+    return Section("steps", "When", sentence(means), parts, methods(means)) if parts else None
+
+
+def sentence(rows: list[dict]) -> str:
+    """Verdicts, what was lost on the way first."""
+    found = findings.grouped(select(rows, metric="learning"), "verdict", VERDICTS)
+    return f"By the last step, {'; '.join(f'{word}: {names}' for word, names in found.items())}." if found else ""
+
+
+def trajectories(rows: list[dict]) -> Figure | None:
+    """Bits of linear probes over steps, one panel per target, with the head and direct training."""
+    read = [r for r in select(rows, metric="bits", arm="mixture") if r["protocol"] in ("linear", "head")]
+    colours = {None: INK, **curves.hues(values(read, "factor"))}
+    found = {}
+    for target in targets(read):
+        each = []
+        for factor in factors(read, target):
+            level = extra(findings.learning({KIND: rows}, target, factor)).get("reference_bits")
+            each.append(curve(select(read, target=target, factor=factor, protocol="linear"), findings.name(factor), colours[factor], level=level))
+        each.append(curve(select(read, target=target, factor=None, protocol="head"), "head as it is", INK, dashed=True))
+        found[target] = [c for c in each if c]
+    caption = ("Linear probes on the mixture's features, mean over seeds with 95% intervals, cut at the panel's edge; dashed, the pretrained head as it is (label only). "
+               "Thick ends at the right are what direct training reads of each, its label's level the thin line. Steps are on a logarithmic scale.")
+    return _figure("trajectories", "What is readable over training", caption, found, "bits", ends_of=True)
+
+
+def _figure(name, title, caption, found: dict, ylabel: str, ends_of=False, ceiling: float | None = None) -> Figure | None:
+    """A panel per title in `found`, all of one scale. None without a curve."""
+    found = {t: each for t, each in found.items() if each}
+    every = [c for each in found.values() for c in each]
+    if not every:
+        return None
+    room = curves.extent(every, ceiling=ceiling)
+    panels = [curves.panel(f"{name}-{t}", t, each, ylabel=ylabel, room=room,
+                           level=next((c.level for c in each if c.colour == INK), None) if ends_of else None)
+              for t, each in found.items()]
+    return Figure(name, title, caption, tuple(panels), curves.key(every))
+
+
+def table(rows: list[dict]) -> Table | None:
+    """Verdicts, with the peak that was chosen on validation and what was lost after it."""
+    lines = []
+    for target in targets(rows):
+        for factor in factors(rows, target):
+            learned, said = (found := findings.learning({KIND: rows}, target, factor)), extra(found)
+            if learned is None:
+                continue
+            lines.append((target, findings.name(factor), said.get("verdict") or MISSING, whole(said.get("peak")), whole(said.get("last")),
+                          plain(said.get("init_bits")), plain(said.get("peak_bits")), plain(said.get("last_bits")), number(learned),
+                          plain(said.get("reference_bits"))))
+    if not lines:
+        return None
+    caption = (f"{counts(select(rows, metric='learning'))}; bits by linear probe. The peak is chosen on validation and read on test, so that a "
+               "noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not adjusted for multiplicity.")
+    header = ("target", "factor", "verdict", "peak (step)", "last (step)", "untrained (bits)", "at the peak (bits)", "at the end (bits)",
+              "forgetting (bits)", "direct (bits)")
+    return Table("learning", "Learned, and kept", caption, header, tuple(lines))
+
+
+def accuracies(rows: list[dict]) -> Figure | None:
+    """Accuracy over steps: balanced and as mixed, per target, and in the worst group."""
+    def pair(metric, label, colour, **key):
+        each = ((protocol, curve(select(rows, metric=metric, protocol=protocol, **key), label, colour, 100, dashed=protocol == "head"))
+                for protocol in ("linear", "head"))
+        return [c for _, c in each if c]
+
+    colours, names = {"balanced": INK, "as mixed": GREY}, targets(rows)
+    hues = curves.hues(names)
+    found = {"all targets": [c for metric, label in (("accuracy_balanced", "balanced"), ("accuracy_mixed", "as mixed"))
+                             for c in pair(metric, label, colours[label])],
+             "per target": [c for t in names for c in pair("accuracy", t, hues[t], target=t, factor=None, arm="mixture")],
+             "worst group": [c for t in names for c in pair("accuracy_worst_group", t, hues[t], target=t)]}
+    caption = ("Percent of test items; whole lines are linear probes, dashed ones the head as it is. Balanced: the mean over targets. "
+               "As mixed: weighted as the mixture. Worst group: of label and competing feature, where there are such groups.")
+    drawn = _figure("accuracy-steps", "Accuracy over training", caption, found, "accuracy (%)", ceiling=100)
+    return drawn and replace(drawn, key=tuple(entry for entry in drawn.key if not entry[2]))     # the caption says what is dashed
+
+
+def last_accuracies(rows: list[dict]) -> Table | None:
+    """Accuracies at the last step, with their spread over seeds and targets."""
+    scored = [r for r in rows if r["metric"] in PERCENT and r["factor"] is None and r["step"] is not None]
+    if not any(r["metric"] != "accuracy" for r in scored):
+        return None
+    last, lines = max(r["step"] for r in scored), []
+    scored = select(scored, step=last)
+    totals = (("all, balanced", dict(target=None, metric="accuracy_balanced"), dict(target=None, metric="accuracy_spread")),
+              ("all, as mixed", dict(target=None, metric="accuracy_mixed"), None))
+    each = [(t, dict(target=t, metric="accuracy"), dict(target=t, metric="accuracy_seed_sd")) for t in targets(scored)]
+    for name, mean, spread in (*each, *totals):
+        for protocol, words in (("linear", "linear probe"), ("head", "head as it is")):
+            of = select(scored, protocol=protocol)
+            worst = find(of, target=mean["target"], metric="accuracy_worst_group") if mean["target"] else None
+            if row := find(of, **mean):
+                lines.append((name, words, number(row, half=True), number(find(of, **spread), half=True) if spread else MISSING,
+                              number(worst, half=True), extra(worst).get("group") or MISSING))
+    caption = (f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, between targets. Worst "
+               "group: of label and competing feature, chosen on one half of the test items and read on the other. 95% intervals, not adjusted "
+               "for multiplicity.")
+    header = ("target", "read by", "accuracy (%)", "spread (%)", "worst group (%)", "which")
+    return Table("accuracy-last", "Accuracy at the last step", caption, header, tuple(lines))
+
+
+def shapes(rows: list[dict]) -> Figure | None:
+    """Spectrum and class separation of the features over steps."""
+    used = [r for r in rows if r["metric"] in SHAPES]
+    layers, names = values(used, "layer"), targets(used)
+    hues, panels, every = curves.hues(names), [], []
+    for metric, words in SHAPES.items():
+        each = [c for t in names if (c := curve([r for r in select(used, metric=metric, target=t) if r["layer"] in (None, *layers[-1:])], t, hues[t]))]
+        if each:
+            panels.append(curves.panel(f"shapes-{metric}", words, each, ylabel="" if metric == "class_separation" else "dimensions"))
+            every += each
+    if not every:
+        return None
+    items = sorted({r["n_examples"] for r in used if r["n_examples"]})
+    caption = (f"{'At ' + layers[-1] + ', on' if layers else 'On'} each target's test items, mean over seeds. Effective rank and participation "
+               f"ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are biased well below it: compare only equal n. "
+               "Class separation: the share of variance between classes, debiased. Context, never a verdict: neither sees whether a "
+               "small direction carries the label.")
+    return Figure("shapes", "Shape of the features", caption, tuple(panels), curves.key(every))
+
+
+def gradients(rows: list[dict]) -> Figure | None:
+    """Gradient norm of every component over steps, and its cosine with the mixture's gradient."""
+    norms, cosines = select(rows, metric="gradient_norm"), select(rows, metric="gradient_cosine", reference="mixture")
+    hues, panels, every = curves.hues(targets([*norms, *cosines])), [], []
+    for name, title, used in (("norm", "gradient norm", norms), ("cosine", "cosine with the mixture", cosines)):
+        each = [c for t in targets(used) if (c := curve(select(used, target=t), t, hues[t]))]
+        if each:
+            panels.append(curves.panel(f"gradients-{name}", title, each, ylabel=""))
+            every += each
+    if not every:
+        return None
+    caption = ("Of each component's own training loss at the kept steps, over all parameters, mean over seeds with 95% intervals. A component whose "
+               "norm stays large while its cosine is small or negative is outvoted, not learned.")
+    return Figure("gradients", "Gradients per component", caption, tuple(panels), curves.key(every))
+
+
+def similarity(rows: list[dict]) -> Figure | None:
+    """CKA over steps, with the untrained network, the last step, another seed and direct training."""
+    used = select(rows, metric="cka")
+    hues = {None: INK, **curves.hues(targets(used))}
+    found = {f"with {words}": [c for t, hue in hues.items() if (c := curve(select(used, target=t, reference=reference), t or "mixture", hue))]
+             for reference, words in ALIKE.items()}
+    caption = "Within-component, debiased CKA of each step's features with those of other networks. Context, never a verdict."
+    return _figure("cka-steps", "Similarity (CKA) over training", caption, found, "CKA")
+
+
+def methods(rows: list[dict]) -> str:
+    learned, read = select(rows, metric="learning"), select(rows, metric="bits", protocol="linear")
+    if not read:
+        return ""
+    steps = sorted({r["step"] for r in read if r["step"] is not None})
+    over = f" at {len(steps)} steps from {steps[0]:,} to {steps[-1]:,}" if steps else ""
+    peaks = f"; the peaks of {len(learned)} courses are chosen on {' or '.join(values(learned, 'selected_on'))}" if learned else ""
+    return f"Trajectories ({counts(read)}) are whitened ridge probes{over}, each fitted anew{peaks}."

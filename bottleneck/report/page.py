@@ -1,0 +1,75 @@
+"""Pages: self-contained HTML from templates, with tables and provenance made ready for them."""
+from __future__ import annotations
+
+import pathlib
+import re
+
+import jinja2
+from markupsafe import Markup
+
+from bottleneck.report.section import Figure
+from bottleneck.report.table import MISSING, Cell, Number, Table, is_numeric
+
+LONG = 40                # lines: a longer table is folded
+MANY = 9                 # columns: a table with more is set closer
+NARROW = 280             # pixels: a wider drawing may have to scroll on a telephone
+SHRINK = 0.8             # the least size at which a drawing is shown
+TONES = {                # words of verdicts -> the colour they have
+    **dict.fromkeys(("lost", "named", "nowhere", "never learned", "learned then lost", "none"), "lost"),
+    **dict.fromkeys(("retained", "prominent", "learned", "all"), "retained"),
+    **dict.fromkeys(("inconclusive", "undecided", "some", "linear", "nonlinear", "earlier", "still rising", "learned in part"), "open"),
+    **dict.fromkeys(("untestable", "ruled out"), "soft")}
+
+
+def fill(template: str, **values) -> str:
+    """The page of a template beside this file."""
+    loader = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined,
+                                     trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(template).render(**values)
+
+
+def table(shown: Table) -> dict:
+    """A table for a template: cells with their text and class."""
+    numeric = [is_numeric(column) for column in zip(*shown.rows)]
+    cells = [[_cell(cell, n) for cell, n in zip(row, numeric)] for row in shown.rows]
+    for above, below in zip(shown.rows, cells[1:]):      # a target of several lines is named once
+        below[0]["repeat"] = above[0] == below[0]["text"]
+    # Intervals of one column take one width, so that its values stand under each other.
+    room = [max(len(row[i]["interval"]) for row in cells) for i in range(len(numeric))]
+    return {"kind": "table", "title": shown.title, "caption": shown.caption, "header": list(zip(shown.header, numeric)),
+            "rows": cells, "room": room, "close": len(shown.header) > MANY, "folded": len(cells) > LONG}
+
+
+def figure(shown: Figure) -> dict:
+    """A figure for a template: panels with their widths in pixels."""
+    widths = [int(re.search(r'\bwidth="(\d+)', svg)[1]) for svg in shown.panels]
+    return {"kind": "figure", "title": shown.title, "caption": shown.caption, "key": shown.key, "fixed": shown.fixed,
+            "panels": [{"svg": Markup(svg), "scrolls": shown.fixed and SHRINK * width > NARROW, "least": round(SHRINK * width)} for svg, width in zip(shown.panels, widths)]}
+
+
+def part(shown: Figure | Table) -> dict:
+    return table(shown) if isinstance(shown, Table) else figure(shown)
+
+
+def _cell(cell: Cell, numeric: bool) -> dict:
+    words = str(cell)
+    value, _, interval = words.partition(" ") if isinstance(cell, Number) else (words, "", "")
+    return {"text": value, "interval": interval, "numeric": numeric, "tone": "" if isinstance(cell, Number) else TONES.get(words.rstrip("*").partition(":")[0], ""),
+            "missing": cell == MISSING, "repeat": False}
+
+
+def flat(value, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested provenance as (key, text) lines, sorted by key; a dict of plain values is one line."""
+    found = []
+    for key in sorted(value, key=str):
+        inner, name = value[key], f"{prefix}{key}".replace("_", " ")
+        if isinstance(inner, dict) and any(isinstance(v, dict) for v in inner.values()):
+            found += flat(inner, f"{name}: ")
+        elif isinstance(inner, dict):
+            found.append((name, ", ".join(f"{k} {inner[k]}" for k in sorted(inner, key=str))))
+        elif isinstance(inner, list | tuple):
+            found.append((name, ", ".join(map(str, inner)) or MISSING))
+        else:
+            found.append((name, MISSING if inner is None else str(inner)))
+    return found
