@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         if arrays:
             features(args)
         else:
-            directory(args.workdir, args.config)
+            directory(args.workdir, args.config, args.compare)
         return 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -61,18 +61,26 @@ class Parser(argparse.ArgumentParser):
         raise UserError("command line", " ".join(sys.argv[1:]), f"other arguments ({message}); --help lists them")
 
 
-def directory(workdir: pathlib.Path, config_hash: str) -> None:
-    """What a study in `workdir` has no rows of yet, from its checkpoints; then its answer and report."""
+def directory(workdir: pathlib.Path, config_hash: str, other: pathlib.Path | None) -> None:
+    """What a study in `workdir` has no rows of yet, from its checkpoints; its answer and report; the comparison with `other`."""
     from bottleneck import execute   # imports JAX, which analysing arrays does not need
+    config = stored(workdir, config_hash)
+    beside = other and (stored(other, ""), other)
+    for stage in ("transfer", "analyze", "report"):
+        execute.study(config, workdir, stage)
+    if beside:
+        execute.compare((config, workdir), beside)
+
+
+def stored(workdir: pathlib.Path, config_hash: str) -> ml_collections.ConfigDict:
+    """The config of a study in `workdir`, of this hash or the newest. Raises UserError when there is none."""
     found = sorted((workdir / "configs").glob(f"{config_hash}*.json"), key=lambda p: p.stat().st_mtime)
     if not found:
         raise UserError("--config" if config_hash else "workdir", config_hash or str(workdir), "a work directory holding that study")
     try:
-        config = ml_collections.ConfigDict(json.loads(found[-1].read_text()), convert_dict=True)
+        return ml_collections.ConfigDict(json.loads(found[-1].read_text()), convert_dict=True)
     except ValueError as error:
         raise UserError("workdir", str(found[-1]), f"a config as it was written ({error})") from None
-    for stage in ("transfer", "analyze", "report"):
-        execute.study(config, workdir, stage)
 
 
 def features(args) -> None:

@@ -29,7 +29,7 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
         print(describe(plan))
         return
     plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
-    config_hash = hashlib.sha256(plain.encode()).hexdigest()[:12]
+    config_hash = digest(plain)
     store = Store(workdir, plan, config_hash, share)      # its mesh refuses a batch that the devices do not divide
     for component in (*plan.targets.values(), *plan.variants.values()) if store.unfinished() else ():
         components.touch(component)
@@ -48,14 +48,36 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
 def report(store: Store) -> None:
     """Prints the summary and writes report.html from the rows of this plan."""
     from bottleneck.report import html   # loads matplotlib, which training on a pod does not need
+    found, provenance = outcome(store)
+    print(tables.terminal(found))
+    print(f"\nreport: {html.write(store.workdir, found, {**provenance, 'config': store.config_hash})}")
+
+
+def outcome(store: Store) -> tuple[list[dict], dict]:
+    """The rows of a finished study and the provenance of its first run. Raises UserError when it is not finished."""
     paths = [store.rows(task) for task in (*store.plan.evaluations, *store.plan.analyses)] + [answer.path(store)]
     missing = [p for p in paths if not p.is_file()]
     if missing:
         raise UserError("workdir", str(store.workdir), f"the rows of this study; {len(missing)} tasks have none (--stage=all makes them)")
-    found = [row for p in paths for row in rows.read(p)]
     provenance = json.loads((store.directory(store.plan.runs[0]) / "provenance.json").read_text())
-    print(tables.terminal(found))
-    print(f"\nreport: {html.write(store.workdir, found, {**provenance, 'config': store.config_hash})}")
+    return [row for p in paths for row in rows.read(p)], provenance
+
+
+def compare(first: tuple, second: tuple) -> None:
+    """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html in the first."""
+    from bottleneck.report import compare as pages
+    sides = []
+    for config, workdir in (first, second):
+        plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
+        store = Store(workdir, plans.plan(studies.spec(config)), digest(plain))
+        found, provenance = outcome(store)
+        sides.append((f"{store.plan.study.name} ({workdir.name})", found, {**provenance, "config": configs.to_dict(config)}))
+    print(pages.terminal(*sides))
+    print(f"comparison: {pages.write(first[1] / 'compare.html', *sides)}")
+
+
+def digest(plain: str) -> str:
+    return hashlib.sha256(plain.encode()).hexdigest()[:12]
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -87,7 +87,7 @@ def plan(study: StudySpec) -> Plan:
     taps = _taps(runs, shape)
     evaluations = _evaluations(study, own, outside, runs)
     declared = analyses.lay_out(study, tuple(own), tuple(outside), {name: run.steps for (name, _), run in runs.items()},
-                                taps["mixture", study.run_seeds[0]])
+                                tuple(taps["mixture", study.run_seeds[0]]))
     _check(study, targets, shape, taps, evaluations, declared)
     kept: dict[tuple[str, int], set[int]] = {}
     read = [m for e in evaluations for m in e.members] + [m for a in declared for m, _ in a.reads]
@@ -123,14 +123,15 @@ def _check_held_out(data, own: dict, targets: dict) -> None:
                                     "need the same sizes and the same classes before their labels are mapped")
 
 
-def _taps(runs: dict, shape: tuple[int, ...]) -> dict[tuple[str, int], tuple[str, ...]]:
-    """The layers of every run's model, by (name, seed)."""
+def _taps(runs: dict, shape: tuple[int, ...]) -> dict[tuple[str, int], dict[str, int]]:
+    """The layers of every run's model, by (name, seed), with their number of dimensions."""
     found, layers = {}, {}
     for key, run in runs.items():
         model = models.build(run.model, run.outputs, run.train.dtype, shape if len(shape) == 3 else None)
         if model not in layers:
             x = jax.ShapeDtypeStruct((1, *shape), np.float32)
-            layers[model] = tuple(jax.eval_shape(lambda k, x, m=model: m.init_with_output(k, x)[0][1], jax.random.key(0), x))
+            shapes = jax.eval_shape(lambda k, x, m=model: m.init_with_output(k, x)[0][1], jax.random.key(0), x)
+            layers[model] = {name: len(tap.shape) for name, tap in shapes.items()}
         found[key] = layers[model]
     return found
 
@@ -156,8 +157,8 @@ def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], taps: dict, 
         known = taps[member.run, member.seed]
         if tap not in known:
             raise UserError(path, member.layer, f"a layer of the model: {', '.join(known)}")
-        if mode == features.POSITIONS and path != "analysis.layers":
-            raise UserError(path, member.layer, "one vector per item: pooled or flattened")
+        if mode == features.POSITIONS and (path != "analysis.layers" or known[tap] < 3):
+            raise UserError(path, member.layer, "one vector per item here: pooled, or flattened")
     for evaluation in evaluations:
         if evaluation.spec is not None and evaluation.spec.external:
             try:

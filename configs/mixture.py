@@ -47,7 +47,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.arms = ("mixture", "direct", "matched", "longer", "heads", "randomised") + (("wider",) if arg.wider else ())
     config.targets = {}
     config.probe = dict(protocols=("head", "linear_probe", "k_shot") + (("finetune", "probe_finetune") if arg.finetune else ()),
-                        arms=("mixture", "direct", "random"), layer="features", shots=(1, 4, 16, 64), draws=10,
+                        arms=("mixture", "direct", "random"), layer="features", shots=(1, 4, 16, 64), draws=5,
                         finetune=dict(steps=200, lr=0.01, shots=(4, 32, 256), halvings=6))
     config.analysis = dict(kinds=("ladder", "steps", "seeds", "cka", "relatedness") + (("recovery",) if arg.finetune else ()), layers=(),
                            halvings=7, comparisons=("layers", "steps", "seeds", "direct"), batch=64)
@@ -61,6 +61,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     if arg.smoke:
         config.seeds = min(config.seeds, 2)
         config.train.steps = 150
+        config.probe.update(shots=(1, 16), draws=2)
+        config.analysis.halvings = 3
         config.data.update(train=2000, probe=500, val=250, test=500)
     return config
 

@@ -30,4 +30,5 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.optimizer = dict(name="adamw", lr=0.01, weight_decay=0.0, schedule="cosine")
     config.train = dict(steps=600 if arg.smoke else 4000, batch=128)
     config.arms = ("mixture", "direct", "longer", "wider")
+    config.analysis = dict(kinds=("cka",), comparisons=("direct",))
     return config

@@ -24,6 +24,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         return dict(source=dict(name="factors", values=2, reliability=reliability, seed=seed))
 
     config.name = "transfer"
+    config.probe.protocols = ("head", "linear_probe")
+    config.analysis.kinds = ("ladder", "seeds", "relatedness")
     config.arms = ("mixture", "direct")
     config.mixture.competitor = None
     config.targets = dict(held_out=target(10, colour=0.5, texture=1.0), pairing=target(11, shape=0.95, background=0.95),

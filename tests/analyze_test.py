@@ -57,3 +57,16 @@ def test_a_work_directory_is_analysed_again_to_the_same_bytes(tiny, tmp_path, ca
     assert before == {name: (tmp_path / name).read_bytes() for name in before}
     assert analyze.main(["analyze", str(tmp_path), "--config", "nothing"]) == 2
     assert analyze.main(["analyze", str(tmp_path / "nowhere")]) == 2
+
+
+def test_two_studies_side_by_side(tiny, tmp_path, capsys):
+    execute.study(tiny(), tmp_path / "one")
+    execute.study(tiny({"train.steps": "10"}), tmp_path / "two")
+    capsys.readouterr()
+    assert analyze.main(["analyze", str(tmp_path / "one"), "--compare", str(tmp_path / "two")]) == 0
+    said = capsys.readouterr().out
+    assert "train.steps" in said and "first" in said and "difference" in said
+    page = (tmp_path / "one" / "compare.html").read_text()
+    assert "train.steps" in page and "tiny (one)" in page and "tiny (two)" in page
+    assert analyze.main(["analyze", str(tmp_path / "one"), "--compare", str(tmp_path / "nowhere")]) == 2
+    assert analyze.main(["analyze", "--compare", str(tmp_path / "two")]) == 2

@@ -19,7 +19,8 @@ import pytest
 from bottleneck import checkpoint
 
 CONFIG = pathlib.Path(__file__).with_name("tiny.py")
-STUDY = ("--config.train.steps=60", "--config.train.save_every=5", "--config.keep=1/2")
+STUDY = ("--config.train.steps=60", "--config.train.save_every=5", "--config.keep=1/2", "--config.analysis.halvings=2",
+         "--config.analysis.kinds=ladder,steps,seeds,cka,relatedness")
 CONVOLUTIONAL = (*STUDY, "--config.train.steps=15", "--config.train.save_every=2", "--config.model={'name': 'resnet', 'width': 0.25}",
                  "--config.optimizer={'name': 'schedule_free', 'lr': 0.01}", "--config.arms=mixture,direct,matched,heads",
                  "--config.probe.protocols=head,linear_probe,linear_probe_bn,k_shot,probe_finetune", "--config.probe.finetune.steps=6")

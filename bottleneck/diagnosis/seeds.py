@@ -26,7 +26,7 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
                       reference=f"direct-{name}")
         evidence = seeds.evidence(bits["mixture"], reference, store.plan.study.margin)
         for seed, interval in zip(readings.seeds, evidence.seeds, strict=True):
-            found.append(store.row(interval, **common, metric="evidence_bits", seed=seed, extra={"analysis": KIND}))
+            found.append(store.row(interval, **common, metric="evidence_bits", seed=seed, extra={"analysis": KIND, "level": interval.level}))
         spread = evidence.spread
         found.append(store.row(evidence.mean, **common, metric="evidence_bits", extra={
             "analysis": KIND, "class": evidence.verdict, "retained": evidence.retained, "lost": evidence.lost, "undecided": evidence.undecided,

@@ -14,9 +14,9 @@ from bottleneck.rows import select
 
 Study = tuple[str, list[dict], dict]         # name, rows, provenance
 DIFFERENCE = "difference"
-METHOD = ("Differences of gaps take the studies as independent: their limits are the square roots of the summed squares of both intervals' arms "
-          "(Zou and Donner, Statistics in Medicine 27, 2008). Studies that share test items or runs differ by less than that says. Exploratory: "
-          "95%, not adjusted for multiplicity.")
+METHOD = ("Differences of gaps take the studies as independent: their limits are the square roots of the summed squares of both "
+          "intervals' arms (Zou and Donner, Statistics in Medicine 27, 2008). Studies that share test items or runs differ by less "
+          "than that says. Exploratory: 95%, not adjusted for multiplicity.")
 
 
 def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
@@ -27,11 +27,10 @@ def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
     """
     first, second = _named(first, second)
     gaps = figure(first, second)
+    others = [{k: v for k, v in provenance.items() if k != "config"} for _, _, provenance in (first, second)]
     atomic.write(path, page.fill(
-        "compare.html", names=(first[0], second[0]), sentences=sentences(first, second), figures=[page.figure(gaps)] if gaps else [],
-        tables=[page.table(t) for t in tables(first, second)], method=METHOD,
-        provenance=[(key, a, b) for key, a, b in differences({k: v for k, v in first[2].items() if k != "config"},
-                                                             {k: v for k, v in second[2].items() if k != "config"})]))
+        "compare.html", names=(first[0], second[0]), sentences=sentences(first, second), provenance=differences(*others),
+        figures=[page.figure(gaps)] if gaps else [], tables=[page.table(t) for t in tables(first, second)], method=METHOD))
     return path
 
 
@@ -53,7 +52,8 @@ def sentences(first: Study, second: Study) -> list[str]:
     verdicts = [{t: extra(lookup.verdict(main, t)).get("verdict") for t in targets(main)} for main in mains]
     shared = [t for t in verdicts[0] if t in verdicts[1]]
     changed = [t for t in shared if verdicts[0][t] != verdicts[1][t]]
-    said = [f"{t} is {verdicts[0][t] or 'without a verdict'} in {a} and {verdicts[1][t] or 'without a verdict'} in {b}." for t in changed]
+    said = [(f"{t} is {verdicts[0][t] or 'without a verdict'} in {a} and {verdicts[1][t] or 'without a verdict'} in "
+             f"{b}.") for t in changed]
     same = [t for t in shared if t not in changed]
     if same:
         said.append(f"The verdict is the same on {several(same, 8)}.")
@@ -74,15 +74,17 @@ def answers(first: Study, second: Study) -> Table:
         for (name, main), gap in zip(mains, found):
             if gap is None:
                 continue
-            sides = [number(find(main, arm=arm, target=target, protocol=PROBE, metric=lookup.unit(main)), half=True) for arm in ARMS[:2]]
-            lines.append((target, name, (extra(gap).get("verdict") or MISSING) + ("*" if extra(gap).get("provisional") else ""), *sides, number(gap)))
+            key, star = dict(target=target, protocol=PROBE, metric=lookup.unit(main)), "*" if extra(gap).get("provisional") else ""
+            sides = (number(find(main, arm=arm, **key), half=True) for arm in ARMS[:2])
+            lines.append((target, name, (extra(gap).get("verdict") or MISSING) + star, *sides, number(gap)))
         if (apart := difference(*found)) is not None:
             lines.append((target, DIFFERENCE, MISSING, MISSING, MISSING, apart))
     rests = [f"{name}: {counts(select(main, seed='all', metric=f'gap_{lookup.unit(main)}'))}" for name, main in mains]
     starred = " * provisional: fewer than 4 seeds." if any(line[2].endswith("*") for line in lines) else ""
-    caption = f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, not adjusted.{starred}"
-    return Table("answers", "What is missing, in both", caption, ("target", "study", "verdict", f"direct ({unit})", f"mixture ({unit})", f"gap ({unit})"),
-                 tuple(lines))
+    caption = (f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, not "
+               f"adjusted.{starred}")
+    header = ("target", "study", "verdict", f"direct ({unit})", f"mixture ({unit})", f"gap ({unit})")
+    return Table("answers", "What is missing, in both", caption, header, tuple(lines))
 
 
 def difference(first: dict | None, second: dict | None) -> Number | None:
@@ -104,13 +106,13 @@ def features(first: Study, second: Study) -> Table:
     """Where, when and in which seeds: one line per label and factor that either study looked at."""
     sides = [lookup.split(rows)[1] for _, rows, _ in (first, second)]
     every = [r for kinds in sides for kind in ("ladder", "steps", "seeds") for r in kinds.get(kind, []) if r["seed"] == "all"]
-    told = {"where": lambda kinds, *of: findings.short_where(findings.rung(kinds, *of)),
-            "when": lambda kinds, *of: extra(findings.learning(kinds, *of)).get("verdict") or MISSING,
-            "seeds": lambda kinds, *of: extra(findings.evidence(kinds, *of)).get("class") or MISSING if of not in findings.untestable(kinds) else MISSING}
-    lines = [(target, findings.name(factor), *(say(kinds, target, factor) for say in told.values() for kinds in sides))
-             for target in targets(every) for factor in factors(every, target)]
-    lines = [line for line in lines if {*line[2:]} - {MISSING, findings.UNTESTABLE}]
-    header = ("target", "factor", *(f"{word}: {name}" for word in told for name, *_ in (first, second)))
+    lines = []
+    for target in targets(every):
+        for factor in factors(every, target):
+            told = [findings.summary(kinds, target, factor) for kinds in sides]
+            if {cell for words in told for cell in words} - {MISSING, findings.UNTESTABLE}:
+                lines.append((target, findings.name(factor), *(cell for pair in zip(*told) for cell in pair)))
+    header = ("target", "factor", *(f"{word}: {name}" for word in ("where", "when", "seeds") for name, *_ in (first, second)))
     caption = "The first rung that reads it at the last step, the course over training, and the seeds that keep it. Exploratory."
     if any(str(cell).endswith("*") for line in lines for cell in line):
         caption += " * intervals do not decide."

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from bottleneck.report.drawing import BLUE, GREEN, GREY, INK, OCHRE, PURPLE, VERMILLION, panels, reach
 from bottleneck.report.lookup import ends
+from bottleneck.report.section import Figure
+from bottleneck.rows import select
 
 HUES = (VERMILLION, BLUE, GREEN, PURPLE, OCHRE, GREY)
 DASHED = (0, (4, 2))
@@ -14,12 +16,13 @@ ROOM = 0.16              # of an axis, between two steps that are both named
 
 @dataclass(frozen=True)
 class Curve:
-    """Values over steps, with the level of a reference beside the last one."""
+    """Values over steps. The level of a reference stands beside the last one, or goes `through` the panel."""
     label: str
     colour: str
     points: tuple[tuple[int, float, float, float], ...]      # step, value, and the ends of its interval
     dashed: bool = False
     level: float | None = None
+    through: bool = False
 
 
 def curve(rows: list[dict], label: str, colour: str, scale: float = 1, **style) -> Curve | None:
@@ -29,18 +32,31 @@ def curve(rows: list[dict], label: str, colour: str, scale: float = 1, **style) 
     return Curve(label, colour, points, **style) if points else None
 
 
+def by_target(rows: list[dict], hues: dict, scale: float = 1, **style) -> list[Curve | None]:
+    """One curve for every target in `hues`; null is the mixture as a whole."""
+    return [curve(select(rows, target=target), target or "mixture", hue, scale, **style) for target, hue in hues.items()]
+
+
 def hues(names) -> dict[str, str]:
     """A colour per name, in turn."""
     return {name: HUES[i % len(HUES)] for i, name in enumerate(names)}
 
 
-def panel(name: str, title: str, curves: list[Curve], *, ylabel: str, xlabel="step", room=None, level: float | None = None,
-          ceiling: float | None = None) -> str:
-    """One panel: steps on a logarithmic axis, step 0 one doubling before the first.
+def figure(name: str, title: str, caption: str, found: dict[str, list[Curve | None]], *, ylabel: str = "", xlabel: str = "step",
+           shared: bool = True, ceiling: float | None = None) -> Figure | None:
+    """A panel for every title in `found`, all of one scale if `shared`. `ceiling`: as in `extent`. None without a curve."""
+    found = {t: [c for c in each if c] for t, each in found.items()}
+    found = {t: each for t, each in found.items() if each}
+    every = [c for each in found.values() for c in each]
+    if not every:
+        return None
+    room = extent(every, ceiling) if shared else None
+    drawn = tuple(panel(f"{name}-{t}", t, each, ylabel, xlabel, room or extent(each, ceiling)) for t, each in found.items())
+    return Figure(name, title, caption, drawn, tuple(dict.fromkeys((c.label, c.colour.replace(INK, "currentColor"), c.dashed) for c in every)))
 
-    `room`: the limits of the vertical axis, for panels of one scale; `level`: a line through the whole panel; `ceiling`: as in
-    `extent`.
-    """
+
+def panel(name: str, title: str, curves: list[Curve], ylabel: str, xlabel: str, room: tuple[float, float]) -> str:
+    """One panel: steps on a logarithmic axis, step 0 one doubling before the first; `room` are the other axis's limits."""
     steps = sorted({point[0] for curve in curves for point in curve.points})
     positive = [step for step in steps if step > 0] or [1]
     places = {step: math.log2(step) if step > 0 else math.log2(positive[0]) - 1 for step in steps}
@@ -48,22 +64,22 @@ def panel(name: str, title: str, curves: list[Curve], *, ylabel: str, xlabel="st
     length = high - low or 1.0
 
     def draw(axes, _):
-        if level is not None:
-            axes.axhline(level, color=INK, linewidth=0.8, alpha=0.5, zorder=1)
         for curve in curves:
             x = [places[point[0]] for point in curve.points]
             values, bottoms, tops = zip(*(point[1:] for point in curve.points))
-            style = dict(color=curve.colour, linestyle=DASHED if curve.dashed else "-")
             if tops != bottoms:
                 axes.fill_between(x, bottoms, tops, color=curve.colour, alpha=0.14, linewidth=0, zorder=2)
-            axes.plot(x, values, linewidth=1.2 if curve.dashed else 1.6, zorder=3, marker="" if len(x) > 1 else "o", markersize=4, **style)
-            if curve.level is not None:
+            axes.plot(x, values, color=curve.colour, linestyle=DASHED if curve.dashed else "-", linewidth=1.2 if curve.dashed else 1.6,
+                      marker="" if len(x) > 1 else "o", markersize=4, zorder=3)
+            if curve.level is not None and curve.through:
+                axes.axhline(curve.level, color=curve.colour, linewidth=0.8, alpha=0.5, zorder=1)
+            elif curve.level is not None:
                 axes.plot([high + 0.02 * length, high + 0.07 * length], [curve.level] * 2, color=curve.colour, linewidth=2.2,
-                          solid_capstyle="butt", clip_on=False, zorder=4)
+                          solid_capstyle="butt", zorder=4)
         shown = named(places)
         axes.set_xticks([places[step] for step in shown], [f"{step:,}" for step in shown])
         axes.set_xticks([place for step, place in places.items() if step not in shown], minor=True)
-        axes.set(xlim=(low - 0.03 * length, high + 0.08 * length), ylim=room or extent(curves, level, ceiling))
+        axes.set(xlim=(low - 0.03 * length, high + 0.08 * length), ylim=room)
         axes.grid(axis="y", alpha=0.15, linewidth=0.6)
 
     return panels(name, [title], draw, inner=1.7, left=0.6, xlabel=xlabel, ylabel=ylabel)
@@ -79,19 +95,12 @@ def named(places: dict[int, float]) -> list[int]:
     return found[::-1]
 
 
-def extent(curves: list[Curve], level: float | None = None, ceiling: float | None = None) -> tuple[float, float]:
+def extent(curves: list[Curve], ceiling: float | None = None) -> tuple[float, float]:
     """Limits of a vertical axis: all values and references, and of intervals what lies within half their range of them.
 
     A few seeds give intervals so wide that they would flatten the curves; they are cut. `ceiling`: values lie from 0 to it.
     """
-    values = [point[1] for curve in curves for point in curve.points]
-    values += [c.level for c in curves if c.level is not None] + ([level] if level is not None else [])
-    ends = [v for curve in curves for point in curve.points for v in point[2:]]
-    room = 0.5 * (max(values) - min(values)) or max(ends) - min(ends)
-    cut = (max(min(ends), min(values) - room), min(max(ends), max(values) + room))
-    return reach([*values, *cut], ceiling)
-
-
-def key(curves: list[Curve]) -> tuple[tuple[str, str, bool], ...]:
-    """(label, colour, dashed) of every kind of curve, once."""
-    return tuple(dict.fromkeys((c.label, c.colour.replace(INK, "currentColor"), c.dashed) for c in curves))
+    values = [point[1] for curve in curves for point in curve.points] + [c.level for c in curves if c.level is not None]
+    bands = [v for curve in curves for point in curve.points for v in point[2:]]
+    room = 0.5 * (max(values) - min(values)) or max(bands) - min(bands)
+    return reach([*values, max(min(bands), min(values) - room), min(max(bands), max(values) + room)], ceiling)

@@ -49,7 +49,7 @@ def grouped(rows: list[dict], key: str, words) -> dict[str, str]:
         for factor in dict.fromkeys(f for f, _, w in said if w == word):
             where, every = ([t for f, t, w in said if f == factor and w in wanted] for wanted in ((word,), words))
             places.setdefault(() if where == every and len(every) > 1 else tuple(where), []).append(name(factor))
-        told = [f"{several(names)} {'in ' + several(list(where)) if where else 'in every target'}" for where, names in places.items()]
+        told = [f"{several(names)} in {several(list(where)) if where else 'every target'}" for where, names in places.items()]
         if told:
             found[word] = ", ".join(told)
     return found
@@ -77,11 +77,20 @@ def seeds(row: dict | None) -> str:
     if not found.get("class"):
         return ""
     if None in (kept, lost, open_):
-        return {"all": "kept in all seeds", "some": "kept in some seeds", "none": "lost in all seeds"}.get(found["class"], "seeds undecided")
+        return {"all": "kept in all "
+                       "seeds", "some": "kept in some seeds", "none": "lost in all seeds"}.get(found["class"], "seeds undecided")
     total = kept + lost + open_
     whole = {1: ("kept in the one seed", "lost in the one seed"), 2: ("kept in both seeds", "lost in both seeds")}.get(
         total, (f"kept in all {total} seeds", f"lost in all {total} seeds"))
-    return dict(zip(("all", "none"), whole)).get(found["class"]) or f"kept in {kept}, lost in {lost}, undecided in {open_} of {total} seeds"
+    return dict(zip(("all", "none"), whole)).get(found["class"]) or (f"kept in {kept}, lost in {lost}, undecided in {open_} of "
+                                                                     f"{total} seeds")
+
+
+def summary(kinds: dict, target: str, factor: str | None) -> tuple[str, str, str]:
+    """Where, when and in which seeds, in a word each."""
+    nothing = (target, factor) in untestable(kinds)
+    return (short_where(rung(kinds, target, factor)), extra(learning(kinds, target, factor)).get("verdict") or MISSING,
+            MISSING if nothing else extra(evidence(kinds, target, factor)).get("class") or MISSING)
 
 
 def clauses(kinds: dict) -> dict[str, str]:
@@ -109,8 +118,7 @@ def overview(kinds: dict) -> Table | None:
             if (target, factor) in nothing:
                 left_out += 1
                 continue
-            lines.append((target, name(factor), short_where(landed), extra(learned).get("verdict") or MISSING,
-                          extra(kept).get("class") or MISSING))
+            lines.append((target, name(factor), *summary(kinds, target, factor)))
     if not lines:
         return None
     caption = (f"{counts(used)}. Where the last step reads it, from prominent down to nowhere; when it "

@@ -89,6 +89,6 @@ def _width(words: str) -> float:
 
 
 def _text(x: float, y: float, words: str, *, anchor="", fill="", soft=False, turn="", size=0.0, weight="") -> str:
-    given = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor, "fill": fill, "opacity": "0.65" if soft else "", "transform": turn,
-             "font-size": f"{size:g}" if size else "", "font-weight": weight}
+    given = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor, "fill": fill, "opacity": "0.65" if soft else "",
+             "transform": turn, "font-size": f"{size:g}" if size else "", "font-weight": weight}
     return "<text " + " ".join(f'{k}="{v}"' for k, v in given.items() if v) + f">{escape(words)}</text>"

@@ -52,33 +52,52 @@ def read(rows: list[dict]) -> Content:
 
 def figures(rows: list[dict]) -> dict[str, Figure]:
     """The main answer's figures that have something to show, by name."""
-    floors, margin = _drawn(rows), lookup.margin(rows)
-    name = "R2" if lookup.score(rows) == "r2" else "Accuracy"
+    found = [gap(rows), accuracy(rows), few_shot(rows), budget(rows)]
+    return {figure.name: figure for figure in found if figure and any(figure.panels)}
+
+
+def gap(rows: list[dict]) -> Figure:
+    """Every target's gap."""
+    margin = lookup.margin(rows)
     beyond = "" if margin is None else (" The short upright line is the margin: beyond it, the mixture keeps less than "
                                         f"{100 * margin:g}% of what direct training shows.")
-    found = [
-        Figure("gap", "Gap per target", "Direct training minus the mixture's features, with 95% intervals." + beyond, (plots.bits(rows),), fixed=True),
-        Figure("accuracy", f"{name} by linear probe, per arm", "Dots are seeds, ticks their means with 95% intervals; all panels share one scale."
-               + (f" Reference lines: {', '.join(floors)}." if floors else ""),
-               tuple(plots.accuracy(rows, [name]) for name in lookup.targets(rows))),
-        Figure("budget", "What they cost and reach", "Linear probe against total training steps of all members, with 95% intervals; the line is "
-               "direct training. Representations of equal cost are drawn side by side around it.", (plots.budget(rows),), fixed=True)]
-    few = [plots.shots(rows, name) for name in lookup.targets(rows)]
-    found.append(Figure("few-shot", "Few-shot probes", "Linear probes on so many examples per class, mean over seeds and draws with 95% intervals; the "
-                        "thin line is direct training's probe on all.", tuple(svg for svg, _ in few), curves.key([c for _, each in few for c in each])))
-    found = [Figure(f.name, f.title, f.caption, tuple(filter(None, f.panels)), f.key, f.fixed) for f in found]
-    return {f.name: f for f in found if f.panels}
+    caption = "Direct training minus the mixture's features, with 95% intervals." + beyond
+    return Figure("gap", "Gap per target", caption, (plots.bits(rows),), fixed=True)
+
+
+def accuracy(rows: list[dict]) -> Figure:
+    """What every arm reaches, target by target."""
+    drawn = _drawn(rows)
+    caption = "Dots are seeds, ticks their means with 95% intervals; all panels share one scale."
+    caption += f" Reference lines: {', '.join(drawn)}." if drawn else ""
+    panels = tuple(filter(None, (plots.accuracy(rows, [name]) for name in lookup.targets(rows))))
+    return Figure("accuracy", f"{'R2' if lookup.score(rows) == 'r2' else 'Accuracy'} by linear probe, per arm", caption, panels)
+
+
+def few_shot(rows: list[dict]) -> Figure | None:
+    """Few-shot probes, target by target."""
+    percent = lookup.score(rows) == "accuracy"
+    caption = ("Linear probes on so many examples per class, mean over seeds and draws with 95% intervals, cut at the panel's "
+               "edge; the thin line is direct training's probe on all.")
+    return curves.figure("few-shot", "Few-shot probes", caption, plots.shots(rows), xlabel="examples per class", ceiling=100 if percent else None,
+                         ylabel="accuracy (%)" if percent else "R2")
+
+
+def budget(rows: list[dict]) -> Figure:
+    """What representations cost and reach."""
+    caption = ("Linear probe against total training steps of all members, with 95% intervals; the line is direct training. "
+               "Representations of equal cost are drawn side by side around it.")
+    return Figure("budget", "What they cost and reach", caption, (plots.budget(rows),), fixed=True)
 
 
 def render(content: Content, provenance: dict) -> str:
     """The report's HTML."""
     rows = content.rows
-    every = [r for r in rows if r["study"]]
+    found = [{"name": s.name, "title": s.title, "sentence": s.sentence, "parts": [page.part(p) for p in s.parts]} for s in content.sections]
     return page.fill(
-        "report.html", study=", ".join(sorted({r["study"] for r in every})) or "without a name",
+        "report.html", study=", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name", sections=found,
         sentences=_sentences(content), tables={t.name: page.table(t) for t in tables.all_tables(rows)},
         figures={name: page.figure(figure) for name, figure in content.figures.items()}, metric=lookup.score(rows),
-        sections=[{"name": s.name, "title": s.title, "sentence": s.sentence, "parts": [page.part(p) for p in s.parts]} for s in content.sections],
         methods=[methods(rows), exploratory(content.sections)], provenance=page.flat(provenance))
 
 

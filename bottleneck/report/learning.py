@@ -20,8 +20,8 @@ ALIKE = {"init": "the untrained network", "last": "the last step", "seed": "anot
 def section(kinds: dict) -> Section | None:
     """None without a row over steps."""
     means = select(kinds.get(KIND, []), seed="all")
-    parts = [trajectories(means), table(means), accuracies(means), last_accuracies(means), shapes(means), gradients(means), similarity(means)]
-    parts = tuple(part for part in parts if part is not None)
+    makers = (trajectories, table, accuracies, last_accuracies, shapes, gradients, similarity)
+    parts = tuple(part for make in makers if (part := make(means)) is not None)
     return Section("steps", "When", sentence(means), parts, methods(means)) if parts else None
 
 
@@ -33,32 +33,19 @@ def sentence(rows: list[dict]) -> str:
 
 def trajectories(rows: list[dict]) -> Figure | None:
     """Bits of linear probes over steps, one panel per target, with the head and direct training."""
-    read = [r for r in select(rows, metric="bits", arm="mixture") if r["protocol"] in ("linear", "head")]
+    read, found = select(rows, metric="bits", arm="mixture"), {}
     colours = {None: INK, **curves.hues(values(read, "factor"))}
-    found = {}
     for target in targets(read):
-        each = []
-        for factor in factors(read, target):
+        of = select(read, target=target)
+        found[target] = [curve(select(of, factor=None, protocol="head"), "head as it is", INK, dashed=True)]
+        for factor in factors(of, target):
             level = extra(findings.learning({KIND: rows}, target, factor)).get("reference_bits")
-            each.append(curve(select(read, target=target, factor=factor, protocol="linear"), findings.name(factor), colours[factor], level=level))
-        each.append(curve(select(read, target=target, factor=None, protocol="head"), "head as it is", INK, dashed=True))
-        found[target] = [c for c in each if c]
-    caption = ("Linear probes on the mixture's features, mean over seeds with 95% intervals, cut at the panel's edge; dashed, the pretrained head as it is (label only). "
-               "Thick ends at the right are what direct training reads of each, its label's level the thin line. Steps are on a logarithmic scale.")
-    return _figure("trajectories", "What is readable over training", caption, found, "bits", ends_of=True)
-
-
-def _figure(name, title, caption, found: dict, ylabel: str, ends_of=False, ceiling: float | None = None) -> Figure | None:
-    """A panel per title in `found`, all of one scale. None without a curve."""
-    found = {t: each for t, each in found.items() if each}
-    every = [c for each in found.values() for c in each]
-    if not every:
-        return None
-    room = curves.extent(every, ceiling=ceiling)
-    panels = [curves.panel(f"{name}-{t}", t, each, ylabel=ylabel, room=room,
-                           level=next((c.level for c in each if c.colour == INK), None) if ends_of else None)
-              for t, each in found.items()]
-    return Figure(name, title, caption, tuple(panels), curves.key(every))
+            found[target].append(curve(select(of, factor=factor, protocol="linear"), findings.name(factor), colours[factor], level=level,
+                                       through=factor is None))
+    caption = ("Linear probes on the mixture's features, mean over seeds with 95% intervals, cut at the panel's edge; dashed, the "
+               "pretrained head as it is, on the label. Thick ends at the right are what direct training reads of each factor, the "
+               "thin line what it reads of the label. Steps are on a logarithmic scale.")
+    return curves.figure("trajectories", "What is readable over training", caption, found, ylabel="bits")
 
 
 def table(rows: list[dict]) -> Table | None:
@@ -66,16 +53,18 @@ def table(rows: list[dict]) -> Table | None:
     lines = []
     for target in targets(rows):
         for factor in factors(rows, target):
-            learned, said = (found := findings.learning({KIND: rows}, target, factor)), extra(found)
+            learned = findings.learning({KIND: rows}, target, factor)
             if learned is None:
                 continue
+            said = extra(learned)
+            bits = (plain(said.get(f"{key}_bits")) for key in ("init", "peak", "last"))
             lines.append((target, findings.name(factor), said.get("verdict") or MISSING, whole(said.get("peak")), whole(said.get("last")),
-                          plain(said.get("init_bits")), plain(said.get("peak_bits")), plain(said.get("last_bits")), number(learned),
-                          plain(said.get("reference_bits"))))
+                          *bits, number(learned), plain(said.get("reference_bits"))))
     if not lines:
         return None
-    caption = (f"{counts(select(rows, metric='learning'))}; bits by linear probe. The peak is chosen on validation and read on test, so that a "
-               "noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not adjusted for multiplicity.")
+    caption = (f"{counts(select(rows, metric='learning'))}; bits by linear probe. The peak is chosen on validation and read on "
+               "test, so that a noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not adjusted "
+               "for multiplicity.")
     header = ("target", "factor", "verdict", "peak (step)", "last (step)", "untrained (bits)", "at the peak (bits)", "at the end (bits)",
               "forgetting (bits)", "direct (bits)")
     return Table("learning", "Learned, and kept", caption, header, tuple(lines))
@@ -83,20 +72,17 @@ def table(rows: list[dict]) -> Table | None:
 
 def accuracies(rows: list[dict]) -> Figure | None:
     """Accuracy over steps: balanced and as mixed, per target, and in the worst group."""
-    def pair(metric, label, colour, **key):
-        each = ((protocol, curve(select(rows, metric=metric, protocol=protocol, **key), label, colour, 100, dashed=protocol == "head"))
-                for protocol in ("linear", "head"))
-        return [c for _, c in each if c]
-
-    colours, names = {"balanced": INK, "as mixed": GREY}, targets(rows)
-    hues = curves.hues(names)
-    found = {"all targets": [c for metric, label in (("accuracy_balanced", "balanced"), ("accuracy_mixed", "as mixed"))
-                             for c in pair(metric, label, colours[label])],
-             "per target": [c for t in names for c in pair("accuracy", t, hues[t], target=t, factor=None, arm="mixture")],
-             "worst group": [c for t in names for c in pair("accuracy_worst_group", t, hues[t], target=t)]}
-    caption = ("Percent of test items; whole lines are linear probes, dashed ones the head as it is. Balanced: the mean over targets. "
-               "As mixed: weighted as the mixture. Worst group: of label and competing feature, where there are such groups.")
-    drawn = _figure("accuracy-steps", "Accuracy over training", caption, found, "accuracy (%)", ceiling=100)
+    hues, found = curves.hues(targets(rows)), {"all targets": [], "per target": [], "worst group": []}
+    for protocol in ("linear", "head"):
+        of, style = select(rows, protocol=protocol, factor=None), dict(scale=100, dashed=protocol == "head")
+        found["all targets"] += [curve(select(of, metric="accuracy_balanced"), "balanced", INK, **style),
+                                 curve(select(of, metric="accuracy_mixed"), "as mixed", GREY, **style)]
+        found["per target"] += curves.by_target(select(of, metric="accuracy", arm="mixture"), hues, **style)
+        found["worst group"] += curves.by_target(select(of, metric="accuracy_worst_group"), hues, **style)
+    caption = ("Percent of test items; whole lines are linear probes, dashed ones the head as it is. Balanced: the mean over "
+               "targets. As mixed: weighted as the mixture. Worst group: of label and competing feature, where there are such "
+               "groups.")
+    drawn = curves.figure("accuracy-steps", "Accuracy over training", caption, found, ylabel="accuracy (%)", ceiling=100)
     return drawn and replace(drawn, key=tuple(entry for entry in drawn.key if not entry[2]))     # the caption says what is dashed
 
 
@@ -117,9 +103,9 @@ def last_accuracies(rows: list[dict]) -> Table | None:
             if row := find(of, **mean):
                 lines.append((name, words, number(row, half=True), number(find(of, **spread), half=True) if spread else MISSING,
                               number(worst, half=True), extra(worst).get("group") or MISSING))
-    caption = (f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, between targets. Worst "
-               "group: of label and competing feature, chosen on one half of the test items and read on the other. 95% intervals, not adjusted "
-               "for multiplicity.")
+    caption = (f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, between "
+               "targets. Worst group: of label and competing feature, chosen on one half of the test items and read on the other. "
+               "95% intervals, not adjusted for multiplicity.")
     header = ("target", "read by", "accuracy (%)", "spread (%)", "worst group (%)", "which")
     return Table("accuracy-last", "Accuracy at the last step", caption, header, tuple(lines))
 
@@ -127,47 +113,36 @@ def last_accuracies(rows: list[dict]) -> Table | None:
 def shapes(rows: list[dict]) -> Figure | None:
     """Spectrum and class separation of the features over steps."""
     used = [r for r in rows if r["metric"] in SHAPES]
-    layers, names = values(used, "layer"), targets(used)
-    hues, panels, every = curves.hues(names), [], []
-    for metric, words in SHAPES.items():
-        each = [c for t in names if (c := curve([r for r in select(used, metric=metric, target=t) if r["layer"] in (None, *layers[-1:])], t, hues[t]))]
-        if each:
-            panels.append(curves.panel(f"shapes-{metric}", words, each, ylabel="" if metric == "class_separation" else "dimensions"))
-            every += each
-    if not every:
-        return None
-    items = sorted({r["n_examples"] for r in used if r["n_examples"]})
-    caption = (f"{'At ' + layers[-1] + ', on' if layers else 'On'} each target's test items, mean over seeds. Effective rank and participation "
-               f"ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are biased well below it: compare only equal n. "
-               "Class separation: the share of variance between classes, debiased. Context, never a verdict: neither sees whether a "
-               "small direction carries the label.")
-    return Figure("shapes", "Shape of the features", caption, tuple(panels), curves.key(every))
+    layers, items = values(used, "layer"), sorted({r["n_examples"] for r in used if r["n_examples"]})
+    used = [r for r in used if r["layer"] in (None, *layers[-1:])]
+    hues = curves.hues(targets(used))
+    caption = (f"{'At ' + layers[-1] + ', on' if layers else 'On'} each target's test items, mean over seeds. Effective rank and "
+               f"participation ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are biased well "
+               "below it: compare only equal n. Class separation: the share of variance between classes, debiased. Context, never "
+               "a verdict: neither sees whether a small direction carries the label.")
+    found = {words: curves.by_target(select(used, metric=metric), hues) for metric, words in SHAPES.items()}
+    return curves.figure("shapes", "Shape of the features", caption, found, shared=False)
 
 
 def gradients(rows: list[dict]) -> Figure | None:
     """Gradient norm of every component over steps, and its cosine with the mixture's gradient."""
     norms, cosines = select(rows, metric="gradient_norm"), select(rows, metric="gradient_cosine", reference="mixture")
-    hues, panels, every = curves.hues(targets([*norms, *cosines])), [], []
-    for name, title, used in (("norm", "gradient norm", norms), ("cosine", "cosine with the mixture", cosines)):
-        each = [c for t in targets(used) if (c := curve(select(used, target=t), t, hues[t]))]
-        if each:
-            panels.append(curves.panel(f"gradients-{name}", title, each, ylabel=""))
-            every += each
-    if not every:
-        return None
-    caption = ("Of each component's own training loss at the kept steps, over all parameters, mean over seeds with 95% intervals. A component whose "
-               "norm stays large while its cosine is small or negative is outvoted, not learned.")
-    return Figure("gradients", "Gradients per component", caption, tuple(panels), curves.key(every))
+    hues = curves.hues(targets([*norms, *cosines]))
+    caption = ("Of each component's own training loss at the kept steps, over all parameters, mean over seeds with 95% intervals, "
+               "cut at the panel's edge. A component whose norm stays large while its cosine is small or negative is outvoted, not "
+               "learned.")
+    found = {"gradient norm": curves.by_target(norms, hues), "cosine with the mixture": curves.by_target(cosines, hues)}
+    return curves.figure("gradients", "Gradients per component", caption, found, shared=False)
 
 
 def similarity(rows: list[dict]) -> Figure | None:
     """CKA over steps, with the untrained network, the last step, another seed and direct training."""
     used = select(rows, metric="cka")
     hues = {None: INK, **curves.hues(targets(used))}
-    found = {f"with {words}": [c for t, hue in hues.items() if (c := curve(select(used, target=t, reference=reference), t or "mixture", hue))]
-             for reference, words in ALIKE.items()}
-    caption = "Within-component, debiased CKA of each step's features with those of other networks. Context, never a verdict."
-    return _figure("cka-steps", "Similarity (CKA) over training", caption, found, "CKA")
+    found = {f"with {words}": curves.by_target(select(used, reference=reference), hues) for reference, words in ALIKE.items()}
+    caption = ("Within-component, debiased CKA of each step's features with those of other networks, mean over seeds with 95% "
+               "intervals. Context, never a verdict.")
+    return curves.figure("cka-steps", "Similarity (CKA) over training", caption, found, ylabel="CKA")
 
 
 def methods(rows: list[dict]) -> str:

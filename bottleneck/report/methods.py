@@ -48,9 +48,9 @@ def exploratory(sections: list[Section]) -> list[str]:
     """Sentences on every analysis, then on what their words are worth."""
     told = [section.methods for section in sections if section.methods]
     if told:
-        told.append("All of this is exploratory: 95% intervals and words that follow from them (rung, course, seeds), no verdicts, and no adjustment "
-                    "for the number of layers, steps, factors and pairs that were looked at. Verdicts are only those of linear probes at the final "
-                    "step and the last layer.")
+        told.append("All of this is exploratory: 95% intervals and words that follow from them (rung, course, seeds), no verdicts, "
+                    "and no adjustment for the number of layers, steps, factors and pairs that were looked at. Verdicts are only "
+                    "those of linear probes at the final step and the last layer.")
     return told
 
 

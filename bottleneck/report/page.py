@@ -17,7 +17,8 @@ SHRINK = 0.8             # the least size at which a drawing is shown
 TONES = {                # words of verdicts -> the colour they have
     **dict.fromkeys(("lost", "named", "nowhere", "never learned", "learned then lost", "none"), "lost"),
     **dict.fromkeys(("retained", "prominent", "learned", "all"), "retained"),
-    **dict.fromkeys(("inconclusive", "undecided", "some", "linear", "nonlinear", "earlier", "still rising", "learned in part"), "open"),
+    **dict.fromkeys(("inconclusive", "undecided", "some", "still rising", "learned in part"), "open"),
+    **dict.fromkeys(("linear", "nonlinear", "earlier"), "open"),
     **dict.fromkeys(("untestable", "ruled out"), "soft")}
 
 
@@ -42,10 +43,12 @@ def table(shown: Table) -> dict:
 
 
 def figure(shown: Figure) -> dict:
-    """A figure for a template: panels with their widths in pixels."""
-    widths = [int(re.search(r'\bwidth="(\d+)', svg)[1]) for svg in shown.panels]
-    return {"kind": "figure", "title": shown.title, "caption": shown.caption, "key": shown.key, "fixed": shown.fixed,
-            "panels": [{"svg": Markup(svg), "scrolls": shown.fixed and SHRINK * width > NARROW, "least": round(SHRINK * width)} for svg, width in zip(shown.panels, widths)]}
+    """A figure for a template: panels with their least widths in pixels."""
+    panels = []
+    for svg in shown.panels:
+        least = round(SHRINK * int(re.search(r'\bwidth="(\d+)', svg)[1]))
+        panels.append({"svg": Markup(svg), "least": least, "scrolls": shown.fixed and least > NARROW})
+    return {"kind": "figure", "title": shown.title, "caption": shown.caption, "key": shown.key, "fixed": shown.fixed, "panels": panels}
 
 
 def part(shown: Figure | Table) -> dict:
@@ -54,8 +57,10 @@ def part(shown: Figure | Table) -> dict:
 
 def _cell(cell: Cell, numeric: bool) -> dict:
     words = str(cell)
-    value, _, interval = words.partition(" ") if isinstance(cell, Number) else (words, "", "")
-    return {"text": value, "interval": interval, "numeric": numeric, "tone": "" if isinstance(cell, Number) else TONES.get(words.rstrip("*").partition(":")[0], ""),
+    if isinstance(cell, Number):
+        value, _, interval = words.partition(" ")
+        return {"text": value, "interval": interval, "numeric": numeric, "tone": "", "missing": False, "repeat": False}
+    return {"text": words, "interval": "", "numeric": numeric, "tone": TONES.get(words.rstrip("*").partition(":")[0], ""),
             "missing": cell == MISSING, "repeat": False}
 
 

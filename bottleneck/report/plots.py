@@ -5,9 +5,10 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from bottleneck.report import lookup
-from bottleneck.report.curves import Curve, curve, panel
+from bottleneck.report.curves import Curve, curve
 from bottleneck.report.drawing import BLUE, GREEN, INK, MARKERS, OCHRE, PURPLE, STYLE, VERMILLION, panels, reach, short, to_svg
 from bottleneck.report.lookup import ARMS, LABELS, PROBE, ends
+from bottleneck.rows import select
 
 COLOURS = {"direct": BLUE, "mixture": VERMILLION}                                     # every other arm: GREEN
 VERDICTS = {"lost": (VERMILLION, "o"), "retained": (GREEN, "s"), "inconclusive": (PURPLE, "D"),
@@ -157,19 +158,17 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
                   xlabel="total training steps", ylabel="R2" if u == "r2" else "bits", labels=labels)
 
 
-def shots(rows: list[dict], target: str) -> tuple[str, list[Curve]]:
-    """Few-shot probes of a target over the number of examples per class, and the curves. The thin line is direct training's full probe."""
-    metric = lookup.score(rows)
+def shots(rows: list[dict]) -> dict[str, list[Curve | None]]:
+    """target -> curves of few-shot probes over the examples per class; with the full probe of direct training as a level."""
+    metric, found = lookup.score(rows), {}
     scale = 100 if metric == "accuracy" else 1
-    read = [{**r, "step": r["n_shot"]} for r in rows if r["seed"] == "all" and r["protocol"] == "k_shot" and (r["target"], r["metric"]) == (target, metric)]
-    curves = [c for arm in (*ARMS, "random") if (c := curve([r for r in read if r["arm"] == arm], LABELS.get(arm, arm), COLOURS.get(
-        arm, INK if arm == "random" else GREEN), scale, dashed=arm == "random"))]
-    if not any(len(c.points) > 1 for c in curves):
-        return "", []
-    full = lookup.find(rows, arm="direct", target=target, protocol=PROBE, metric=metric)
-    level = scale * full["value"] if full and full["value"] is not None else None
-    return panel(f"shots-{target}", target, curves, xlabel="examples per class", level=level, ceiling=scale if metric == "accuracy" else None,
-                 ylabel="R2" if metric == "r2" else "accuracy (%)"), curves
+    read = [{**r, "step": r["n_shot"]} for r in select(rows, seed="all", protocol="k_shot", metric=metric)]
+    for target in lookup.targets(read):
+        full = lookup.find(rows, arm="direct", target=target, protocol=PROBE, metric=metric)
+        levels = {"direct": scale * full["value"]} if full and full["value"] is not None else {}
+        found[target] = [curve(select(read, arm=arm, target=target), LABELS.get(arm, arm), INK if arm == "random" else COLOURS.get(arm, GREEN),
+                               scale, dashed=arm == "random", level=levels.get(arm), through=True) for arm in (*ARMS, "random")]
+    return found
 
 
 def _mark(index: int, name: str) -> dict:

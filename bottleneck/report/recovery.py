@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from bottleneck.report import curves
-from bottleneck.report.curves import curve
+from bottleneck.report.curves import Curve, curve
 from bottleneck.report.drawing import BLUE, INK, VERMILLION
 from bottleneck.report.lookup import counts, extra, find, number, several, targets, whole
 from bottleneck.report.section import Figure, Section
@@ -30,49 +30,46 @@ def sentence(rows: list[dict]) -> str:
         found: dict[str, list[str]] = {"save": [], "cost": [], "neither clearly save nor cost": []}
         for r in saved:
             low, high = r["ci95"] or (None, None)
-            word = "save" if low is not None and low > 0 else "cost" if high is not None and high < 0 else "neither clearly save nor cost"
-            found[word].append(r["target"])
-        said += [f"the mixture's weights {word} {unit} over random ones on {several(names) if len(names) < len(saved) or len(names) == 1 else 'every target'}"
-                 for word, names in found.items() if names]
-    words = "; ".join(said)
-    return f"Fine-tuning: {words}." if said else ""
+            surely = "save" if low is not None and low > 0 else "cost" if high is not None and high < 0 else None
+            found[surely or "neither clearly save nor cost"].append(r["target"])
+        for word, names in found.items():
+            on = "every target" if len(names) == len(saved) > 1 else several(names)
+            said += [f"the mixture's weights {word} {unit} over random ones on {on}"] * bool(names)
+    return f"Fine-tuning: {'; '.join(said)}." if said else ""
 
 
 def over_steps(rows: list[dict]) -> Figure | None:
     """Curves over fine-tuning steps on all examples."""
-    read = [r for r in select(rows, metric="bits", protocol="finetune") if r["step"] is not None]
-    found = {}
+    read, found = select(rows, metric="bits", protocol="finetune"), {}
     for target in targets(read):
         of = select(read, target=target)
-        most = max(size(r) for r in of)
-        found[target] = [c for arm, colour in STARTS.items()
-                         if (c := curve([r for r in select(of, arm=arm) if size(r) == most], NAMES[arm], colour, dashed=arm == "random"))]
-    caption = "Whole networks, on all of the target's examples; bits on test items, mean over seeds with 95% intervals."
-    return _figure("recovery-steps", "Fine-tuning steps", caption, {t: f for t, f in found.items() if any(len(c.points) > 1 for c in f)},
-                   "fine-tuning steps")
+        found[target] = starts([r for r in of if size(r) == max(map(size, of))])
+    caption = ("Whole networks, on all of the target's examples; bits on test items, mean over seeds with 95% intervals, cut at "
+               "the panel's edge.")
+    return _figure("recovery-steps", "Fine-tuning steps", caption, found, "fine-tuning steps")
 
 
 def over_examples(rows: list[dict]) -> Figure | None:
     """Bits at the last fine-tuning step over the number of examples."""
-    read = [r for r in select(rows, metric="bits", protocol="finetune") if size(r)]
-    found = {}
+    read, found = [r for r in select(rows, metric="bits", protocol="finetune") if r["step"] is not None and size(r)], {}
     for target in targets(read):
         of = select(read, target=target)
-        last = {(r["arm"], size(r)): max(s["step"] or 0 for s in of if (s["arm"], size(s)) == (r["arm"], size(r))) for r in of}
-        of = [{**r, "step": size(r)} for r in of if (r["step"] or 0) == last[r["arm"], size(r)]]
-        found[target] = [c for arm, colour in STARTS.items() if (c := curve(select(of, arm=arm), NAMES[arm], colour, dashed=arm == "random"))]
-    caption = "At the last fine-tuning step, on so many of the target's examples; mean over seeds with 95% intervals."
-    return _figure("recovery-examples", "Fine-tuning examples", caption, {t: f for t, f in found.items() if any(len(c.points) > 1 for c in f)},
-                   "examples")
+        found[target] = starts([{**r, "step": size(r)} for r in select(of, step=max(r["step"] for r in of))])
+    caption = ("At the last fine-tuning step, on so many of the target's examples; mean over seeds with 95% intervals, cut at the "
+               "panel's edge.")
+    return _figure("recovery-examples", "Fine-tuning examples", caption, found, "examples")
 
 
-def _figure(name, title, caption, found, xlabel) -> Figure | None:
-    every = [c for each in found.values() for c in each]
-    if not every:
+def starts(rows: list[dict]) -> list[Curve | None]:
+    """A curve for everything fine-tuning started from."""
+    return [curve(select(rows, arm=arm), NAMES[arm], colour, dashed=arm == "random") for arm, colour in STARTS.items()]
+
+
+def _figure(name: str, title: str, caption: str, found: dict, xlabel: str) -> Figure | None:
+    """None where there is no more than one point."""
+    if not any(len(c.points) > 1 for each in found.values() for c in each if c):
         return None
-    room = curves.extent(every)
-    panels = tuple(curves.panel(f"{name}-{t}", t, each, ylabel="bits", xlabel=xlabel, room=room) for t, each in found.items())
-    return Figure(name, title, caption, panels, curves.key(every))
+    return curves.figure(name, title, caption, found, ylabel="bits", xlabel=xlabel)
 
 
 def size(row: dict) -> int:
@@ -86,15 +83,16 @@ def table(rows: list[dict]) -> Table | None:
     for target in targets(rows):
         for arm in STARTS:
             of = select(rows, target=target, arm=arm)
-            cells = [cell for unit in UNITS for cell in (budget(find(of, metric=f"{unit}_to_recover")), saving(find(of, metric=f"log2_{unit}_saved")))]
+            cells = [cell for unit in UNITS for cell in (budget(find(of, metric=f"{unit}_to_recover")),
+                                                         saving(find(of, metric=f"log2_{unit}_saved")))]
             if set(cells) != {MISSING}:
                 lines.append((target, NAMES[arm], *cells))
     if not lines:
         return None
     header = ("target", "start", "steps to recover", "steps saved (log2)", "examples to recover", "examples saved (log2)")
-    caption = (f"{counts([r for r in rows if 'saved' in r['metric']])}. The budget at which fine-tuning reaches the margin of direct training's bits, "
-               "median over seeds; 'not reached' where it did not within what was tried. Saved over a random start, in "
-               "doublings: 1 is half the budget; 95% intervals, not adjusted for multiplicity.")
+    caption = (f"{counts([r for r in rows if 'saved' in r['metric']])}. The budget at which fine-tuning reaches the margin of "
+               "direct training's bits, median over seeds; 'not reached' where it did not within what was tried. Saved over a "
+               "random start, in doublings: 1 is half the budget; 95% intervals, not adjusted for multiplicity.")
     return trim(Table("recovery", "What it takes to recover", caption, header, tuple(lines)))
 
 

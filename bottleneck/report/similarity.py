@@ -13,7 +13,8 @@ KIND = "cka"
 TITLES = {"layers": "Layers by layers", "steps": "Steps by steps", "seeds": "Seeds by seeds", "direct": "Mixture by direct training"}
 WARNING = "Context, never a verdict: a lost feature of little variance hardly moves it."
 MEMBER = re.compile(r"(?P<run>.+)/(?P<seed>\d+)@(?P<step>\d+):(?P<layer>.+)")
-AXES = {"layers": ("layer",), "steps": ("step",), "seeds": ("seed",), "direct": ("run", "seed", "step")}     # what an axis runs over
+# What the axes of each comparison's heatmaps run over.
+AXES = {"layers": ("layer",), "steps": ("step",), "seeds": ("seed",), "direct": ("run", "seed", "step")}
 WORDS = {"run": "{}", "seed": "seed {}", "step": "step {}", "layer": "{}"}
 
 
@@ -34,7 +35,8 @@ def sentence(pairs: list[dict]) -> str:
         if found := sorted(r["value"] for r in select(pairs, reference=kind) if r["members"][0] != r["members"][1]):
             said.append(f"{words} {_range(found, 'z.2f')}")
     limits = sorted(v for r in pairs if (v := record(r).get("detection_limit")) is not None)
-    blind = f" The loss of a feature with less than {_range(limits, '.0%')} of a representation's spread, depending on the pair, would not show." if limits else ""
+    blind = (f" The loss of a feature with less than {_range(limits, '.0%')} of a representation's spread, depending on the pair, "
+             "would not show.") if limits else ""
     return f"Similarity between {', '.join(said)}: context, no verdict.{blind}" if said else ""
 
 
@@ -66,14 +68,16 @@ def figure(kind: str, pairs: list[dict]) -> Figure:
     for r in pairs:
         groups.setdefault(setting(r), []).append(r)
     caption = f"Linear CKA within components, debiased{', on the items of each component' if kind == 'direct' else ''}. {WARNING}"
-    return Figure(f"cka-{kind}", TITLES[kind], caption, tuple(heatmap.draw(grid(title, of)) for title, of in groups.items()), fixed=True)
+    panels = tuple(heatmap.draw(grid(title, of)) for title, of in groups.items())
+    return Figure(f"cka-{kind}", TITLES[kind], caption, panels, fixed=True)
 
 
 def grid(title: str, pairs: list[dict]) -> heatmap.Grid:
     """Pairs of one setting by their labels; pairs that have the same ones by the seed of the first."""
     names = [(str(extra(r).get("y")), str(extra(r).get("x"))) for r in pairs]
     if len(set(names)) < len(names):
-        names = [(y, f"seed {found['seed']}" if (found := MEMBER.fullmatch(r["members"][0])) else x) for (y, x), r in zip(names, pairs)]
+        firsts = [MEMBER.fullmatch(r["members"][0]) for r in pairs]
+        names = [(y, f"seed {first['seed']}" if first else x) for (y, x), first in zip(names, firsts)]
     lines, columns = (_ordered(axis) for axis in zip(*names))
     values = {name: r["value"] for name, r in zip(names, pairs)}
     if set(lines) & set(columns):       # one half of a symmetric matrix says the other
@@ -95,22 +99,22 @@ def table(pairs: list[dict]) -> Table:
     lines = []
     for r in pairs:
         said = record(r)
-        single = {key: plain(said.get(key)) for key in ("null_mean", "null_sd", "ceiling", "pooled", "detection_limit", "r2_ab", "r2_ba", "procrustes")}
-        found = {"CKA": number(r), "SE": plain(said.get("se"), 3), "null": single.pop("null_mean"), "null sd": single.pop("null_sd"),
-                 **{f"floor: {name}": plain((said.get("floors") or {}).get(name)) for name in floors}, **single}
-        lines.append({"comparison": r["reference"], "a": r["members"][0], "b": r["members"][1], **found})
-    words = {"detection_limit": "detection limit", "r2_ab": "R2 a to b", "r2_ba": "R2 b to a", "procrustes": "Procrustes"}
+        lines.append((r["reference"], *r["members"], number(r), plain(said.get("se"), 3), plain(said.get("null_mean")), plain(said.get("null_sd")),
+                      *(plain((said.get("floors") or {}).get(name)) for name in floors),
+                      *(plain(said.get(key)) for key in ("ceiling", "pooled", "detection_limit", "r2_ab", "r2_ba", "procrustes"))))
+    header = ("comparison", "a", "b", "CKA", "SE", "null", "null sd", *(f"floor: {name}" for name in floors), "ceiling", "pooled",
+              "detection limit", "R2 a to b", "R2 b to a", "Procrustes")
     items = sorted({n for r in pairs if (n := record(r).get("n") or r["n_examples"])})
-    caption = (f"Members are run/seed@step:layer. Within components, debiased{f'; {span(items)} items' if items else ''}; 95% intervals and SE by "
-               "jackknife over minibatches. Null: re-paired examples. Floors: similarity to the input and to an untrained network. Ceiling: two "
-               "seeds of one recipe. Pooled: the same across components, which shared means inflate. Detection limit: the least share of spread "
-               "whose loss would move CKA by two SE. R2 (ridge) and Procrustes on held-out items.")
-    return trim(Table("cka", "Records of all pairs", caption, tuple(words.get(key, key) for key in lines[0]),
-                      tuple(tuple(line.values()) for line in lines)))
+    caption = (f"Members are run/seed@step:layer. Within components, debiased{f'; {span(items)} items' if items else ''}; 95% "
+               "intervals and SE by jackknife over minibatches. Null: re-paired examples. Floors: similarity to the input and to "
+               "an untrained network. Ceiling: two seeds of one recipe. Pooled: the same across components, which shared means "
+               "inflate. Detection limit: the least share of spread whose loss would move CKA by two SE. R2 (ridge) and Procrustes "
+               "on held-out items.")
+    return trim(Table("cka", "Records of all pairs", caption, header, tuple(lines)))
 
 
 def methods(pairs: list[dict]) -> str:
     batches = sorted({b for r in pairs if (b := record(r).get("batch_size"))})
     size = f" of {span(batches)} items" if batches else ""
-    return (f"CKA is linear and debiased, within components, over minibatches{size} with jackknife intervals, of {len(pairs):,} declared pairs: "
-            "context, for no verdict.")
+    return (f"CKA is linear and debiased, within components, over minibatches{size} with jackknife intervals, of {len(pairs):,} "
+            "declared pairs: context, for no verdict.")

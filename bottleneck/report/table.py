@@ -47,7 +47,8 @@ class Table:
 def trim(table: Table) -> Table:
     """The table without the columns in which no line has anything."""
     kept = [i for i, column in enumerate(zip(*table.rows)) if set(column) != {MISSING}]
-    return replace(table, header=tuple(table.header[i] for i in kept), rows=tuple(tuple(row[i] for i in kept) for row in table.rows))
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    return replace(table, header=tuple(table.header[i] for i in kept), rows=rows)
 
 
 def text(table: Table, width: int = 120) -> str:

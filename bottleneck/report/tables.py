@@ -7,8 +7,8 @@ from __future__ import annotations
 import textwrap
 
 from bottleneck.report import findings
-from bottleneck.report.lookup import (ARMS, FLOORS, LABELS, PROBE, counts, extra, find, number, outside, representation_names, score,
-                                      split, targets, unit, verdict, whole)
+from bottleneck.report.lookup import (
+    ARMS, FLOORS, LABELS, PROBE, counts, extra, find, number, outside, representation_names, score, split, targets, unit, verdict, whole)
 from bottleneck.report.table import MISSING, Number, Table, text
 from bottleneck.rows import select
 
@@ -182,5 +182,5 @@ def terminal(rows: list[dict], width: int = 120) -> str:
     main, kinds = split(rows)
     said = [textwrap.fill(s, width, subsequent_indent="  ") for _, s in sentences(main, findings.clauses(kinds))]
     shown = [table for table in all_tables(main) if table.name not in ("causes", "protocols")]
-    features = findings.overview(kinds)
-    return "\n\n".join(["\n".join(said)] * bool(said) + [text(table, width) for table in [*shown, *filter(None, [features])]]) + "\n"
+    shown += filter(None, [findings.overview(kinds)])
+    return "\n\n".join(["\n".join(said)] * bool(said) + [text(table, width) for table in shown]) + "\n"
