@@ -132,4 +132,5 @@ def describe(plan: Plan) -> str:
     images = sum(sum(len(plan.targets[t].splits[s]) for s in ("probe", "val", "test")) for *_, t in passes)
     text = tables.text(tables.Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB"), tuple(lines)))
     return (f"{text}\n\n{len(plan.runs) + len(tuned)} runs, {total_steps:,} steps, {total_steps * plan.study.train.batch:,} training images; "
-            f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; {len(plan.analyses)} analyses; checkpoints {total_bytes / 2**20:.1f} MiB")
+            f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; {len(plan.analyses)} analyses; "
+            f"checkpoints {total_bytes / 2**20:.1f} MiB")

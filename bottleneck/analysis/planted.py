@@ -125,23 +125,23 @@ def erase(x, labels) -> np.ndarray:
     kept = values > 1e-10 * values[-1]
     whiten, colour = vectors[:, kept] / np.sqrt(values[kept]), (vectors[:, kept] * np.sqrt(values[kept])).T
     left, strengths, _ = np.linalg.svd(whiten.T @ centred.T @ (one_hot - one_hot.mean(0)), full_matrices=False)
-    axes = left[:, strengths > 1e-10 * strengths[0]]
+    axes = left[:, strengths > 1e-8 * len(x)]
     return x - centred @ whiten @ axes @ axes.T @ colour
 
 
 def climb(case: Planted, margin: float = 0.9) -> ladder.Landing:
     """Where the planted factor lands, all rungs read of one network (S = 1): about a second at n = 1,000."""
     y = {split: known[FACTOR] for split, known in case.factors.items()}
-    targets = {FACTOR: (y, CLASSES[FACTOR])}
+    targets, entropy = {FACTOR: (y, CLASSES[FACTOR])}, information.entropy(information.prior(y["probe"], CLASSES[FACTOR]))
 
     def table(readings):
         return readings[FACTOR].bits[None]
 
     penalty = GRID[int(screen.errors(case.last, case.task, CLASSES["task"]).argmin())]
-    entangled = nonlinear.probe(case.last, {**targets, "control": (ladder.control(case.factors, CLASSES[FACTOR], 0), CLASSES[FACTOR])})
+    control = ladder.control(case.factors, CLASSES[FACTOR], seed=0), CLASSES[FACTOR]
+    entangled = nonlinear.probe(case.last, {**targets, "control": control})
     rungs = {"prominent": table(screen.screen(case.last, targets, penalty)), "linear": table(screen.screen(case.last, targets)),
              "nonlinear": table(entangled)}
     before = table(screen.screen(case.trained, targets)), table(screen.screen(case.untrained, targets))
-    return ladder.land(table(screen.screen(case.reference, targets)), rungs, {"before": before}, margin=margin,
-                       entropy=information.entropy(information.prior(y["probe"], CLASSES[FACTOR])),
-                       control=entangled["control"].bits[None])
+    return ladder.land(table(screen.screen(case.reference, targets)), rungs, {"before": before}, entropy=entropy,
+                       control=entangled["control"].bits[None], margin=margin)

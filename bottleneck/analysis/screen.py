@@ -54,7 +54,8 @@ def screen(x, targets, penalty: float | None = None) -> dict:
     encoded, columns = one_hots(targets)
     weights, intercept = ridge(space, encoded["probe"], grid, whitened=whitened)
     squared = squared_errors(weights, val, encoded["val"] - intercept)
-    energies = space.coordinates ** 2
+    shifts = np.stack([space.penalties(WHITENED_PENALTY, lam) if whitened else space.penalties(lam) for lam in grid[::STRIDE]])
+    leverages = space.coordinates ** 2 @ (1.0 / (space.variances + shifts)).T / len(space.coordinates)
 
     def read(name):
         (y, classes), own = targets[name], columns[name]
@@ -63,20 +64,17 @@ def screen(x, targets, penalty: float | None = None) -> dict:
         @functools.cache
         def fit(step):
             """Kernel [r, K] and bias [K] of the logits at one penalty, their slope and log-loss on val."""
-            lam, weight = grid[STRIDE * step], weights[STRIDE * step][:, own]
-            shifts = space.penalties(WHITENED_PENALTY, lam) if whitened else space.penalties(lam)
-            leverage = energies @ (1.0 / (space.variances + shifts)) / len(energies)
-            link, bias = _link(space.coordinates @ weight, leverage, y["probe"], classes)
+            weight = weights[STRIDE * step][:, own]
+            link, bias = _link(space.coordinates @ weight, leverages[:, step], y["probe"], classes)
             kernel = weight @ link
             return kernel, bias, calibrate(val @ kernel + bias, y["val"], prior)
 
-        steps = -(-len(grid) // STRIDE)
         start = int(squared[:, own].sum(1).argmin()) // STRIDE
-        best = descend(lambda step: fit(step)[2][1], start, steps)
+        best = descend(lambda step: fit(step)[2][1], start, len(shifts))
         kernel, bias, (slope, _) = fit(best)
         to_raw, offset = space.to_input(kernel, bias)
         logits = {"val": val @ kernel + bias, "test": x["test"] @ to_raw + offset}
-        return reading(logits, y, prior, slope, grid[STRIDE * best], edge(best, steps) if whitened else "",
+        return reading(logits, y, prior, slope, grid[STRIDE * best], edge(best, len(shifts)) if whitened else "",
                        "whitened" if whitened else "raw")
 
     return {name: read(name) for name in targets}

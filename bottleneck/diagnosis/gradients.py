@@ -28,10 +28,12 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
             run = run_of(plan, member)
             weights = [w for start, w in run.schedule if start <= step][-1]
             each.append(gradients.gradients(run, store.variables(run, step), batches, weights, np.float32(data.mean), np.float32(data.std)))
-        common = dict(arm="mixture", step=step)
+        def emit(metric, values, target, reference=None, step=step):
+            found.append(over_seeds(store, values, ITEMS, arm="mixture", step=step, metric=metric, target=target, reference=reference))
+
         for j, name in enumerate(names):
-            found.append(over_seeds(store, [g.norms[j] for g in each], ITEMS, target=name, metric="gradient_norm", **common))
-            found.append(over_seeds(store, [g.with_mixture[j] for g in each], ITEMS, target=name, reference="mixture", metric="gradient_cosine", **common))
+            emit("gradient_norm", [g.norms[j] for g in each], name)
+            emit("gradient_cosine", [g.with_mixture[j] for g in each], name, "mixture")
             for i in range(j):
-                found.append(over_seeds(store, [g.cosines[i, j] for g in each], ITEMS, target=name, reference=names[i], metric="gradient_cosine", **common))
+                emit("gradient_cosine", [g.cosines[i, j] for g in each], name, names[i])
     return found

@@ -69,7 +69,7 @@ class Readings:
 
     def linears(self, members, target: str, factor: str | None, outcome: str = "bits") -> np.ndarray:
         """`bits` or `correct` [S, N] of the members' linear readings of one factor."""
-        return np.stack([getattr(self.linear(m, target)[factor], outcome) for m in members]).astype(float)
+        return stack([self.linear(m, target)[factor] for m in members], outcome)
 
     def direct(self, component: str, layer: str | None = None) -> list[Member]:
         run = self.store.plan.run(f"direct-{component}", self.seeds[0])
@@ -84,12 +84,16 @@ class Readings:
 
         For the label it is the target's own, as in the gap.
         """
-        names = dict.fromkeys((target, *self.store.plan.components))
+        best = target
         if factor is not LABEL:
-            target_best = max(names, key=lambda name: np.mean([self.linear(m, target)[factor].val_bits for m in self.direct(name)]))
-        else:
-            target_best = target
-        return target_best, self.linears(self.direct(target_best), target, factor)
+            names = dict.fromkeys((target, *self.store.plan.components))
+            best = max(names, key=lambda name: np.mean([self.linear(m, target)[factor].val_bits for m in self.direct(name)]))
+        return best, self.linears(self.direct(best), target, factor)
+
+
+def stack(each: list[Reading], outcome: str = "bits") -> np.ndarray:
+    """`bits` or `correct` of several readings [S, N]."""
+    return np.stack([getattr(r, outcome) for r in each]).astype(float)
 
 
 def rows(store: Store, kind: str, bits: np.ndarray, correct: np.ndarray, *, readings: list[Reading] = (), **common) -> list[dict]:

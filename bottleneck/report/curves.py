@@ -52,7 +52,8 @@ def figure(name: str, title: str, caption: str, found: dict[str, list[Curve | No
         return None
     room = extent(every, ceiling) if shared else None
     drawn = tuple(panel(f"{name}-{t}", t, each, ylabel, xlabel, room or extent(each, ceiling)) for t, each in found.items())
-    return Figure(name, title, caption, drawn, tuple(dict.fromkeys((c.label, c.colour.replace(INK, "currentColor"), c.dashed) for c in every)))
+    key = dict.fromkeys((c.label, c.colour.replace(INK, "currentColor"), c.dashed) for c in every)
+    return Figure(name, title, caption, drawn, tuple(key))
 
 
 def panel(name: str, title: str, curves: list[Curve], ylabel: str, xlabel: str, room: tuple[float, float]) -> str:
@@ -69,8 +70,8 @@ def panel(name: str, title: str, curves: list[Curve], ylabel: str, xlabel: str, 
             values, bottoms, tops = zip(*(point[1:] for point in curve.points))
             if tops != bottoms:
                 axes.fill_between(x, bottoms, tops, color=curve.colour, alpha=0.14, linewidth=0, zorder=2)
-            axes.plot(x, values, color=curve.colour, linestyle=DASHED if curve.dashed else "-", linewidth=1.2 if curve.dashed else 1.6,
-                      marker="" if len(x) > 1 else "o", markersize=4, zorder=3)
+            style = dict(linestyle=DASHED, linewidth=1.2) if curve.dashed else dict(linestyle="-", linewidth=1.6)
+            axes.plot(x, values, color=curve.colour, marker="" if len(x) > 1 else "o", markersize=4, zorder=3, **style)
             if curve.level is not None and curve.through:
                 axes.axhline(curve.level, color=curve.colour, linewidth=0.8, alpha=0.5, zorder=1)
             elif curve.level is not None:

@@ -43,6 +43,7 @@ def grouped(rows: list[dict], key: str, words) -> dict[str, str]:
     A factor that gets one word on all its targets is "in every target"; factors of the same targets are named together.
     """
     said = [(r["factor"], r["target"], extra(r).get(key)) for r in rows if extra(r).get(key) in words]
+    said.sort(key=lambda told: told[0] is not None)         # labels first
     found = {}
     for word in words:
         places: dict[tuple, list[str]] = {}

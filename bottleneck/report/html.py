@@ -79,8 +79,8 @@ def few_shot(rows: list[dict]) -> Figure | None:
     percent = lookup.score(rows) == "accuracy"
     caption = ("Linear probes on so many examples per class, mean over seeds and draws with 95% intervals, cut at the panel's "
                "edge; the thin line is direct training's probe on all.")
-    return curves.figure("few-shot", "Few-shot probes", caption, plots.shots(rows), xlabel="examples per class", ceiling=100 if percent else None,
-                         ylabel="accuracy (%)" if percent else "R2")
+    return curves.figure("few-shot", "Few-shot probes", caption, plots.shots(rows), xlabel="examples per class",
+                         ylabel="accuracy (%)" if percent else "R2", ceiling=100 if percent else None)
 
 
 def budget(rows: list[dict]) -> Figure:
@@ -93,7 +93,8 @@ def budget(rows: list[dict]) -> Figure:
 def render(content: Content, provenance: dict) -> str:
     """The report's HTML."""
     rows = content.rows
-    found = [{"name": s.name, "title": s.title, "sentence": s.sentence, "parts": [page.part(p) for p in s.parts]} for s in content.sections]
+    found = [{"name": s.name, "title": s.title, "sentence": s.sentence, "parts": [page.part(p) for p in s.parts]}
+             for s in content.sections]
     return page.fill(
         "report.html", study=", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name", sections=found,
         sentences=_sentences(content), tables={t.name: page.table(t) for t in tables.all_tables(rows)},

@@ -36,15 +36,15 @@ def trajectories(rows: list[dict]) -> Figure | None:
     read, found = select(rows, metric="bits", arm="mixture"), {}
     colours = {None: INK, **curves.hues(values(read, "factor"))}
     for target in targets(read):
-        of = select(read, target=target)
-        found[target] = [curve(select(of, factor=None, protocol="head"), "head as it is", INK, dashed=True)]
+        of, found[target] = select(read, target=target), []
         for factor in factors(of, target):
             level = extra(findings.learning({KIND: rows}, target, factor)).get("reference_bits")
-            found[target].append(curve(select(of, factor=factor, protocol="linear"), findings.name(factor), colours[factor], level=level,
-                                       through=factor is None))
-    caption = ("Linear probes on the mixture's features, mean over seeds with 95% intervals, cut at the panel's edge; dashed, the "
-               "pretrained head as it is, on the label. Thick ends at the right are what direct training reads of each factor, the "
-               "thin line what it reads of the label. Steps are on a logarithmic scale.")
+            linear = select(of, factor=factor, protocol="linear")
+            found[target].append(curve(linear, findings.name(factor), colours[factor], level=level, through=factor is None))
+        found[target].append(curve(select(of, factor=None, protocol="head"), "head as it is", INK, dashed=True))
+    caption = ("Linear probes on the mixture's features, mean over seeds with 95% intervals, cut at the panel's edge; dashed, "
+               "the pretrained head as it is, on the label. Thick ends at the right are what direct training reads of each "
+               "factor, the thin line what it reads of the label. Steps are on a logarithmic scale.")
     return curves.figure("trajectories", "What is readable over training", caption, found, ylabel="bits")
 
 
@@ -58,15 +58,16 @@ def table(rows: list[dict]) -> Table | None:
                 continue
             said = extra(learned)
             bits = (plain(said.get(f"{key}_bits")) for key in ("init", "peak", "last"))
-            lines.append((target, findings.name(factor), said.get("verdict") or MISSING, whole(said.get("peak")), whole(said.get("last")),
-                          *bits, number(learned), plain(said.get("reference_bits"))))
+            steps = (whole(said.get(key)) for key in ("peak", "last"))
+            lines.append((target, findings.name(factor), said.get("verdict") or MISSING, *steps, *bits, number(learned),
+                          plain(said.get("reference_bits"))))
     if not lines:
         return None
     caption = (f"{counts(select(rows, metric='learning'))}; bits by linear probe. The peak is chosen on validation and read on "
-               "test, so that a noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not adjusted "
-               "for multiplicity.")
-    header = ("target", "factor", "verdict", "peak (step)", "last (step)", "untrained (bits)", "at the peak (bits)", "at the end (bits)",
-              "forgetting (bits)", "direct (bits)")
+               "test, so that a noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not "
+               "adjusted for multiplicity.")
+    header = ("target", "factor", "verdict", "peak (step)", "last (step)", "untrained (bits)", "at the peak (bits)",
+              "at the end (bits)", "forgetting (bits)", "direct (bits)")
     return Table("learning", "Learned, and kept", caption, header, tuple(lines))
 
 
@@ -104,8 +105,8 @@ def last_accuracies(rows: list[dict]) -> Table | None:
                 lines.append((name, words, number(row, half=True), number(find(of, **spread), half=True) if spread else MISSING,
                               number(worst, half=True), extra(worst).get("group") or MISSING))
     caption = (f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, between "
-               "targets. Worst group: of label and competing feature, chosen on one half of the test items and read on the other. "
-               "95% intervals, not adjusted for multiplicity.")
+               "targets. Worst group: of label and competing feature, chosen on one half of the test items and read on the "
+               "other. 95% intervals, not adjusted for multiplicity.")
     header = ("target", "read by", "accuracy (%)", "spread (%)", "worst group (%)", "which")
     return Table("accuracy-last", "Accuracy at the last step", caption, header, tuple(lines))
 
@@ -117,9 +118,9 @@ def shapes(rows: list[dict]) -> Figure | None:
     used = [r for r in used if r["layer"] in (None, *layers[-1:])]
     hues = curves.hues(targets(used))
     caption = (f"{'At ' + layers[-1] + ', on' if layers else 'On'} each target's test items, mean over seeds. Effective rank and "
-               f"participation ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are biased well "
-               "below it: compare only equal n. Class separation: the share of variance between classes, debiased. Context, never "
-               "a verdict: neither sees whether a small direction carries the label.")
+               f"participation ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are biased "
+               "well below it: compare only equal n. Class separation: the share of variance between classes, debiased. Context, "
+               "never a verdict: neither sees whether a small direction carries the label.")
     found = {words: curves.by_target(select(used, metric=metric), hues) for metric, words in SHAPES.items()}
     return curves.figure("shapes", "Shape of the features", caption, found, shared=False)
 
@@ -128,9 +129,9 @@ def gradients(rows: list[dict]) -> Figure | None:
     """Gradient norm of every component over steps, and its cosine with the mixture's gradient."""
     norms, cosines = select(rows, metric="gradient_norm"), select(rows, metric="gradient_cosine", reference="mixture")
     hues = curves.hues(targets([*norms, *cosines]))
-    caption = ("Of each component's own training loss at the kept steps, over all parameters, mean over seeds with 95% intervals, "
-               "cut at the panel's edge. A component whose norm stays large while its cosine is small or negative is outvoted, not "
-               "learned.")
+    caption = ("Of each component's own training loss at the kept steps, over all parameters, mean over seeds with 95% "
+               "intervals, cut at the panel's edge. A component whose norm stays large while its cosine is small or negative is "
+               "outvoted, not learned.")
     found = {"gradient norm": curves.by_target(norms, hues), "cosine with the mixture": curves.by_target(cosines, hues)}
     return curves.figure("gradients", "Gradients per component", caption, found, shared=False)
 
@@ -151,5 +152,6 @@ def methods(rows: list[dict]) -> str:
         return ""
     steps = sorted({r["step"] for r in read if r["step"] is not None})
     over = f" at {len(steps)} steps from {steps[0]:,} to {steps[-1]:,}" if steps else ""
-    peaks = f"; the peaks of {len(learned)} courses are chosen on {' or '.join(values(learned, 'selected_on'))}" if learned else ""
+    peaks = (f"; the peaks of {len(learned)} courses are chosen on "
+             f"{' or '.join(values(learned, 'selected_on'))}") if learned else ""
     return f"Trajectories ({counts(read)}) are whitened ridge probes{over}, each fitted anew{peaks}."

@@ -48,7 +48,8 @@ def figure(shown: Figure) -> dict:
     for svg in shown.panels:
         least = round(SHRINK * int(re.search(r'\bwidth="(\d+)', svg)[1]))
         panels.append({"svg": Markup(svg), "least": least, "scrolls": shown.fixed and least > NARROW})
-    return {"kind": "figure", "title": shown.title, "caption": shown.caption, "key": shown.key, "fixed": shown.fixed, "panels": panels}
+    return {"kind": "figure", "title": shown.title, "caption": shown.caption, "key": shown.key, "fixed": shown.fixed,
+            "panels": panels}
 
 
 def part(shown: Figure | Table) -> dict:

@@ -166,8 +166,11 @@ def shots(rows: list[dict]) -> dict[str, list[Curve | None]]:
     for target in lookup.targets(read):
         full = lookup.find(rows, arm="direct", target=target, protocol=PROBE, metric=metric)
         levels = {"direct": scale * full["value"]} if full and full["value"] is not None else {}
-        found[target] = [curve(select(read, arm=arm, target=target), LABELS.get(arm, arm), INK if arm == "random" else COLOURS.get(arm, GREEN),
-                               scale, dashed=arm == "random", level=levels.get(arm), through=True) for arm in (*ARMS, "random")]
+        found[target] = []
+        for arm in (*ARMS, "random"):
+            of, colour = select(read, arm=arm, target=target), INK if arm == "random" else COLOURS.get(arm, GREEN)
+            found[target].append(curve(of, LABELS.get(arm, arm), colour, scale, dashed=arm == "random", level=levels.get(arm),
+                                       through=True))
     return found
 
 

@@ -57,8 +57,8 @@ def table(cells: list[dict]) -> Table:
     columns = values(cells, "target")
     lines = tuple((i, *(number(find(cells, reference=i, target=j), half=True) for j in columns))
                   for i in values(cells, "reference"))
-    caption = (f"Bits; a line for each component trained on, a column for each target. {counts(cells)}; 95% intervals, not adjusted "
-               "for multiplicity.")
+    caption = (f"Bits; a line for each component trained on, a column for each target. {counts(cells)}; 95% intervals, not "
+               "adjusted for multiplicity.")
     return Table("relatedness", "Relatedness in bits", caption, ("trained on", *columns), lines)
 
 

@@ -74,11 +74,11 @@ def table(rows: list[dict]) -> Table:
             joined, gain, control = (number(find(means, **key, arm=arm, metric=metric), half=True) for arm, metric in (
                 ("mixture", "concatenated_bits"), ("mixture", "concatenated_gain_bits"), ("random", "concatenated_gain_bits")))
             numbers = (whole(said.get(key)) for key in ("retained", "lost", "undecided"))
-            lines.append((target, findings.name(factor), said.get("class") or MISSING, *numbers, number(kept), plain(said.get("seed_sd")),
-                          joined, gain, control))
-    caption = (f"{counts(select(means, metric='evidence_bits'))}. Evidence in bits: mean over seeds, 95% interval, not adjusted for "
-               "multiplicity. Concatenated: one probe on the features of all seeds; gain over their mean; control: the same gain "
-               "of untrained networks.")
+            lines.append((target, findings.name(factor), said.get("class") or MISSING, *numbers, number(kept),
+                          plain(said.get("seed_sd")), joined, gain, control))
+    caption = (f"{counts(select(means, metric='evidence_bits'))}. Evidence in bits: mean over seeds, 95% interval, not adjusted "
+               "for multiplicity. Concatenated: one probe on the features of all seeds; gain over their mean; control: the same "
+               "gain of untrained networks.")
     header = ("target", "factor", "seeds", "keep", "lose", "open", "evidence", "seed sd", "concatenated", "gain", "control gain")
     return Table("seeds", "In which seeds", caption, header, tuple(lines))
 

@@ -10,7 +10,8 @@ from bottleneck.report.table import Table, trim
 from bottleneck.rows import select
 
 KIND = "cka"
-TITLES = {"layers": "Layers by layers", "steps": "Steps by steps", "seeds": "Seeds by seeds", "direct": "Mixture by direct training"}
+TITLES = {"layers": "Layers by layers", "steps": "Steps by steps", "seeds": "Seeds by seeds",
+          "direct": "Mixture by direct training"}
 WARNING = "Context, never a verdict: a lost feature of little variance hardly moves it."
 MEMBER = re.compile(r"(?P<run>.+)/(?P<seed>\d+)@(?P<step>\d+):(?P<layer>.+)")
 # What the axes of each comparison's heatmaps run over.
@@ -99,7 +100,8 @@ def table(pairs: list[dict]) -> Table:
     lines = []
     for r in pairs:
         said = record(r)
-        lines.append((r["reference"], *r["members"], number(r), plain(said.get("se"), 3), plain(said.get("null_mean")), plain(said.get("null_sd")),
+        lines.append((r["reference"], *r["members"], number(r), plain(said.get("se"), 3),
+                      *(plain(said.get(key)) for key in ("null_mean", "null_sd")),
                       *(plain((said.get("floors") or {}).get(name)) for name in floors),
                       *(plain(said.get(key)) for key in ("ceiling", "pooled", "detection_limit", "r2_ab", "r2_ba", "procrustes"))))
     header = ("comparison", "a", "b", "CKA", "SE", "null", "null sd", *(f"floor: {name}" for name in floors), "ceiling", "pooled",

@@ -8,11 +8,12 @@ import textwrap
 
 from bottleneck.report import findings
 from bottleneck.report.lookup import (
-    ARMS, FLOORS, LABELS, PROBE, counts, extra, find, number, outside, representation_names, score, split, targets, unit, verdict, whole)
+    ARMS, FLOORS, LABELS, PROBE, counts, extra, find, number, outside, representation_names, score, split, targets, unit, verdict,
+    whole)
 from bottleneck.report.table import MISSING, Number, Table, text
 from bottleneck.rows import select
 
-__all__ = ["MISSING", "Number", "Table", "text", "all_tables", "terminal"]
+__all__ = ["MISSING", "Number", "Table", "all_tables", "terminal", "text"]     # what a table is made of, for its users
 GAINS = ("gain", "control_gain", "excess_gain", "over_single")
 
 

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from bottleneck.analysis import nonlinear, screen
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with threadpool_limits(1, "blas"):      # many small products
+        yield
 
 
 def split(values, n):

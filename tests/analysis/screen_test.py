@@ -97,13 +97,13 @@ def test_what_stands_out_is_read_raw_and_what_is_weak_only_whitened():
 
 @pytest.mark.parametrize("frequencies", [None, (0.7, *[0.3 / 7] * 7)])
 def test_ridge_made_logits_reads_as_much_as_a_logistic_probe(frequencies):
-    """Also of many and unequal classes, where plain ridge scores lose up to a quarter of the bits."""
+    """To a tenth, also of many and unequal classes, of which plain ridge scores lose a quarter of the bits."""
     sizes = {"probe": 1000, "val": 500, "test": 1000}
     x, y = planted(2.0, 8, 32, sizes=sizes, frequencies=frequencies)
     reading = screen.screen(x, {"a": (y, 8)})["a"]
     logistic = probes.linear_probe(x, y, 8, scalings=("whitened",))
-    assert reading.bits.mean() > logistic.bits.mean() - 0.03
-    assert reading.correct.mean() > logistic.accuracy - 0.02
+    assert reading.bits.mean() > 0.9 * logistic.bits.mean()
+    assert reading.correct.mean() > logistic.accuracy - 0.03
 
 
 def test_the_penalty_follows_the_log_loss_to_the_edge_of_the_grid():

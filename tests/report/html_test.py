@@ -1,7 +1,8 @@
 import re
+import xml.etree.ElementTree
 from html.parser import HTMLParser
 
-from bottleneck.report import html, tables
+from bottleneck.report import html, methods, tables
 
 PROVENANCE = {"versions": {"jax": "0.10.2", "flax": "0.12.8"}, "commit": "abc1234", "devices": ["cpu", "cpu"],
               "config": None, "hosts": {"first": {"cores": 2}}}
@@ -34,7 +35,7 @@ class Parsed(HTMLParser):
 
 
 def page(rows, provenance=PROVENANCE):
-    return html.render(rows, provenance, html.figures(rows))
+    return html.render(html.read(rows), provenance)
 
 
 def words(source):
@@ -46,8 +47,9 @@ def test_write_leaves_one_page_figures_and_tables(study, tmp_path):
     path = html.write(tmp_path, rows, PROVENANCE)
     assert path == tmp_path / "report.html"
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {"accuracy.svg", "gap.svg", "budget.svg"}
-    written = {p.stem for p in (tmp_path / "tables").glob("*.csv")}
-    assert written == {table.name for table in tables.all_tables(rows)} >= {"answer", "causes"}
+    for kind in ("csv", "tex"):
+        written = {p.stem for p in (tmp_path / "tables").glob(f"*.{kind}")}
+        assert written == {table.name for table in tables.all_tables(rows)} >= {"answer", "causes"}
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     html.write(tmp_path, rows, dict(reversed(PROVENANCE.items())))
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
@@ -83,7 +85,7 @@ def test_tables_are_in_the_page(study):
 
 def test_methods_are_made_from_the_rows(study):
     rows = study(seeds=3)
-    said = " ".join(html.methods(rows))
+    said = " ".join(methods.methods(rows))
     for part in ("for 700 steps in a shared label space", "3 seeds, 1,500 test items",
                  "scaling (raw, whitened) and penalty chosen on val", "read on test", "over seeds and items",
                  "not adjusted for multiplicity",
@@ -93,8 +95,75 @@ def test_methods_are_made_from_the_rows(study):
         assert part in said
     probes = [r for r in rows if r["metric"] == "bits" and (r["extra"] or {}).get("chosen")]
     probes[0]["extra"]["at_edge"] = "low"
-    assert f"1 of {len(probes)} chose a penalty at the edge" in " ".join(html.methods(rows))
-    assert "R2" in " ".join(html.methods(study(unit="r2")))
+    assert f"1 of {len(probes)} chose a penalty at the edge" in " ".join(methods.methods(rows))
+    assert "R2" in " ".join(methods.methods(study(unit="r2")))
+
+
+ANALYSES = ("Where and how deep", "When", "Seeds", "Similarity (CKA)", "Relatedness", "Recovery")
+
+
+def headings(source):
+    return re.findall(r"<h2[^>]*>([^<]*)</h2>", source)
+
+
+def test_every_analysis_has_its_section_and_a_sentence(content):
+    source = html.render(content, PROVENANCE)
+    parsed = Parsed(source)
+    assert [h for h in headings(source) if h in ANALYSES] == list(ANALYSES)
+    assert source.count('<p class="found">') == len(ANALYSES) == len(content.sections)
+    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", source)
+    ids = re.findall(r'\bid="([^"]+)"', source)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', re.search(r"<nav.*?</nav>", source, re.DOTALL)[0])) <= set(ids)
+
+
+def test_no_section_without_rows(study, with_analyses):
+    assert not set(ANALYSES) & set(headings(page(study()))) and "<nav" not in page(study())
+    for kind, title in zip(("relatedness", "cka"), ("Relatedness", "Similarity (CKA)")):
+        assert set(ANALYSES) & set(headings(page(with_analyses((kind,))))) == {title}
+
+
+def test_analyses_leave_the_main_answer_as_it_is(with_analyses):
+    alone, all_of_it = (html.read(with_analyses(kinds)) for kinds in ((), ("ladder", "seeds")))
+    assert alone.rows == all_of_it.rows and alone.figures == all_of_it.figures
+    assert [t.rows for t in tables.all_tables(alone.rows)] == [t.rows for t in tables.all_tables(all_of_it.rows)]
+
+
+def test_a_clause_of_every_analysis_ends_the_target_s_sentence(content):
+    shown = words(html.render(content, PROVENANCE))
+    assert "rare is lost: it reads so & so. Its label: never learned; readable nowhere in the network; lost in all 5 seeds." in shown
+
+
+def test_exploratory_methods_follow_those_of_the_answer(content):
+    said = " ".join(methods.exploratory(content.sections))
+    for part in ("The ladder (5 seeds, 1,500 test items per target)", "It looked at 25 labels and factors", "at 9 steps from 0 to 1,500",
+                 "chosen on val", "minibatches of 64 items", "no verdicts, and no adjustment"):
+        assert part in said
+    assert not methods.exploratory([])
+
+
+def test_figures_and_tables_of_the_analyses_are_files_too(analysed_rows, content, monkeypatch, tmp_path):
+    monkeypatch.setattr(html, "read", lambda rows: content)        # drawn once for all tests
+    html.write(tmp_path, analysed_rows, PROVENANCE)
+    drawn = {p.stem for p in (tmp_path / "figures").iterdir()}
+    assert {"ladder-layers", "trajectories", "shapes", "gradients", "cka-steps", "seeds", "cka-layers", "cka-direct", "relatedness",
+            "recovery-steps"} <= drawn
+    for path in (tmp_path / "figures").iterdir():
+        assert xml.etree.ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert {"features", "ladder", "learning", "accuracy-last", "seeds", "cka", "relatedness", "recovery"} <= {
+        p.stem for p in (tmp_path / "tables").glob("*.tex")} == {p.stem for p in (tmp_path / "tables").glob("*.csv")}
+
+
+def test_the_same_rows_give_the_same_bytes(analysed_rows, content):
+    again = html.read(analysed_rows)
+    assert html.render(again, PROVENANCE) == html.render(content, PROVENANCE)
+    assert [f.svg() for f in again.figures.values()] == [f.svg() for f in content.figures.values()]
+
+
+def test_long_tables_are_folded_and_wide_ones_set_closer(content):
+    source = html.render(content, PROVENANCE)
+    assert "<details><summary>74 lines</summary>" in source and 'class="table close"' in source
 
 
 def test_provenance_is_at_the_end(study):
@@ -113,3 +182,12 @@ def test_awkward_rows(study):
     assert "Methods" in words(page([], {}))
     odd = page([{**r, "target": "<b>&"} if r["target"] == "left" else r for r in rows])
     assert "<b>&" not in odd and "&lt;b&gt;&amp;" in odd
+
+
+def test_awkward_rows_of_analyses(with_analyses):
+    rows = with_analyses(("ladder", "seeds", "cka", "relatedness"))
+    odd = page([{**r, **{k: "<b>&" for k in ("target", "factor", "layer") if r[k] in ("easy", "colour", "layer1")}} for r in rows])
+    Parsed(odd)
+    assert "<b>&" not in odd
+    Parsed(page([{**r, "extra": {"analysis": r["extra"].get("analysis")} if r["extra"] else None, "ci95": None, "n_seeds": None} for r in rows]))
+    Parsed(page([{**r, "value": None} for r in rows]))

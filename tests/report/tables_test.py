@@ -1,20 +1,9 @@
-import csv
-import io
-
 from bottleneck.report import tables
-from bottleneck.report.tables import MISSING, Number, Table
+from bottleneck.report.table import MISSING
 
 
 def line(table, target, nth=0):
     return dict(zip(table.header, map(str, [cells for cells in table.rows if cells[0] == target][nth])))
-
-
-def test_numbers_are_shown_with_their_intervals():
-    assert str(Number(0.5)) == "0.50"
-    assert str(Number(0.5, 0.4, 0.6)) == "0.50 [0.40, 0.60]"
-    assert str(Number(50.0, 48.0, 52.0, 1, half=True)) == "50.0 \u00b12.0"
-    assert str(Number(12345, digits=0)) == "12,345"
-    assert str(Number(-0.001)) == "0.00"        # no negative zero
 
 
 def test_answer_has_one_line_per_target(study):
@@ -116,27 +105,7 @@ def test_nothing_crashes_on_missing_rows(study):
     assert tables.terminal([]) == "\n"
 
 
-def test_text_is_aligned_and_wraps_the_last_column():
-    table = Table("t", "Title", "Caption.", ("name", "value (bits)", "words"),
-                  (("a", Number(1.0), "one two three four five six seven"), ("bb", MISSING, "-")))
-    lines = tables.text(table, 38).splitlines()
-    assert lines[:3] == ["Title", "Caption.", ""]
-    body = lines[lines.index(next(s for s in lines if s.startswith("--"))) + 1:]
-    assert body == ["a       1.00  one two three four five",
-                    "              six seven",
-                    "bb         \u2014  -"]
-    assert tables.text(Table("t", "T", "C.", ("name", "words"), ())).endswith("name  words\n----  -----")
-
-
 def test_terminal_starts_with_the_sentences_and_fits(study):
     shown = tables.terminal(study(seeds=5, representations=(("cat5", 3500, 0.08),)))
     assert shown.startswith("left is lost: it reads so & so.\nright is retained")
     assert "\x1b" not in shown and max(map(len, shown.splitlines())) <= 125
-
-
-def test_csv_has_full_precision_and_interval_columns(study):
-    found = list(csv.DictReader(io.StringIO(tables.to_csv(tables.answer(study())))))
-    assert float(found[0]["gap (bits)"]) == 0.9 - 0.1
-    assert float(found[0]["gap (bits) low"]) < 0.8 < float(found[0]["gap (bits) high"])
-    accuracy = list(csv.DictReader(io.StringIO(tables.to_csv(tables.accuracy(study())))))
-    assert accuracy[3]["target"] == "beyond" and accuracy[3]["matched"] == accuracy[3]["matched low"] == ""
