@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 
 from bottleneck.analyses import Analysis
 from bottleneck.analysis import gap, information, ladder, screen

@@ -9,8 +9,7 @@ import functools
 
 import numpy as np
 
-from bottleneck import rows as row_files
-from bottleneck.analysis import features, gap, ladder, nonlinear, screen, solvers
+from bottleneck.analysis import features, gap, nonlinear, screen, solvers
 from bottleneck.analysis.screen import Reading
 from bottleneck.data.component import Component
 from bottleneck.evaluation import collect, run_of

@@ -9,7 +9,7 @@ import numpy as np
 from bottleneck.analyses import Analysis
 from bottleneck.analysis import cka, features
 from bottleneck.diagnosis.readings import Readings
-from bottleneck.diagnosis.steps import KIND as STEPS, over_seeds
+from bottleneck.diagnosis.steps import over_seeds
 from bottleneck.evaluation import collect
 from bottleneck.plan import Evaluation
 from bottleneck.representations.members import Member

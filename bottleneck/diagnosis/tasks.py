@@ -4,7 +4,6 @@ from __future__ import annotations
 import collections
 
 from bottleneck import jobs, rows as row_files
-from bottleneck.analyses import Analysis
 from bottleneck.diagnosis import gradients, ladder, recovery, relatedness, seeds, similarity, steps
 from bottleneck.diagnosis.readings import Readings
 from bottleneck.store import Store
