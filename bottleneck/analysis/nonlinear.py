@@ -22,9 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bottleneck.analysis import information
+from bottleneck.analysis import information, screen
 from bottleneck.analysis.probes import search
-from bottleneck.analysis.screen import calibrate, one_hots, reading, squared_errors
 from bottleneck.analysis.solvers import GRID, Basis, basis, ridge
 
 WIDTHS = (0.3, 1.0, 3.0)        # squared widths of the Gaussian, in medians of the squared distance
@@ -51,11 +50,13 @@ def probe(x, targets) -> dict:
     `x`: split -> [n, p]; `targets`: name -> (split -> int [n], number of classes).
     """
     base = basis(x["probe"], "standardised")
+    if not len(base.variances):
+        return screen.screen(x, targets)               # no feature varies: there is nothing to map
     items = {"probe": base.coordinates, "val": base.project(x["val"]), "test": base.project(x["test"])}
     scale = 1.0 / np.sqrt(base.variances[base.variances > FLOOR * base.variances[0]])
     leading = np.diag(scale[:LEADING])
     estimated = scale[:max(len(items["probe"]) // ITEMS_PER_COMPONENT, 1)]
-    encoded, columns = one_hots(targets)
+    encoded, columns = screen.one_hots(targets)
 
     def make(name, of):
         space = basis(of(items["probe"]))
@@ -67,7 +68,7 @@ def probe(x, targets) -> dict:
     def errors(made, own=slice(None)):
         """Validation squared errors [len(GRID), m] of ridge on the features of a map."""
         weights, intercept = ridge(made.basis, encoded["probe"][:, own])
-        return squared_errors(weights, made.val, encoded["val"][:, own] - intercept)
+        return screen.squared_errors(weights, made.val, encoded["val"][:, own] - intercept)
 
     plain, white = _radial(items["probe"], WIDTHS), _radial(items["probe"][:, :len(leading)] @ leading, WIDTHS[:1])[0]
     radial = [make(f"radial, width {width:g}", of) for width, of in zip(WIDTHS, plain)]
@@ -87,10 +88,10 @@ def probe(x, targets) -> dict:
             fit, lam, at_edge, _, _ = search(made.basis, made.val, y["probe"], y["val"], classes, np.array(GRID),
                                              GRID[squared.sum(1).argmin()])
             logits = made.val @ fit.weights + fit.intercept
-            finalists.append((calibrate(logits, y["val"], prior), logits, made, fit, lam, at_edge))
+            finalists.append((screen.calibrate(logits, y["val"], prior), logits, made, fit, lam, at_edge))
         (slope, _), logits, made, fit, lam, at_edge = min(finalists, key=lambda finalist: finalist[0][1])
         test = made.basis.project(made.of(items["test"])) @ fit.weights + fit.intercept
-        return reading({"val": logits, "test": test}, y, prior, slope, lam, at_edge, made.name)
+        return screen.reading({"val": logits, "test": test}, y, prior, slope, lam, at_edge, made.name)
 
     return {name: read(name) for name in targets}
 

@@ -24,7 +24,7 @@ from bottleneck.analysis.probes import descend, edge
 from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, basis, logistic, ridge
 
 STRIDE = 2              # of the descent in log-loss along the grid of penalties
-SHRINKAGE = 1e-2        # of the K x K map, in units of the mean variance of the scores
+SHRINKAGE = 1e-2        # of the K x K map, in units of the scores' variance in K - 1 directions
 TOLERANCE = 1e-4        # of its solver
 SLOPES = (np.log(1e-3), np.log(1e2))    # bounds of the calibrated slope, as logarithms
 
@@ -104,7 +104,7 @@ def squared_errors(weights, coordinates, targets) -> np.ndarray:
     """
     n, (steps, r, m) = len(targets), weights.shape
     moments, cross = coordinates.T @ coordinates / n, coordinates.T @ targets / n
-    flat = weights.transpose(1, 0, 2).reshape(r, -1)
+    flat = weights.transpose(1, 0, 2).reshape(r, steps * m)
     return (targets ** 2).mean(0) - 2.0 * (weights * cross).sum(1) + (flat * (moments @ flat)).sum(0).reshape(steps, m)
 
 
@@ -145,5 +145,6 @@ def _link(scores, leverage, labels, num_classes: int) -> tuple[np.ndarray, np.nd
     y -= y.mean(0)
     own = leverage[:, None]
     space = basis((scores - own * y) / np.maximum(1.0 - own, 1e-9))
-    fit = logistic(space, labels, SHRINKAGE * float(space.variances.mean()), num_classes=num_classes, tolerance=TOLERANCE)
+    lam = SHRINKAGE * float(space.variances.sum()) / (num_classes - 1)
+    fit = logistic(space, labels, lam, num_classes=num_classes, tolerance=TOLERANCE)
     return space.to_input(fit.weights, fit.intercept)

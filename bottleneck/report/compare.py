@@ -14,9 +14,9 @@ from bottleneck.rows import select
 
 Study = tuple[str, list[dict], dict]         # name, rows, provenance
 DIFFERENCE = "difference"
-METHOD = ("Differences of gaps take the studies as independent: the arms of both intervals add as squares (Zou and Donner, Statistics in "
-          "Medicine 27, 2008). For studies that share test items or runs the intervals are too wide. Exploratory: 95%, not adjusted for "
-          "multiplicity.")
+METHOD = ("Differences of gaps take the studies as independent: the arms of both intervals add as squares (Zou and Donner, "
+          "Statistics in Medicine 27, 2008). For studies that share test items or runs the intervals are too wide. Exploratory: "
+          "95%, not adjusted for multiplicity.")
 
 
 def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:

@@ -28,6 +28,7 @@ STYLE = {
 FONTS = "system-ui, 'Helvetica Neue', Arial, sans-serif"
 LINKS = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 WIDTH = 3.3              # inches, of one panel
+GAP = 16                 # pixels, between figures beside each other
 LETTER = 7.4             # pixels, of a letter in text of 12 pixels, in a wide font
 
 
@@ -90,17 +91,17 @@ def to_svg(figure: Figure, name: str) -> str:
     return re.sub(r'width="[\d.]+pt"', style, re.sub(r'height="[\d.]+pt"', size, svg, count=1), count=1)
 
 
-def compose(pieces: list[str], foot: str = "", across: int = 3, gap: int = 16) -> str:
-    """SVG figures set in lines of `across`, with `foot` below them all, as one <svg> element."""
-    lines = [pieces[i:i + across] for i in range(0, len(pieces), across)] + ([[foot]] if foot else [])
+def compose(pieces: list[str], foot: str) -> str:
+    """SVG figures in lines of three, with `foot` (where there is one) below them all, as one <svg> element."""
+    lines = [pieces[i:i + 3] for i in range(0, len(pieces), 3)] + ([[foot]] if foot else [])
     placed, top, width = [], 0.0, 0.0
     for line in lines:
         sizes, left = [_size(piece) for piece in line], 0.0
         for piece, (wide, _) in zip(line, sizes):
             placed.append(piece.replace("<svg", f'<svg x="{left:g}" y="{top:g}"', 1))
-            left += wide + gap
-        top, width = top + max(high for _, high in sizes) + gap, max(width, left)
-    return element(max(width - gap, 0), max(top - gap, 0), placed) + "\n"
+            left += wide + GAP
+        top, width = top + max(high for _, high in sizes) + GAP, max(width, left)
+    return element(max(width - GAP, 0), max(top - GAP, 0), placed) + "\n"
 
 
 def element(width: float, height: float, parts: list[str], style: str = "") -> str:
@@ -109,9 +110,9 @@ def element(width: float, height: float, parts: list[str], style: str = "") -> s
     return f'<svg xmlns="http://www.w3.org/2000/svg" {LINKS} role="img" {size}{style}>\n' + "\n".join(parts) + "\n</svg>"
 
 
-def key(labels, across: float = 3 * 96 * WIDTH) -> str:
-    """A key to lines, (label, colour, dashed) each, in lines of at most `across` pixels."""
-    parts, x, y = [], 0.0, 0.0
+def key(labels) -> str:
+    """A key to lines, (label, colour, dashed) each, as wide as three panels."""
+    parts, x, y, across = [], 0.0, 0.0, 3 * 96 * WIDTH
     for label, colour, dashed in labels:
         wide = 44 + LETTER * len(label)
         if x and x + wide > across:

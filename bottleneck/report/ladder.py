@@ -85,10 +85,12 @@ def table(rows: list[dict], rungs: list[dict], layers: list[str]) -> Table:
             said.get("untrained") or MISSING, plain(said.get("reference_bits")), number(find(linear, **key), half=True),
             number(find(mixture, **key, metric="selectivity_bits", protocol="linear"), half=True),
             number(find(mixture, **key, metric="disjoint_accuracy"), half=True)))
-    caption = (f"{counts(select(mixture, metric='bits'))}. Certain: the intervals decide the rung. Untrained: a layer at which an "
-               "untrained network reads as much. Direct: the best reading of direct training. Selectivity: minus the bits of a "
-               "control task that only a lookup of combinations solves. Type-disjoint: fitted on some combinations of factor "
-               "values, read on others; it can fall below chance.")
+    layer = ("Untrained: a layer at which an untrained network reads as "
+             "much. ") if any(extra(r).get("untrained") for r in rungs) else ""
+    caption = (f"{counts(select(mixture, metric='bits'))}. Certain: the intervals decide the rung. {layer}Direct: the best "
+               "reading of direct training. Selectivity: minus the bits of a control task that only a lookup of combinations "
+               "solves. Type-disjoint: fitted on some combinations of factor values, read on others; it can fall below "
+               "chance.")
     header = ("target", "factor", "rung", "certain", "layer", "untrained", "direct (bits)", "linear (bits)", "selectivity (bits)",
               "type-disjoint (%)")
     return trim(Table("ladder", "The ladder", caption, header, tuple(lines)))
@@ -96,6 +98,6 @@ def table(rows: list[dict], rungs: list[dict], layers: list[str]) -> Table:
 
 def methods(rows: list[dict], rungs: list[dict]) -> str:
     return (f"The ladder ({counts(select(rows, arm='mixture', metric='bits'))}) asks in turn: raw-scale ridge at the penalty that "
-            "serves the pretraining task best (prominent), whitened ridge (linear), kernel ridge (nonlinear), whitened ridge at an "
-            "earlier layer where an untrained network does not read it (earlier), else nowhere; a rung reads what reaches the "
+            "serves the pretraining task best (prominent), whitened ridge (linear), kernel ridge (nonlinear), whitened ridge at "
+            "an earlier layer where an untrained network does not read it (earlier), else nowhere; a rung reads what reaches the "
             f"margin of the best reading of direct training. It looked at {len(rungs)} labels and factors.")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bottleneck.analysis import information, ladder, probes, screen, solvers
+from bottleneck.analysis import information, ladder, nonlinear, probes, screen, solvers
 
 SIZES = {"probe": 400, "val": 200, "test": 400}
 
@@ -121,6 +121,15 @@ def test_more_features_than_items_and_constant_features():
     wide = {name: np.hstack([values, np.ones((len(values), 3))]).astype(np.float32) for name, values in x.items()}
     for penalty in (None, 0.1):
         assert screen.screen(wide, {"a": (y, 3)}, penalty)["a"].correct.mean() > 0.85
+
+
+def test_a_layer_that_is_dead_says_nothing():
+    x, y = planted(6.0, 3)
+    dead = {name: np.ones((len(values), 4)) for name, values in x.items()}
+    for reading in (screen.screen(dead, {"a": (y, 3)})["a"], screen.screen(dead, {"a": (y, 3)}, 0.1)["a"],
+                    nonlinear.probe(dead, {"a": (y, 3)})["a"]):
+        np.testing.assert_allclose(reading.bits, 0.0, atol=1e-9)
+    assert np.ptp(screen.errors(dead, y, 3)) == 0.0
 
 
 @settings(max_examples=40, deadline=None)

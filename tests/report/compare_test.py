@@ -13,9 +13,9 @@ CONFIG = {"name": "mixture", "mixture": {"weights": {"easy": 0.5, "rare": 0.01},
 @pytest.fixture
 def pair(with_analyses):
     """`base`, and `other`: without rare, its plus retained, another label space, and no analysis of seeds."""
-    other = [copy.deepcopy(r) for r in with_analyses(("ladder", "steps")) if r["target"] != "rare"]
+    other = [r for r in with_analyses(("ladder", "steps")) if r["target"] != "rare"]
     gap = lookup.verdict(other, "plus")
-    gap["value"], gap["ci95"], gap["extra"]["verdict"] = 0.02, [-0.01, 0.05], "retained"
+    gap.update(value=0.02, ci95=[-0.01, 0.05], extra={**gap["extra"], "verdict": "retained"})
     config = copy.deepcopy(CONFIG)
     config["mixture"]["label_space"] = "per_component"
     del config["mixture"]["weights"]["rare"]
@@ -24,7 +24,8 @@ def pair(with_analyses):
 
 
 def test_sentences_say_what_differs(pair):
-    assert compare.sentences(*pair) == ["plus is lost in base and retained in other.", "The verdict is the same on easy, shadowed and minus.",
+    assert compare.sentences(*pair) == ["plus is lost in base and retained in "
+                                        "other.", "The verdict is the same on easy, shadowed and minus.",
                                         "Only base has rare."]
 
 
@@ -81,7 +82,8 @@ def test_the_page_stands_alone_and_repeats(pair, tmp_path):
 
 def test_the_terminal_has_the_same(pair):
     shown = compare.terminal(*pair)
-    assert shown.startswith("plus is lost in base and retained in other.\n") and "0.70 [0.65, 0.75]" in shown and "per_component" in shown
+    assert shown.startswith("plus is lost in base and retained in "
+                            "other.\n") and "0.70 [0.65, 0.75]" in shown and "per_component" in shown
 
 
 def test_studies_of_one_name_and_of_nothing(pair, study, tmp_path):

@@ -1,4 +1,5 @@
 """Hand-made rows of a small study, as the stages would leave them, and of one with every analysis."""
+import functools
 import math
 
 import pytest
@@ -136,7 +137,7 @@ def ladder():
                 found += [whole(REFERENCE * shares["linear"] - 0.1, **key, protocol="linear", layer="features", metric="disjoint_bits"),
                           whole(0.48 + shares["linear"] / 2, **key, protocol="linear", layer="features", metric="disjoint_accuracy")]
             word = "untestable" if untestable else "earlier" if (target, factor) == ("rare", "background") else rung
-            found.append(row(**{**whole(RUNGS.index(word) if word in RUNGS else None or 0, **key, metric="rung", reference=reference, extra={
+            found.append(row(**{**whole(0.0, **key, metric="rung", reference=reference, extra={
                 "rung": word, "certain": like != "texture", "untrained": None, "reference": reference, "reference_bits": REFERENCE,
                 "entropy": ENTROPY, "shares": {} if untestable else shares}),
                 "value": RUNGS.index(word) if word in RUNGS else None, "ci95": None,
@@ -273,7 +274,12 @@ def build_analysed(kinds=tuple(ANALYSES), **options):
     """Rows of a study of five components with these analyses."""
     levels = {t: dict(direct=0.98, mixture=bits, matched=0.9, heads=0.9) for t, (bits, _) in ANSWERS.items()}
     main = build(seeds=5, levels_of=levels, verdicts={t: verdict for t, (_, verdict) in ANSWERS.items()}, outside=(), **options)
-    return [*main, *(r for kind in kinds for r in ANALYSES[kind]())]
+    return [*main, *({**r} for kind in kinds for r in rows_of(kind))]
+
+
+@functools.cache
+def rows_of(kind):
+    return ANALYSES[kind]()
 
 
 @pytest.fixture

@@ -132,12 +132,14 @@ def test_analyses_leave_the_main_answer_as_it_is(with_analyses):
 
 def test_a_clause_of_every_analysis_ends_the_target_s_sentence(content):
     shown = words(html.render(content, PROVENANCE))
-    assert "rare is lost: it reads so & so. Its label: never learned; readable nowhere in the network; lost in all 5 seeds." in shown
+    assert ("rare is lost: it reads so & so. Its label: never learned; readable nowhere in the network; lost in all 5 "
+            "seeds.") in shown
 
 
 def test_exploratory_methods_follow_those_of_the_answer(content):
     said = " ".join(methods.exploratory(content.sections))
-    for part in ("The ladder (5 seeds, 1,500 test items per target)", "It looked at 25 labels and factors", "at 9 steps from 0 to 1,500",
+    for part in ("The ladder (5 seeds, 1,500 test items per "
+                 "target)", "It looked at 25 labels and factors", "at 9 steps from 0 to 1,500",
                  "chosen on val", "minibatches of 64 items", "no verdicts, and no adjustment"):
         assert part in said
     assert not methods.exploratory([])

@@ -17,9 +17,10 @@ def lines(table):
 
 def test_the_sentence_says_what_is_where_the_deepest_first(section):
     assert section.sentence == (
-        "At its last step the mixture reads nowhere in the network: label and shape in rare; only before the last layer: background in rare; "
-        "only non-linearly: label in plus and minus, background in easy, shadowed, plus and minus; linearly though not prominently: label in "
-        "shadowed, texture in every target; prominently: label in easy, colour in every target. In 6 of 21 the intervals do not decide.")
+        "At its last step the mixture reads nowhere in the network: label and shape in rare; only before the last layer: "
+        "background in rare; only non-linearly: label in plus and minus, background in easy, shadowed, plus and minus; linearly "
+        "though not prominently: label in shadowed, texture in every target; prominently: label in easy, colour in every target. "
+        "In 6 of 21 the intervals do not decide.")
 
 
 def test_heatmaps_print_shares_of_the_reference(section):
@@ -38,7 +39,8 @@ def test_the_table_has_what_supports_a_rung(section):
         "target": "shadowed", "factor": "texture", "rung": "linear", "certain": "no", "layer": "features", "direct (bits)": "0.97",
         "linear (bits)": "0.90 \u00b10.03", "selectivity (bits)": "0.86 \u00b10.03", "type-disjoint (%)": "94.5 \u00b13.0"}
     assert found["easy", "label"]["type-disjoint (%)"] == found["easy", "shape"]["certain"] == MISSING
-    assert len(found) == 25 and "untrained" not in section.parts[1].header       # no row names such a layer
+    assert len(found) == 25
+    assert "untrained" not in section.parts[1].header and "Untrained" not in section.parts[1].caption       # no row names such a layer
 
 
 def test_an_untrained_layer_that_reads_as_much_is_named(with_analyses):

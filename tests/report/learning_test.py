@@ -21,8 +21,9 @@ def lines(table):
 
 def test_the_sentence_says_what_was_lost_on_the_way_first(section):
     assert section.sentence == (
-        "By the last step, learned then lost: label in plus and minus, background in every target; still rising: label in shadowed, texture in "
-        "every target; never learned: label and shape in rare; learned: label in easy, colour in every target.")
+        "By the last step, learned then lost: label in plus and minus, background in every target; still rising: label in "
+        "shadowed, texture in every target; never learned: label and shape in rare; learned: label in easy, colour in every "
+        "target.")
 
 
 def test_the_table_has_peak_last_and_forgetting(parts):
@@ -30,7 +31,9 @@ def test_the_table_has_peak_last_and_forgetting(parts):
     assert len(found) == 25
     line = found["plus", "background"]
     assert (line["verdict"], line["peak (step)"], line["last (step)"]) == ("learned then lost", "94", "1,500")
-    assert float(line["at the peak (bits)"]) - float(line["at the end (bits)"]) == pytest.approx(float(line["forgetting (bits)"].split()[0]), abs=0.011)
+    assert float(line[("at the peak "
+                       "(bits)")]) - float(line[("at the end "
+                                                 "(bits)")]) == pytest.approx(float(line["forgetting (bits)"].split()[0]), abs=0.011)
     assert line["direct (bits)"] == "0.97" and re.fullmatch(r"0\.\d\d \[0\.\d\d, 0\.\d\d\]", line["forgetting (bits)"])
 
 
@@ -47,7 +50,8 @@ def test_accuracies_balanced_mixed_and_of_the_worst_group(parts):
     table = lines(parts["accuracy-last"])
     assert table["all, balanced", "linear probe"]["accuracy (%)"] == "75.0 \u00b11.0"
     assert table["all, balanced", "head as it is"]["spread (%)"] == "10.0 \u00b11.0"
-    assert table["rare", "linear probe"]["which"] == "label 1, colour 0" and table["rare", "linear probe"]["worst group (%)"] == "43.2 \u00b15.0"
+    assert table["rare", "linear probe"]["which"] == ("label 1, colour "
+                                                      "0") and table["rare", "linear probe"]["worst group (%)"] == "43.2 \u00b15.0"
 
 
 def test_what_the_rank_is_limited_by_is_said(parts):

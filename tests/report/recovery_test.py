@@ -9,8 +9,8 @@ def section(content):
 
 
 def test_the_sentence_says_what_is_saved(section):
-    assert section.sentence == ("Fine-tuning: the mixture's weights save steps over random ones on every target; the mixture's weights save examples "
-                                "over random ones on every target.")
+    assert section.sentence == ("Fine-tuning: the mixture's weights save steps over random ones on every target; the mixture's "
+                                "weights save examples over random ones on every target.")
 
 
 def test_curves_over_steps_and_examples(section):
@@ -42,5 +42,6 @@ def test_what_is_not_sure_is_neither_saved_nor_cost(with_analyses):
         if r["metric"].startswith("log2") and r["target"] in ("easy", "plus"):
             r["ci95"] = [-2.0, -1.0] if r["target"] == "easy" else [None, None]
     said = recovery.sentence(rows)
-    assert "cost steps over random ones on easy;" in said and "neither clearly save nor cost examples over random ones on plus" in said
+    assert ("cost steps over random ones on "
+            "easy;") in said and "neither clearly save nor cost examples over random ones on plus" in said
     assert recovery.section({}) is None

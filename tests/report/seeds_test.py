@@ -10,8 +10,9 @@ def section(content):
 
 def test_the_sentence_groups_by_class(section):
     assert section.sentence == (
-        "Kept in some seeds and lost in others: label in shadowed, texture in every target; lost in every seed: label and shape in rare; kept in "
-        "every seed: label in easy, colour in every target; undecided: label in plus and minus, background in every target.")
+        "Kept in some seeds and lost in others: label in shadowed, texture in every target; lost in every seed: label and shape "
+        "in rare; kept in every seed: label in easy, colour in every target; undecided: label in plus and minus, background in "
+        "every target.")
 
 
 def test_the_table_has_counts_evidence_and_what_concatenation_adds(section):
