@@ -17,6 +17,7 @@ from scipy import special
 
 from bottleneck import execute, plan as plans, rows as row_files, study as studies
 from bottleneck.analysis import features
+from bottleneck.analysis.planted import erase
 from bottleneck.report.table import Table, text
 from bottleneck.store import Store
 
@@ -117,10 +118,9 @@ def plant(store: Store) -> dict[tuple, tuple[str, tuple[str, ...]]]:
         x[:, 0] = 3 * signs["background"] + rng.normal(size=n)
         early[split] = x @ rotation
     cache(store, "null", {"features": last, "layer1": early})
-    for layer in ("layer1", "features"):        # exact linear erasure from real features (Belrose et al. 2023)
-        x = read(store, "colour", layer)
-        y = store.plan.targets["colour"].splits["probe"].factors["colour"]
-        cache(store, "colour", {layer: erase(x, y)})
+    labels = {split: store.plan.targets["colour"].splits[split].labels for split in features.SPLITS}
+    for layer in ("layer1", "features"):
+        cache(store, "colour", {layer: {split: erase(x, labels[split]) for split, x in read(store, "colour", layer).items()}})
     deeper = ("nonlinear", "earlier", "nowhere")
     return {("null", "colour"): ("a factor in a direction of large variance", ("prominent",)),
             ("null", "texture"): ("a factor in a direction a thousand times smaller", ("linear",)),
@@ -146,21 +146,6 @@ def cache(store: Store, target: str, layers: dict[str, dict[str, np.ndarray]]) -
     directory, stated = source(store, target)
     found = {(layer, split): x.astype(np.float32) for layer, splits in layers.items() for split, x in splits.items()}
     features.write(directory, found, store.plan.targets[target], stated)
-
-
-def erase(x: dict[str, np.ndarray], y: np.ndarray) -> dict[str, np.ndarray]:
-    """The least change after which no linear probe of the probe split reads binary `y`: whiten, project out, unwhiten."""
-    probe = x["probe"].astype(np.float64)
-    mean, scale = probe.mean(0), probe.std(0)
-    inverse = np.where(scale > 0, 1.0 / np.where(scale > 0, scale, 1.0), 0.0)        # a dead unit stays as it is
-    standard = (probe - mean) * inverse
-    values, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
-    keep = values > 1e-12 * values[-1]
-    whiten = vectors[:, keep] / np.sqrt(values[keep])
-    direction = whiten.T @ (standard[y == 1].mean(0) - standard[y == 0].mean(0))
-    direction /= np.linalg.norm(direction)
-    change = (whiten @ direction)[:, None] * ((vectors[:, keep] * np.sqrt(values[keep])) @ direction)
-    return {split: z - (z - mean) * inverse @ change * scale for split, z in x.items()}
 
 
 def independent(found: list[dict]) -> Check:

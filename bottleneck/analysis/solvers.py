@@ -57,7 +57,7 @@ def basis(x, scaling: str = "raw") -> Basis:
     inverse_scale = np.ones(x.shape[1])
     if scaling == "standardised":
         std = np.sqrt((z * z).mean(0))
-        varies = std > 1e-12 * np.maximum(np.abs(mean), 1e-300)
+        varies = std > 1e-12 * np.maximum(np.abs(mean), std.max(initial=1e-300))     # else rounding, of its own mean or others'
         inverse_scale = np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
         z *= inverse_scale
     elif scaling != "raw":

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from bottleneck.analyses import Analysis
-from bottleneck.analysis import gap, recovery
+from bottleneck.analysis import gap, information, recovery
 from bottleneck.analysis.features import LOGITS
 from bottleneck.diagnosis.readings import LABEL, Readings
 from bottleneck.evaluation import finetuning, read_head
@@ -31,6 +31,9 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
                 bits[arm, size, step] = np.stack([e.bits for e in each])
                 found.append(store.row(gap.two_way(bits[arm, size, step]), arm=arm, target=target, protocol="finetune", metric="bits", step=step,
                                        n_shot=k, extra={"analysis": KIND, "examples": size}))
+    prior = information.prior(y["probe"], component.num_classes)
+    if not gap.two_way(reference).low > gap.UNTESTABLE * information.entropy(prior):
+        return found                  # where direct training reads nothing, anything reaches it
     steps = runs[0].keep
     budgets = {"steps": (steps, lambda arm: [bits[arm, sizes[-1], s] for s in steps]),
                "examples": (sizes, lambda arm: [bits[arm, n, steps[-1]] for n in sizes])}
