@@ -8,7 +8,7 @@ UNTESTABLE = "untestable"
 DEPTH = ("prominent", "linear", "nonlinear", "earlier", "nowhere")       # the rungs of the ladder, downwards
 WHERE = {"prominent": "prominent at {layer}", "linear": "linearly readable at {layer}",
          "nonlinear": "readable only non-linearly at {layer}", "earlier": "readable only earlier, at {layer}",
-         "nowhere": "readable nowhere in the network"}
+         "nowhere": "readable in full nowhere in the network"}
 
 
 def rung(kinds: dict, target: str, factor: str | None) -> dict | None:
@@ -59,7 +59,18 @@ def grouped(rows: list[dict], key: str, words) -> dict[str, str]:
 def where(row: dict | None) -> str:
     """The rung in words, "" where there is none to tell."""
     words = WHERE.get(extra(row).get("rung"), "")
+    if words and extra(row)["rung"] == "nowhere" and (share := best(row)):
+        return f"{words} (at best {100 * share[1]:.0f}% of direct training's, {share[0]})"
     return words.format(layer=row["layer"] or "the last layer") if words else ""
+
+
+def best(row: dict | None) -> tuple[str, float] | None:
+    """The rung or layer that comes closest to the reference, in words, and its share of the reference's information."""
+    shares = extra(row).get("shares") or {}
+    if not shares:
+        return None
+    which = max(shares, key=shares.get)
+    return {"prominent": "prominently", "linear": "linearly", "nonlinear": "non-linearly"}.get(which, f"at {which}"), shares[which]
 
 
 def short_where(row: dict | None) -> str:
@@ -89,8 +100,9 @@ def seeds(row: dict | None) -> str:
 
 def summary(kinds: dict, target: str, factor: str | None) -> tuple[str, str, str]:
     """Where, when and in which seeds, in a word each."""
-    nothing = (target, factor) in untestable(kinds)
-    return (short_where(rung(kinds, target, factor)), extra(learning(kinds, target, factor)).get("verdict") or MISSING,
+    nothing, landed = (target, factor) in untestable(kinds), rung(kinds, target, factor)
+    most = best(landed) if extra(landed).get("rung") == "nowhere" else None
+    return (short_where(landed) + (f" ({100 * most[1]:.0f}%)" if most else ""), extra(learning(kinds, target, factor)).get("verdict") or MISSING,
             MISSING if nothing else extra(evidence(kinds, target, factor)).get("class") or MISSING)
 
 
@@ -122,8 +134,8 @@ def overview(kinds: dict) -> Table | None:
             lines.append((target, name(factor), *summary(kinds, target, factor)))
     if not lines:
         return None
-    caption = (f"{counts(used)}. Where the last step reads it, from prominent down to nowhere; when it "
-               "was learned; which seeds keep it. Exploratory: intervals, no adjustment.")
+    caption = (f"{counts(used)}. Where the last step reads it in full, from prominent down to nowhere (and the most that is read of "
+               "what direct training reads); when it was learned; which seeds keep it. Exploratory: intervals, no adjustment.")
     if any(line[2].endswith("*") for line in lines):
         caption += " * intervals do not decide."
     if left_out:

@@ -9,7 +9,7 @@ from bottleneck.report.table import MISSING, Table, trim
 from bottleneck.rows import select
 
 KIND = "ladder"
-PHRASES = {"nowhere": "nowhere in the network", "earlier": "only before the last layer", "nonlinear": "only non-linearly",
+PHRASES = {"nowhere": "nowhere in full", "earlier": "only before the last layer", "nonlinear": "only non-linearly",
            "linear": "linearly though not prominently", "prominent": "prominently"}
 OTHERS = ("nonlinear", "prominent")        # columns beside the layers
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import re
 
 import jinja2
 from markupsafe import Markup
@@ -61,7 +62,8 @@ def _cell(cell: Cell, numeric: bool) -> dict:
     if isinstance(cell, Number):
         value, _, interval = words.partition(" ")
         return {"text": value, "interval": interval, "numeric": numeric, "tone": "", "missing": False, "repeat": False}
-    return {"text": words, "interval": "", "numeric": numeric, "tone": TONES.get(words.rstrip("*").partition(":")[0], ""),
+    tone = TONES.get(re.match(r"[^:*(]*", words)[0].rstrip(), "")           # without a layer, a share, or doubt
+    return {"text": words, "interval": "", "numeric": numeric, "tone": tone,
             "missing": cell == MISSING, "repeat": False}
 
 

@@ -58,7 +58,7 @@ def test_rungs_and_courses_stand_side_by_side(pair):
     assert table.header == ("target", "factor", "where: base", "where: other", "when: base", "when: other", "seeds: base", "seeds: other")
     found = {cells[:2]: cells[2:] for cells in table.rows}
     assert found["plus", "label"] == ("nonlinear", "nonlinear", "learned then lost", "learned then lost", "undecided", MISSING)
-    assert found["rare", "shape"] == ("nowhere", MISSING, "never learned", MISSING, "none", MISSING)
+    assert found["rare", "shape"] == ("nowhere (10%)", MISSING, "never learned", MISSING, "none", MISSING)
     assert ("easy", "shape") not in found                                       # untestable in both
 
 

@@ -13,7 +13,8 @@ def test_clauses_say_when_where_and_in_which_seeds(kinds):
     assert said["easy"] == "Its label: learned; prominent at features; kept in all 5 seeds."
     assert said["plus"] == ("Its label: learned then lost; readable only non-linearly at features; kept in 0, lost in 1, "
                             "undecided in 4 of 5 seeds.")
-    assert findings.clauses({"ladder": kinds["ladder"]})["rare"] == "Its label: readable nowhere in the network."
+    assert findings.clauses({"ladder": kinds["ladder"]})["rare"] == (
+        "Its label: readable in full nowhere in the network (at best 10% of direct training's, non-linearly).")
     assert findings.clauses({"steps": kinds["steps"]})["rare"] == "Its label: never learned."
     assert not findings.clauses({}) and not findings.clauses({"seeds": kinds["seeds"]})
 
@@ -37,7 +38,7 @@ def test_the_overview_ends_the_terminal_s_text(analysed_rows, study):
     shown = tables.terminal(analysed_rows)
     assert shown.startswith("easy is retained: it reads so & so. Its label: learned; prominent at features; kept in all 5 "
                             "seeds.\n")
-    assert "rare      shape       nowhere          never learned      none" in shown[shown.index("\nFeatures\n"):]
+    assert "rare      shape       nowhere (10%)    never learned      none" in shown[shown.index("\nFeatures\n"):]
     assert max(map(len, shown[shown.index("\nFeatures\n"):].splitlines())) <= 120 and "Features" not in tables.terminal(study())
 
 

@@ -17,7 +17,7 @@ def lines(table):
 
 def test_the_sentence_says_what_is_where_the_deepest_first(section):
     assert section.sentence == (
-        "At its last step the mixture reads nowhere in the network: label and shape in rare; only before the last layer: "
+        "At its last step the mixture reads nowhere in full: label and shape in rare; only before the last layer: "
         "background in rare; only non-linearly: label in plus and minus, background in easy, shadowed, plus and minus; linearly "
         "though not prominently: label in shadowed, texture in every target; prominently: label in easy, colour in every target. "
         "In 6 of 21 the intervals do not decide.")
