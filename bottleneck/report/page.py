@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import pathlib
 import re
-import re
 
 import jinja2
 from markupsafe import Markup
