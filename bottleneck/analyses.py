@@ -8,6 +8,8 @@ from bottleneck.errors import UserError
 from bottleneck.representations.members import Member
 from bottleneck.study import StudySpec
 
+LEAST = 20        # test items of a component, for CKA
+
 
 @dataclasses.dataclass(frozen=True)
 class Analysis:
@@ -22,7 +24,9 @@ def lay_out(study: StudySpec, own: tuple[str, ...], outside: tuple[str, ...], la
     """Every analysis the study declares. `last`: run name -> its last step; `taps`: the layers of the mixture's model."""
     spec, seeds, layer = study.analysis, study.run_seeds, study.probe.layer
     positions = tuple(found for found in spec.layers if found.endswith(".positions"))       # samples, for CKA alone
-    layers = tuple(dict.fromkeys((*(found for found in spec.layers or taps if found not in positions), layer)))
+    layers = {*(taps if positions or not spec.layers else spec.layers), layer}
+    depth = {tap: i for i, tap in enumerate(taps)}
+    layers = tuple(sorted(layers, key=lambda found: (depth.get(found.partition(".")[0], 0), found)))      # from input to output
     steps = trajectory.log_steps(last["mixture"], spec.halvings)
 
     def mixture(step=last["mixture"], layer=layer, seeds=seeds):
@@ -51,8 +55,7 @@ def lay_out(study: StudySpec, own: tuple[str, ...], outside: tuple[str, ...], la
         for comparison in spec.comparisons if kind == "cka" else ():
             members = {"layers": [m for tap in positions or layers for step in (0, last["mixture"]) for m in mixture(step, tap, seeds[:2])],
                        "steps": [m for step in steps for m in mixture(step)],
-                       "seeds": mixture() + mixture(0, seeds=seeds[:1]),
-                       "direct": mixture() + mixture(0, seeds=seeds[:1])}[comparison]
+                       "seeds": mixture() + mixture(0), "direct": mixture() + mixture(0)}[comparison]
             reads = [(m, target) for m in members for target in own]
             if comparison in ("steps", "direct"):
                 reads += [(m, target) for target in own for m in direct(target)]
@@ -60,11 +63,16 @@ def lay_out(study: StudySpec, own: tuple[str, ...], outside: tuple[str, ...], la
     return tuple(found)
 
 
-def check(study: StudySpec, regression: bool) -> None:
-    """Raises UserError on analyses that a study cannot have."""
+def check(study: StudySpec, targets: dict, regression: bool) -> None:
+    """Raises UserError on analyses that a study cannot have. `targets`: name -> Component."""
     positions = [layer for layer in study.analysis.layers if layer.endswith(".positions")]
     if positions and len(positions) < len(study.analysis.layers):
         raise UserError("analysis.layers", study.analysis.layers, "positions of all layers or of none: other modes have other samples")
     wanted = [kind for kind in study.analysis.kinds if kind != "cka"]
     if regression and wanted:
         raise UserError("analysis.kinds", wanted[0], "'cka' alone where labels are vectors")
+    for name, component in targets.items():
+        if wanted and component.num_classes < 2:
+            raise UserError("analysis.kinds", wanted[0], f"labels of at least two classes, not the one of {name!r}")
+        if "cka" in study.analysis.kinds and len(component.splits["test"]) < LEAST:
+            raise UserError("analysis.kinds", "cka", f"at least {LEAST} test items, not the {len(component.splits['test'])} of {name!r}")

@@ -195,14 +195,14 @@ def finetuning(plan: Plan, evaluation: Evaluation) -> tuple[Run, Component]:
               dataclasses.replace(study.optimizer, lr=spec.lr), study.objective, study.augment,
               dataclasses.replace(study.train, steps=steps), init=f"{parent.hash}@{member.step}",
               head=f"probe:{','.join(study.probe.scalings)}" if evaluation.protocol == "probe_finetune" else "fresh",
-              keep=trajectory.log_steps(steps, spec.halvings)[1:])
+              keep=(steps,) if evaluation.shots else trajectory.log_steps(steps, spec.halvings)[1:])
     return run, component
 
 
 def rows(store: Store, evaluation: Evaluation, component: Component, results: list) -> list[dict]:
     """The rows of one solved evaluation: bits and accuracy of the chosen probe, and of every scaling beside it.
 
-    Of few-shot probes, the mean over draws.
+    Of few-shot probes, the mean over draws, and the standard deviation over draws of the mean bits beside it.
     """
     plan, runs, result = store.plan, {}, results[0]
     for member in evaluation.members:
@@ -220,7 +220,9 @@ def rows(store: Store, evaluation: Evaluation, component: Component, results: li
         seed=evaluation.seed, train_steps=sum(runs.values()) + tuned, image_forwards=sum(n.values()) * len(set(evaluation.members)),
         component_examples=own + tuned * plan.study.train.batch, layer=first and first.layer, step=first and first.step)
     few = evaluation.protocol == "k_shot"
-    chosen, extra = None if few else getattr(result, "scaling", None), {"draws": len(results)} if few else {}
+    chosen, extra = None if few else getattr(result, "scaling", None), {}
+    if few:
+        extra = {"draws": len(results), "draw_sd": float(np.std([r.bits.mean() for r in results], ddof=1)) if len(results) > 1 else None}
     if chosen is not None:
         extra.update(at_edge=result.at_edge, iterations=result.iterations, chosen=True)
         if (held := guard(store, evaluation, component, result)) is not None:

@@ -146,7 +146,7 @@ def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], taps: dict, 
         raise UserError("model.name", study.model.get("name"), "'mlp', for vectors")
     if "probe_finetune" in study.probe.protocols and study.model.get("use_bias") is False:
         raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
-    analyses.check(study, study.objective.name == "regression")
+    analyses.check(study, targets, study.objective.name == "regression")
     read = [("probe.layer" if e.spec is None else f"representations.{e.arm.partition('|')[0]}.members", m)
             for e in evaluations for m in e.members] + [("analysis.layers", m) for a in declared for m, _ in a.reads]
     for path, member in dict.fromkeys(read):

@@ -4,10 +4,10 @@ Tasks are content-addressed and idempotent: what is done is not redone, what was
 """
 from __future__ import annotations
 
-from bottleneck import answer, jobs
+from bottleneck import answer, checkpoint, jobs
 from bottleneck.diagnosis import tasks
-from bottleneck.evaluation import evaluate
-from bottleneck.plan import FINETUNES
+from bottleneck.evaluation import evaluate, finetuning
+from bottleneck.plan import FINETUNES, Evaluation
 from bottleneck.store import Store
 
 
@@ -25,10 +25,19 @@ def pretrain(store: Store) -> None:
 def transfer(store: Store) -> None:
     """Every evaluation of the plan that has no rows yet: features, probes; then fine-tuning, one run after the other."""
     (store.workdir / "rows").mkdir(parents=True, exist_ok=True)
-    waiting = [e for e in store.mine(store.plan.evaluations) if not store.rows(e).is_file()]
+    waiting = [e for e in store.mine(store.plan.evaluations) if not done(store, e)]
     tuned = [e for e in waiting if e.protocol in FINETUNES]
-    for unit, groups in (("probe", [[e] for e in waiting if e not in tuned]), ("fine-tuning", [tuned] * bool(tuned))):
+    probes = [[e] for e in waiting if e.protocol not in FINETUNES]
+    for unit, groups in (("probe", probes), ("fine-tuning", [tuned] * bool(tuned))):
         jobs.carry_out("transfer", unit, groups, lambda evaluation: evaluate(store, evaluation))
+
+
+def done(store: Store, evaluation: Evaluation) -> bool:
+    """Whether an evaluation has its rows and, where it fine-tunes, every step the run is asked to keep."""
+    if not store.rows(evaluation).is_file() or evaluation.protocol not in FINETUNES:
+        return store.rows(evaluation).is_file()
+    run, _ = finetuning(store.plan, evaluation)
+    return set(run.keep) <= set(checkpoint.steps(store.directory(run) / "checkpoints"))
 
 
 def analyze(store: Store) -> None:

@@ -44,6 +44,7 @@ class Store:
             self._wanted.setdefault((run.hash, member.step, target), {LOGITS}).add(member.layer)
         self._locks = collections.defaultdict(threading.Lock)      # one pass over the images, whoever asks first
         self.features = functools.lru_cache(maxsize=16)(self._features)
+        self.digest = functools.cache(lambda path, target: external.digest(pathlib.Path(path), target))
         self.variables = functools.lru_cache(maxsize=4)(self._variables)
 
     def row(self, interval: Interval | None = None, **values) -> dict:
@@ -131,7 +132,7 @@ class Store:
         study = self.plan.study
         given = evaluation.spec and dataclasses.asdict(evaluation.spec)
         if given and given["external"]:               # its content, wherever it lies
-            given["external"] = external.digest(pathlib.Path(given["external"]), evaluation.target)
+            given["external"] = self.digest(given["external"], evaluation.target)
         tuned = {k: v for k, v in dataclasses.asdict(study.probe.finetune).items() if k in ("steps", "lr")}
         return {
             "study": study.name, "arm": evaluation.arm, "seed": evaluation.seed, "protocol": evaluation.protocol,
@@ -141,10 +142,14 @@ class Store:
             "draws": study.probe.draws, "finetune": tuned if evaluation.protocol in FINETUNES else None}
 
     def _analysis(self, analysis: Analysis) -> dict:
-        study = self.plan.study
+        study, kind = self.plan.study, analysis.kind
+        tuned = [e for e in self.plan.evaluations if e.protocol == "finetune" and e.target == analysis.subject]
+        targets = (*self.plan.components, *(target for _, target in analysis.reads))
         return {
-            "study": study.name, "analysis": analysis.kind, "subject": analysis.subject, "margin": study.margin,
-            "reads": [[*self._member(m), target] for m, target in analysis.reads], "batch": study.analysis.batch,
-            "targets": {target: identity(self.plan.targets[target]) for target in self.plan.targets},
-            "weights": study.mixture.weights, "competitor": study.mixture.competitor,
-            "finetune": dataclasses.asdict(study.probe.finetune) if analysis.kind == "recovery" else None}
+            "study": study.name, "analysis": kind, "subject": analysis.subject,
+            "reads": [[*self._member(m), target] for m, target in analysis.reads],
+            "targets": {target: identity(self.plan.targets[target]) for target in targets},
+            "margin": study.margin if kind in ("ladder", "steps", "seeds", "recovery") else None,
+            "batch": study.analysis.batch if kind == "cka" else None,
+            "competitor": study.mixture.competitor if kind == "steps" else None,
+            "tuned": [study.probe.finetune.halvings, [self._evaluation(e) for e in tuned]] if kind == "recovery" else None}

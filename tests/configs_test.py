@@ -3,6 +3,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import datasets
 
 from bottleneck import config as configs, execute, plan as plans, rows as row_files, study as studies
@@ -38,7 +39,7 @@ def test_mixture_names_the_planted_conflict(smoke):
 def test_transfer_trains_only_the_new_references(smoke):
     workdir, _ = smoke
     before = {p.name for p in workdir.glob("runs/*")}
-    found = run("transfer", "smoke", workdir)
+    found = run("transfer", "smoke", workdir, analysis__kinds="('ladder', 'relatedness')")
     new = {p.name.split("-s")[0] for p in workdir.glob("runs/*") if p.name not in before}
     assert new == {"direct-held_out", "direct-pairing", "direct-texture"}
     own = row_files.select(found, study="transfer", metric="gap_bits")
@@ -66,8 +67,15 @@ def test_other_models_plan(model):
 
 
 def test_null_component_is_untestable(tmp_path):
-    found = run("mixture", "smoke,null", tmp_path, arms="('mixture','direct')", mixture__competitor="None")
+    """Nor is anything above chance at any rung, layer or step, by intervals that hold together (Bonferroni)."""
+    found = run("mixture", "smoke,null", tmp_path, arms="('mixture','direct')", mixture__competitor="None",
+                probe__protocols="('head','linear_probe')", analysis__kinds="('ladder','steps')")
     assert verdicts(found)["null"] == "untestable"
+    read = [r for r in row_files.select(found, target="null", factor=None, metric="bits")
+            if r["seed"] != "all" and (r["extra"] or {}).get("analysis")]
+    assert len(read) > 40 and {r["protocol"] for r in read} == {"head", "prominent", "linear", "nonlinear"}
+    wider = stats.norm.isf(0.025 / len(read)) / stats.norm.isf(0.025)
+    assert all(r["value"] - wider * (r["value"] - r["ci95"][0]) <= 0 for r in read)
 
 
 def test_own_images_as_npz(tmp_path):
@@ -75,10 +83,13 @@ def test_own_images_as_npz(tmp_path):
     images = (digits.images * 15).astype(np.uint8)
     np.savez(tmp_path / "digits.npz", x_train=images[:1300], y_train=digits.target[:1300], x_test=images[1300:], y_test=digits.target[1300:])
     found = run("mixture", f"smoke,data={tmp_path / 'digits.npz'}", tmp_path / "study", data__image_size="8",
-                data__train="None", data__probe="300", data__val="150", data__test="None", train__steps="100")
+                data__train="None", data__probe="300", data__val="150", data__test="None", train__steps="100",
+                probe__protocols="('head','linear_probe')", analysis__kinds="('ladder',)")
     assert set(verdicts(found)) == {"plain", "tinted", "rotated", "blurred"}
     accuracy = {(r["arm"], r["target"]): r["value"] for r in found if r["seed"] == "all" and r["metric"] == "accuracy" and r["protocol"] == "linear_probe"}
     assert accuracy["direct", "plain"] > 0.8
+    assert {(r["target"], r["factor"]) for r in found if r["metric"] == "rung"} == {
+        ("plain", None), ("tinted", None), ("tinted", "tint"), ("rotated", None), ("blurred", None)}
     assert (tmp_path / "study" / "report.html").is_file()
 
 

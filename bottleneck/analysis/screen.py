@@ -34,6 +34,7 @@ class Reading:
     """What one probe says about one target: fitted on probe, chosen on val, read on test once."""
     bits: np.ndarray        # [n_test] information
     correct: np.ndarray     # [n_test] bool
+    val_correct: np.ndarray # [n_val] bool, for choices, not for reports
     val_bits: float         # mean on val, where the probe was calibrated: for choices, not for reports
     lam: float              # the penalty, or the shrinkage when whitened
     at_edge: str            # "" | "weak" | "strong": the penalty was chosen from that end of the grid
@@ -132,7 +133,8 @@ def reading(logits, y, prior, slope: float, lam: float, at_edge: str, scaling: s
     base, mix = np.log(prior), information.Calibration(1.0, 1.0 / (len(y["val"]) + 1.0), prior, np.nan)
     bits = {split: information.bits(information.apply(mix, base + slope * (z - base)), y[split], prior)
             for split, z in logits.items()}
-    return Reading(bits["test"], logits["test"].argmax(1) == y["test"], float(bits["val"].mean()), float(lam), at_edge, scaling)
+    correct = {split: z.argmax(1) == y[split] for split, z in logits.items()}
+    return Reading(bits["test"], correct["test"], correct["val"], float(bits["val"].mean()), float(lam), at_edge, scaling)
 
 
 def _link(scores, leverage, labels, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -47,7 +47,8 @@ def learning(steps, test, val, reference, *, entropy: float, margin: float = FRA
        last one. A factor that was lost and is coming back is here, as its end is not yet known.
     4. "learned then lost": I_peak - I_last > r R. With the peak at step 0, training discarded what the untrained
        network offered.
-    5. "never learned": I_peak - I_init < r R: no step added more than next to nothing. `init` may be well above 0.
+    5. "never learned": I_peak - I_init < r R and I_last < margin R: it is not read, and no step added more than next to
+       nothing. `init` may be well above 0.
     6. "learned in part": I_peak - I_init > r R, and I_last < margin R.
     7. "undecided": none of these.
 
@@ -80,7 +81,7 @@ def learning(steps, test, val, reference, *, entropy: float, margin: float = FRA
         verdict = "still rising"
     elif against(forgetting, share).low > 0:
         verdict = "learned then lost"
-    elif added.high < 0:
+    elif added.high < 0 and kept.high < 0:
         verdict = "never learned"
     elif added.low > 0 and kept.high < 0:
         verdict = "learned in part"

@@ -26,10 +26,11 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
         each = []
         for member in readings.mixture(step):
             run = run_of(plan, member)
-            weights = [w for start, w in run.schedule if start <= step][-1]
-            each.append(gradients.gradients(run, store.variables(run, step), batches, weights, np.float32(data.mean), np.float32(data.std)))
+            each.append(gradients.gradients(run, store.variables(run, step), batches, run.weights(step), np.float32(data.mean), np.float32(data.std)))
+
         def emit(metric, values, target, reference=None, step=step):
-            found.append(over_seeds(store, values, ITEMS, arm="mixture", step=step, metric=metric, target=target, reference=reference))
+            found.append(over_seeds(store, values, len(batches[target][1]), arm="mixture", step=step, metric=metric, target=target,
+                                    reference=reference, split="train", selected_on=None))
 
         for j, name in enumerate(names):
             emit("gradient_norm", [g.norms[j] for g in each], name)

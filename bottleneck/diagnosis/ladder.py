@@ -102,8 +102,8 @@ def landing(store: Store, readings: Readings, rungs: Rungs, target: str, factor:
     last = rungs.last[0]
     tables = {protocol: stack([r[factor] for r in each]) for protocol, each in rungs.by.items()}
     control = rungs.control.get("nonlinear")
-    earlier = {layer: tuple(readings.linears(own[layer], target, factor) for own in (rungs.trained, rungs.untrained))
-               for layer in rungs.trained if layer != last.layer}
+    before = list(rungs.trained)[:list(rungs.trained).index(last.layer)]         # they go from input to output
+    earlier = {layer: tuple(readings.linears(own[layer], target, factor) for own in (rungs.trained, rungs.untrained)) for layer in before}
     found = ladder.land(
         reference, tables, earlier, entropy=information.entropy(information.prior(values["probe"], count)), margin=store.plan.study.margin,
         control=stack([r[CONTROL, count] for r in control]) if control and (CONTROL, count) in control[0] else None)

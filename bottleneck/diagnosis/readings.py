@@ -21,12 +21,15 @@ LABEL = None      # the factor that is a component's own label
 
 
 def factors(component: Component) -> dict[str | None, tuple[dict, int]]:
-    """factor -> (values per split, number of values); `LABEL` first. Factors that never vary are left out."""
+    """factor -> (values per split, number of values); `LABEL` first.
+
+    Left out are factors that never vary and those of more values than a tenth of the probe items: names, not factors.
+    """
     known = {LABEL: ({s: component.splits[s].labels for s in features.SPLITS}, component.num_classes)}
     for name in component.splits["probe"].factors:
         values = {s: component.splits[s].factors[name] for s in features.SPLITS}
         count = 1 + int(max(v.max(initial=0) for v in values.values()))
-        if all(len(np.unique(v)) > 1 for v in values.values()):
+        if all(len(np.unique(v)) > 1 for v in values.values()) and count <= max(len(values["probe"]) // 10, 2):
             known[name] = (values, count)
     return known
 
@@ -58,9 +61,10 @@ class Readings:
     def _penalty(self, member: Member) -> float:
         """The raw-scale ridge penalty of the least validation error on the mixture's own labels, weighted as it is."""
         plan, total = self.store.plan, 0.0
-        for name, component in plan.components.items():
+        weights = run_of(plan, member).weights(member.step)
+        for (name, component), weight in zip(plan.components.items(), weights, strict=True):
             y, classes = factors(component)[LABEL]
-            total = total + plan.study.mixture.weights[name] * screen.errors(self.features(member, name), y, classes)
+            total = total + weight * screen.errors(self.features(member, name), y, classes)
         return float(solvers.GRID[int(np.argmin(total))])
 
     def nonlinear(self, member: Member, target: str, targets: dict) -> dict[str | None, Reading]:

@@ -19,10 +19,12 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
     component = store.plan.targets[target]
     y = {s: component.splits[s].labels for s in ("probe", "val", "test")}
     tuned = [e for e in store.plan.evaluations if e.target == target and e.protocol == "finetune"]
-    arms, shots = dict.fromkeys(e.arm for e in tuned), sorted({e.shots for e in tuned if e.shots})
+    whole = len(component.splits["train"])
+    arms = dict.fromkeys(e.arm for e in tuned)
+    shots = sorted({e.shots for e in tuned if e.shots and e.shots * component.num_classes < whole})
     _, reference = readings.reference(target, LABEL)
     bits: dict[tuple, np.ndarray] = {}                # (arm, examples, step) -> [S, N]
-    sizes = [k * component.num_classes for k in shots] + [len(component.splits["train"])]
+    sizes = [k * component.num_classes for k in shots] + [whole]
     for arm in arms:
         for k, size in zip([*shots, None], sizes, strict=True):
             runs = [finetuning(store.plan, e)[0] for e in tuned if (e.arm, e.shots) == (arm, k)]

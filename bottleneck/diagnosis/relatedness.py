@@ -24,14 +24,23 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
 
 def prediction(store: Store, found: list[dict], answers: list[dict]) -> list[dict]:
     """How well the matrix predicts the gaps of the mixture's components, from the rows of both."""
-    names = list(store.plan.components)
+    gaps = {r["target"]: r for r in answers if r["metric"] == "gap_bits"}
+    names = [name for name in store.plan.components if gaps and gaps[name]["extra"]["verdict"] != "untestable"]
     cells = {(r["reference"], r["target"]): r["value"] for r in found if r["seed"] == "all" and r["metric"] == "bits"
              and r["extra"]["analysis"] == KIND}
-    gaps = {r["target"]: r["value"] for r in answers if r["metric"] == "gap_bits"}
-    if not cells or sum(w > 0 for w in store.plan.study.mixture.weights.values()) < 2:
+    drawn = shares(store)
+    if not cells or sum(drawn[name] > 0 for name in names) < 2:
         return []
     matrix = np.array([[cells[i, j] for j in names] for i in names])
-    answer = relatedness.predict(matrix, [gaps[n] for n in names], [store.plan.study.mixture.weights[n] for n in names])
+    answer = relatedness.predict(matrix, [gaps[n]["value"] for n in names], [drawn[n] for n in names])
     return [store.row(metric="relatedness_spearman", value=each.spearman, arm="mixture", reference="direct", protocol="linear",
                       extra={"analysis": KIND, "predictor": each.predictor, "p": each.p, "n": each.n, "reason": each.reason,
                              "error": each.error, "baseline": each.baseline}) for each in (answer.weighted, answer.best)]
+
+
+def shares(store: Store) -> dict[str, float]:
+    """The share of the mixture run's examples that each component had, over all phases of its schedule."""
+    run = store.plan.run("mixture", store.plan.study.run_seeds[0])
+    stops = [*(start for start, _ in run.schedule[1:]), run.steps]
+    found = sum(np.array(w) / sum(w) * (stop - start) for (start, w), stop in zip(run.schedule, stops, strict=True))
+    return dict(zip(run.components, found / run.steps, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from bottleneck.analyses import Analysis
-from bottleneck.analysis import screen, seeds
+from bottleneck.analysis import gap, information, screen, seeds
 from bottleneck.diagnosis.readings import Readings, factors
 from bottleneck.representations import members as representations
 from bottleneck.store import Store
@@ -25,11 +25,15 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
         common = dict(arm="mixture", target=target, factor=factor, protocol="linear", layer=member.layer, step=member.step,
                       reference=f"direct-{name}")
         evidence = seeds.evidence(bits["mixture"], reference, store.plan.study.margin)
-        for seed, interval in zip(readings.seeds, evidence.seeds, strict=True):
-            found.append(store.row(interval, **common, metric="evidence_bits", seed=seed, extra={"analysis": KIND, "level": interval.level}))
-        spread = evidence.spread
+        d = bits["mixture"] - store.plan.study.margin * reference
+        for seed, table, joint in zip(readings.seeds, d, evidence.seeds, strict=True):
+            found.append(store.row(gap.two_way(table), **common, metric="evidence_bits", seed=seed,
+                                   extra={"analysis": KIND, "joint_ci": [joint.low, joint.high], "level": joint.level}))
+        spread, (y, count) = evidence.spread, known[factor]
+        entropy = information.entropy(information.prior(y["probe"], count))
+        testable = gap.two_way(reference).low > gap.UNTESTABLE * entropy
         found.append(store.row(evidence.mean, **common, metric="evidence_bits", extra={
-            "analysis": KIND, "class": evidence.verdict, "retained": evidence.retained, "lost": evidence.lost, "undecided": evidence.undecided,
+            "analysis": KIND, "class": evidence.verdict if testable else "untestable", "retained": evidence.retained, "lost": evidence.lost, "undecided": evidence.undecided,
             "seed_sd": spread and spread.sd, "seed_sd_ci": spread and [spread.low, spread.high]}))
         for arm, members in arms.items():
             if len(members) == 1:

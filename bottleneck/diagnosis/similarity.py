@@ -5,11 +5,12 @@ import dataclasses
 import itertools
 
 import numpy as np
+from scipy import special
 
 from bottleneck.analyses import Analysis
 from bottleneck.analysis import cka, features
 from bottleneck.diagnosis.readings import Readings
-from bottleneck.diagnosis.steps import over_seeds
+from bottleneck.diagnosis.steps import KIND as STEPS, over_seeds
 from bottleneck.evaluation import collect
 from bottleneck.plan import Evaluation
 from bottleneck.representations.members import Member
@@ -60,7 +61,7 @@ def records(store: Store, items: Items, compared, reference: str, *, target: str
             batch=store.plan.study.analysis.batch), strict=True):
         found.append(store.row(
             arm="mixture", target=target, reference=reference, members=[str(a), str(b)], metric="cka", value=record.value, seed=seed,
-            ci95=list(record.ci95), ci_unit="minibatches", n_seeds=1, n_examples=record.n, layer=a.layer, step=a.step,
+            selected_on=None, ci95=list(record.ci95), ci_unit="minibatches", n_seeds=1, n_examples=record.n, layer=a.layer, step=a.step,
             extra={"analysis": KIND, "x": x, "y": y, "record": dataclasses.asdict(record)}))
     return found
 
@@ -88,19 +89,21 @@ def seeds(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
     """Seed x seed at the last step: how alike two networks of one recipe are, which is the ceiling of the others."""
     members, names = members_of(analysis), list(store.plan.components)
     items, last = gather(store, readings, members, names), max(m.step for m in members)
-    untrained = next(m for m in members if m.step == 0)
-    compared = [(a, b, f"seed {a.seed}", f"seed {b.seed}", {"random init": untrained}, None, a.seed)
+    compared = [(a, b, f"seed {a.seed}", f"seed {b.seed}", {"random init": at(a, step=0)}, None, a.seed)
                 for a, b in itertools.combinations([m for m in members if m.step == last], 2)]
     return records(store, items, compared, "seeds") if compared else []
 
 
 def direct(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
-    """The mixture's features beside those of direct training, on the items of each component."""
+    """The mixture's features beside those of direct training, on the items of each component.
+
+    Both start from the same untrained network, which is the floor; the two direct networks of the ceiling do not.
+    """
     found = []
     for name in store.plan.components:
         own, trained = readings.direct(name), readings.mixture()
-        items = gather(store, readings, [*trained, *own, *readings.mixture(0)[:1]], [name])
-        compared = [(a, b, "mixture", f"direct-{name}", {"random init": readings.mixture(0)[0]}, tuple(own[:2]) if len(own) > 1 else None,
+        items = gather(store, readings, [*trained, *own, *readings.mixture(0)], [name])
+        compared = [(a, b, "mixture", f"direct-{name}", {"random init": at(a, step=0)}, tuple(own[:2]) if len(own) > 1 else None,
                      a.seed) for a, b in zip(trained, own, strict=True)]
         found += records(store, items, compared, "direct", target=name)
     return found
@@ -112,20 +115,21 @@ def steps(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
     items, last = gather(store, readings, members, names), max(m.step for m in members)
     first, other = readings.seeds[0], readings.seeds[:2][-1]
     own = [m for m in members if m.seed == first]
-    compared = [(a, b, str(a.step), str(b.step), {"random init": at(a, step=0)}, (b, at(b, seed=other)) if other != first else None, first)
+    compared = [(a, b, str(a.step), str(b.step), {"random init": at(a, step=0)} if a.step else {},
+                 (b, at(b, seed=other)) if other != first else None, first)
                 for a, b in itertools.combinations(own, 2)]
     found = records(store, items, compared, "steps")
     del items.x[PIXELS]
     whole = cka.minibatch(items.x, items.groups, store.plan.study.analysis.batch)
-    beside = {"init": lambda m: at(m, step=0), "last": lambda m: at(m, step=last)}
-    if len(readings.seeds) > 1:
-        following = dict(zip(readings.seeds, (*readings.seeds[1:], readings.seeds[0]), strict=True))
-        beside["seed"] = lambda m: at(m, seed=following[m.seed])
     for step in sorted({m.step for m in members}):
-        for reference, other_of in beside.items():
-            values = [whole.value(str(m), str(other_of(m))) for m in readings.mixture(step)]
-            found.append(over_seeds(store, values, len(items.groups), arm="mixture", step=step, layer=own[0].layer, metric="cka",
-                                    reference=reference))
+        common = dict(arm="mixture", step=step, layer=own[0].layer, metric="cka", selected_on=None)
+        for reference, beside in (("init", 0), ("last", last)):
+            values = [whole.value(str(m), str(at(m, step=beside))) for m in readings.mixture(step)]
+            found.append(over_seeds(store, values, len(items.groups), reference=reference, **common))
+        if len(readings.seeds) > 1:
+            table = np.array([[whole.value(str(a), str(b)) for b in readings.mixture(step)] for a in readings.mixture(step)])
+            found.append(store.row(**pairs_of_seeds(table), n_seeds=len(table), n_examples=len(items.groups), reference="seed",
+                                   extra={"analysis": STEPS}, **common))
     for name in names:
         trained = gather(store, readings, [*members, *readings.direct(name)], [name])
         del trained.x[PIXELS]
@@ -133,5 +137,20 @@ def steps(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
         for step in sorted({m.step for m in members}):
             values = [alone.value(str(m), str(d)) for m, d in zip(readings.mixture(step), readings.direct(name), strict=True)]
             found.append(over_seeds(store, values, len(trained.groups), arm="mixture", target=name, step=step, layer=own[0].layer,
-                                    metric="cka", reference="direct"))
+                                    metric="cka", reference="direct", selected_on=None))
     return found
+
+
+def pairs_of_seeds(table: np.ndarray) -> dict:
+    """Mean over the pairs of S seeds of a symmetric `table` [S, S]; jackknife over seeds, as pairs share them (S > 2)."""
+    count = len(table)
+
+    def mean(kept):
+        return table[np.ix_(kept, kept)][np.triu_indices(len(kept), 1)].mean()
+
+    value = mean(np.arange(count))
+    if count < 3:
+        return {"value": value}
+    left = np.array([mean(np.delete(np.arange(count), s)) for s in range(count)])
+    half = special.stdtrit(count - 1, 0.975) * np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
+    return {"value": value, "ci95": [value - half, value + half], "ci_unit": "seeds"}

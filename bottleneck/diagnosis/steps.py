@@ -15,7 +15,7 @@ from bottleneck.evaluation import read_head, run_of
 from bottleneck.store import Store
 
 KIND = "steps"
-GROUP = 20        # a group of fewer test items is not the worst group
+GROUP = 10        # items in val and in test: smaller groups are not looked at
 
 
 def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
@@ -32,14 +32,16 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
                                   arm="mixture", target=target, factor=factor, protocol="linear", layer=layer, step=step)
         found.append(verdict(store, readings, target, factor, known[factor], members))
     outcomes["linear"] = np.stack([readings.linears(members[s], target, LABEL, "correct") for s in steps])
+    chosen = {"linear": readings.linears(members[steps[-1]], target, LABEL, "val_correct")}
     if has_head(store, target):
         heads = {step: [head(store, m, target) for m in members[step]] for step in steps}
         for step in steps:
             found += reading_rows(store, KIND, np.stack([h.bits for h in heads[step]]), np.stack([h.correct for h in heads[step]]).astype(float),
                                   arm="mixture", target=target, protocol="head", layer=layer, step=step)
         outcomes["head"] = np.stack([[h.correct for h in heads[s]] for s in steps]).astype(float)
+        chosen["head"] = np.stack([head(store, m, target, "val").correct for m in members[steps[-1]]]).astype(float)
     for protocol, correct in outcomes.items():
-        found += groups(store, target, protocol, steps, correct)
+        found += groups(store, target, protocol, steps, correct, chosen[protocol])
     for step in steps:
         found += shape(store, readings, target, members[step])
     buffer = io.BytesIO()
@@ -71,31 +73,34 @@ def has_head(store: Store, target: str) -> bool:
     return target in run.components or (run.label_space == "shared" and store.plan.targets[target].output_dim == run.outputs)
 
 
-def head(store: Store, member, target: str):
+def head(store: Store, member, target: str, split: str = "test"):
+    """What the pretrained classifier says of a split (calibrated on val, which its hits do not depend on)."""
     component, run = store.plan.targets[target], run_of(store.plan, member)
-    logits = store.features(run, member.step, target, LOGITS, False)
-    return read_head(run, target, logits, component, {s: component.splits[s].labels for s in logits})
+    logits, y = store.features(run, member.step, target, LOGITS, False), {s: component.splits[s].labels for s in ("probe", "val", "test")}
+    return read_head(run, target, {"val": logits["val"], "test": logits[split]}, component, {**y, "test": y[split]})
 
 
-def groups(store: Store, target: str, protocol: str, steps, correct: np.ndarray) -> list[dict]:
-    """Spread over seeds, and the worst of the groups label x competitor. `correct` [T, S, N]."""
-    found, test = [], store.plan.targets[target].splits["test"]
+def groups(store: Store, target: str, protocol: str, steps, correct: np.ndarray, chosen: np.ndarray) -> list[dict]:
+    """Spread over seeds; and the worst group, label x value of a factor (the competitor, if the mixture names one).
+
+    `correct` [T, S, N] on test. The group is the worst on val at the last step, by `chosen` [S, N_val].
+    """
+    found, splits = [], store.plan.targets[target].splits
     common = dict(arm="mixture", target=target, protocol=protocol)
     for t, step in enumerate(steps):
         if correct.shape[1] > 1:
             found.append(store.row(**common, step=step, metric="accuracy_seed_sd", value=correct[t].mean(1).std(ddof=1),
                                    n_seeds=correct.shape[1], n_examples=correct.shape[2], extra={"analysis": KIND}))
     competitor = store.plan.study.mixture.competitor
-    if competitor in test.factors:
-        halves = np.arange(len(test)) % 2 == 0            # the group is chosen on one half, at the last step, and read on the other
-        cells = [(label, value, (test.labels == label) & (test.factors[competitor] == value))
-                 for label in np.unique(test.labels) for value in np.unique(test.factors[competitor])]
-        cells = [(label, value, items) for label, value, items in cells if min((items & halves).sum(), (items & ~halves).sum()) >= GROUP]
-        if cells:
-            label, value, items = min(cells, key=lambda cell: correct[-1][:, cell[2] & halves].mean())
-            for t, step in enumerate(steps):
-                found.append(store.row(gap.two_way(correct[t][:, items & ~halves]), **common, step=step, metric="accuracy_worst_group",
-                                       extra={"analysis": KIND, "group": f"label {label}, {competitor} {value}"}))
+    names = [name for name in factors(store.plan.targets[target]) if name is not LABEL and competitor in (None, name)]
+    cells = [(f"label {label}, {name} {value}", *((splits[s].labels == label) & (splits[s].factors[name] == value) for s in ("val", "test")))
+             for name in names for label in np.unique(splits["val"].labels) for value in np.unique(splits["val"].factors[name])]
+    cells = [cell for cell in cells if min(cell[1].sum(), cell[2].sum()) >= GROUP]
+    if cells:
+        group, _, items = min(cells, key=lambda cell: chosen[:, cell[1]].mean())
+        for t, step in enumerate(steps):
+            found.append(store.row(gap.two_way(correct[t][:, items]), **common, step=step, metric="accuracy_worst_group",
+                                   extra={"analysis": KIND, "group": group}))
     return found
 
 
@@ -108,9 +113,9 @@ def shape(store: Store, readings: Readings, target: str, members) -> list[dict]:
         found = spectrum.spectrum(x)
         values["effective_rank"].append(found.effective_rank)
         values["participation_ratio"].append(found.participation_ratio)
-        values["class_separation"].append(spectrum.class_separation(x, labels))
-    return [over_seeds(store, table, len(labels), arm="mixture", target=target, layer=members[0].layer, step=members[0].step, metric=metric)
-            for metric, table in values.items()]
+        values["class_separation"].append(spectrum.class_separation(x, labels) if len(np.unique(labels)) > 1 else np.nan)
+    return [over_seeds(store, table, len(labels), arm="mixture", target=target, layer=members[0].layer, step=members[0].step, metric=metric,
+                       selected_on=None) for metric, table in values.items()]
 
 
 def over_seeds(store: Store, values, n_examples: int, **common) -> dict:
@@ -126,11 +131,14 @@ def over_seeds(store: Store, values, n_examples: int, **common) -> dict:
 def mixed(store: Store, analyses) -> list[dict]:
     """Accuracy balanced over components and weighted as the mixture, and its spread over components, at every step."""
     plan, found = store.plan, []
-    tables = {a.subject: np.load(store.rows(a).with_suffix(".npz"), allow_pickle=False) for a in analyses if a.kind == KIND
-              and a.subject in plan.components}
+    tables = {}
+    for analysis in analyses:
+        if analysis.kind == KIND and analysis.subject in plan.components:
+            with np.load(store.rows(analysis).with_suffix(".npz"), allow_pickle=False) as kept:
+                tables[analysis.subject] = dict(kept)
     if set(tables) != set(plan.components):
         return []
-    weights = np.array([plan.study.mixture.weights[name] for name in plan.components])
+    run = plan.run("mixture", plan.study.run_seeds[0])
     steps = next(iter(tables.values()))["steps"]
     for protocol in ("linear", "head"):
         if not all(protocol in table for table in tables.values()):
@@ -138,8 +146,9 @@ def mixed(store: Store, analyses) -> list[dict]:
         each = [tables[name][protocol].astype(float) for name in plan.components]             # [T, S, N] of every component
         for t, step in enumerate(steps.tolist()):
             common = dict(arm="mixture", protocol=protocol, step=step, extra={"analysis": KIND})
-            for metric, w in (("accuracy_balanced", np.full(len(each), 1 / len(each))), ("accuracy_mixed", weights / weights.sum())):
-                found.append(store.row(gap.across([(wj, table[t]) for wj, table in zip(w, each, strict=True)]), metric=metric, **common))
+            for metric, weights in (("accuracy_balanced", np.ones(len(each))), ("accuracy_mixed", np.array(run.weights(step)))):
+                terms = [(w / weights.sum(), table[t]) for w, table in zip(weights, each, strict=True) if w > 0]
+                found.append(store.row(gap.across(terms), metric=metric, **common))
             if len(each) > 1:
                 spreads = np.std([table[t].mean(1) for table in each], axis=0, ddof=1)             # [S]
                 found.append(over_seeds(store, spreads, sum(table.shape[2] for table in each), arm="mixture", protocol=protocol, step=step,

@@ -95,6 +95,10 @@ class Run:
     def steps(self) -> int:
         return self.train.steps
 
+    def weights(self, step: int) -> tuple[float, ...]:
+        """The mixture's weights in force at `step`, in the order of `components`."""
+        return [w for start, w in self.schedule if start <= step][-1]
+
     def module(self):
         return models.build(self.model, self.outputs, self.train.dtype)
 

@@ -117,7 +117,7 @@ def test_selectivity_of_a_linear_probe_on_a_representation_that_holds_the_factor
     targets["A"] = ({s: known["f0"] for s, known in factors.items()}, 6)
     found = screen.screen(x, targets)
     assert found["A"].correct.mean() > 0.995
-    assert 0.2 < np.mean([found["control", seed].correct.mean() for seed in range(3)]) < 0.3
+    assert 0.2 < np.mean([found["control", seed].correct.mean() for seed in range(3)]) < 0.33
     assert (found["A"].bits - found["control", 0].bits).mean() > 2.0
 
 
