@@ -13,10 +13,10 @@ import numpy as np
 from bottleneck import answer, atomic, config as configs, models, plan as plans, rows, stages, study as studies
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
+from bottleneck.evaluation import finetuning
 from bottleneck.plan import FINETUNES, Plan
 from bottleneck.report import tables
 from bottleneck.store import Store
-from bottleneck.training.run import duration
 
 
 def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str = "0/1", dry_run: bool = False) -> None:
@@ -108,11 +108,12 @@ def describe(plan: Plan) -> str:
     """What a plan would run, and what it costs: runs, steps, image-forwards, parameters, bytes."""
     shape = next(iter(plan.targets.values())).splits["train"].fetch(np.arange(1)).shape[1:]
     lines, total_steps, total_bytes, sizes = [], 0, 0, {}
+    tuned = [finetuning(plan, e)[0] for e in plan.evaluations if e.protocol in FINETUNES]
     by_name = collections.defaultdict(list)
-    for run in plan.runs:
-        by_name[run.name].append(run)
+    for run in (*plan.runs, *tuned):
+        by_name["fine-tuning" if run.init else run.name].append(run)
     for name, runs in by_name.items():
-        run = runs[0]
+        run = max(runs, key=lambda r: r.steps)
         key = (json.dumps(run.model, sort_keys=True), run.outputs)
         if key not in sizes:
             x = jax.ShapeDtypeStruct((1, *shape), np.float32)
@@ -122,11 +123,6 @@ def describe(plan: Plan) -> str:
         total_steps += sum(r.steps for r in runs)
         total_bytes += kept
         lines.append((name, len(runs), f"{run.steps:,}", f"{sizes[key]:,}", f"{kept / 2**20:.1f}"))
-    tuned = [duration(plan.study.probe.finetune.steps, batch=plan.study.train.batch, key="probe.finetune.steps",
-                      examples=len(plan.targets[e.target].splits["train"])) for e in plan.evaluations if e.protocol in FINETUNES]
-    if tuned:
-        lines.append(("fine-tuning", len(tuned), f"{max(tuned):,}", "", ""))
-        total_steps += sum(tuned)
     passes = {(m.run, m.seed, m.step, e.target) for e in plan.evaluations for m in e.members}
     passes |= {(m.run, m.seed, m.step, target) for a in plan.analyses for m, target in a.reads}
     images = sum(sum(len(plan.targets[t].splits[s]) for s in ("probe", "val", "test")) for *_, t in passes)
