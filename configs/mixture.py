@@ -3,7 +3,7 @@
     python -m bottleneck.main --config=configs/mixture.py
 
 Procedural 16-pixel images, two classes, five components whose labels follow different factors, in one label space.
-What to expect, from 5 seeds (bits of 1; about 2 minutes on 2 CPU cores, smoke about 25 seconds):
+What to expect, from 5 seeds (bits of 1; about 3 1/2 minutes with all analyses on 2 CPU cores, smoke about 50 seconds):
 
     component                              direct  mixture  verdict and causes
     easy      colour                         1.00     1.00  retained

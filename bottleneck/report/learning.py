@@ -81,7 +81,7 @@ def accuracies(rows: list[dict]) -> Figure | None:
         found["per target"] += curves.by_target(select(of, metric="accuracy", arm="mixture"), hues, **style)
         found["worst group"] += curves.by_target(select(of, metric="accuracy_worst_group"), hues, **style)
     caption = ("Percent of test items; whole lines are linear probes, dashed ones the head as it is. Balanced: the mean over "
-               "targets. As mixed: weighted as the mixture. Worst group: of label and competing feature, where there are such "
+               "targets. As mixed: weighted as the mixture. Worst group: of a label and a factor's value, where there are such "
                "groups.")
     drawn = curves.figure("accuracy-steps", "Accuracy over training", caption, found, ylabel="accuracy (%)", ceiling=100)
     return drawn and replace(drawn, key=tuple(entry for entry in drawn.key if not entry[2]))     # the caption says what is dashed
@@ -105,8 +105,8 @@ def last_accuracies(rows: list[dict]) -> Table | None:
                 lines.append((name, words, number(row, half=True), number(find(of, **spread), half=True) if spread else MISSING,
                               number(worst, half=True), extra(worst).get("group") or MISSING))
     caption = (f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, between "
-               "targets. Worst group: of label and competing feature, chosen on one half of the test items and read on the "
-               "other. 95% intervals, not adjusted for multiplicity.")
+               "targets. Worst group: of a label and a factor's value, chosen on validation at this step and read on test. "
+               "95% intervals, not adjusted for multiplicity.")
     header = ("target", "read by", "accuracy (%)", "spread (%)", "worst group (%)", "which")
     return Table("accuracy-last", "Accuracy at the last step", caption, header, tuple(lines))
 

@@ -34,7 +34,7 @@ def sentence(means: list[dict]) -> str:
 def figure(rows: list[dict]) -> Figure:
     """Evidence of every seed, one panel per target."""
     used = [r for r in select(rows, metric="evidence_bits") if r["value"] is not None]
-    room = reach([0.0, *(end for r in used if r["seed"] != "all" for end in ends(r)), *(r["value"] for r in used)])
+    room = reach([0.0, *(end for r in used if r["seed"] != "all" for end in joint(r)), *(r["value"] for r in used)])
     every = {t: factors(used, t) for t in targets(used)}
     lines = max(map(len, every.values()), default=0)
 
@@ -44,7 +44,7 @@ def figure(rows: list[dict]) -> Figure:
             of = select(used, target=target, factor=factor)
             mean, seeds = find(of), sorted((r for r in of if r["seed"] != "all"), key=lambda r: r["seed"])
             for i, r in enumerate(seeds):
-                place, (low, high) = y + 0.5 * ((i + 0.5) / len(seeds) - 0.5), ends(r)
+                place, (low, high) = y + 0.5 * ((i + 0.5) / len(seeds) - 0.5), joint(r)
                 colour = GREEN if low > 0 else VERMILLION if high < 0 else PURPLE
                 axes.plot([low, high], [place] * 2, color=colour, linewidth=0.9, alpha=0.7, solid_capstyle="butt")
                 axes.plot([r["value"]], [place], marker="o", markersize=3.4, markeredgewidth=0, color=colour)
@@ -60,6 +60,11 @@ def figure(rows: list[dict]) -> Figure:
                "jointly at 95%): right of 0 the seed keeps the feature (green), left of it lost it (vermillion), across it "
                "undecided (purple). Upright lines are means.")
     return Figure("seeds", "Evidence per seed", caption, tuple(drawn))
+
+
+def joint(row: dict) -> tuple[float, float]:
+    """The interval that holds for all seeds at once; a mean has its own."""
+    return tuple(extra(row).get("joint_ci") or ends(row))
 
 
 def table(rows: list[dict]) -> Table:
