@@ -33,7 +33,8 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
         entropy = information.entropy(information.prior(y["probe"], count))
         testable = gap.two_way(reference).low > gap.UNTESTABLE * entropy
         found.append(store.row(evidence.mean, **common, metric="evidence_bits", extra={
-            "analysis": KIND, "class": evidence.verdict if testable else "untestable", "retained": evidence.retained, "lost": evidence.lost, "undecided": evidence.undecided,
+            "analysis": KIND, "class": evidence.verdict if testable else "untestable",
+            "retained": evidence.retained, "lost": evidence.lost, "undecided": evidence.undecided,
             "seed_sd": spread and spread.sd, "seed_sd_ci": spread and [spread.low, spread.high]}))
         for arm, members in arms.items():
             if len(members) == 1:

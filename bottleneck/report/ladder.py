@@ -99,5 +99,6 @@ def table(rows: list[dict], rungs: list[dict], layers: list[str]) -> Table:
 def methods(rows: list[dict], rungs: list[dict]) -> str:
     return (f"The ladder ({counts(select(rows, arm='mixture', metric='bits'))}) asks in turn: raw-scale ridge at the penalty that "
             "serves the pretraining task best (prominent), whitened ridge (linear), logistic regression on quadratic and radial "
-            "features (nonlinear), whitened ridge at an earlier layer where an untrained network does not read it (earlier), else nowhere; a rung reads what reaches the "
+            "features (nonlinear), whitened ridge at an earlier layer where an untrained network does not read it (earlier), else "
+            "nowhere; a rung reads what reaches the "
             f"margin of the best reading of direct training. It looked at {len(rungs)} labels and factors.")

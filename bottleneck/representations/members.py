@@ -20,8 +20,8 @@ _MEMBER = re.compile(r"(?P<run>[\w.-]+)/(?P<seed>\*|\d+)@(?P<step>last|\d+/0*[1-
 @dataclasses.dataclass(frozen=True)
 class RepresentationSpec:
     """Members `run/*@step:layer`, one pattern or several (snapshots, several layers or runs), the step being `last`, a
-    number, or a fraction of the run such as `1/4`; taken `n` seeds at a time: each disjoint set of n seeds is one representation. `repeat` lists every member so many times over (a
-    control: it can add nothing). `reduce` projects onto the principal components of the probe split, down to the
+    number, or a fraction of the run such as `1/4`; taken `n` seeds at a time: each disjoint set of n seeds is one
+    representation. `repeat` lists every member so many times over (a control: it can add nothing). `reduce` projects onto the principal components of the probe split, down to the
     dimension of one member. `combine="average"` averages the members' predictions instead of joining their features.
     `external`, instead of members, is a directory of features from elsewhere (see representations.external).
     """

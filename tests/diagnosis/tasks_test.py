@@ -113,7 +113,8 @@ def test_recovery_reads_the_fine_tuning_runs(found):
                     if not (r["extra"] or {}).get("analysis")]
         (late,) = [r for r in curves if (r["arm"], r["target"], r["step"], r["n_shot"]) == ("mixture", target, 4, None)]
         assert late["value"] == tuned["value"]
-    assert {r["metric"] for r in of(found, "recovery")} == {"bits", "steps_to_recover", "examples_to_recover", "log2_steps_saved", "log2_examples_saved"}
+    assert {r["metric"] for r in of(found, "recovery")} == {
+        "bits", "steps_to_recover", "examples_to_recover", "log2_steps_saved", "log2_examples_saved"}
 
 
 def test_moved_without_features_and_rows_it_is_the_same(finished, tmp_path, capsys):
