@@ -3,8 +3,8 @@
     python -m bottleneck.main --config=configs/transfer.py --workdir=runs/mixture
 
 Adds targets outside the mixture to the study of configs/mixture.py in its work directory: nothing of it is trained
-again, only each target's own direct reference (five runs each), in about
-45 seconds. What to expect, from 5 seeds (bits of 1, direct and mixture):
+again, only each target's own direct reference (five runs each), with the ladder, seeds and relatedness of the new
+targets in about two minutes. What to expect, from 5 seeds (bits of 1, direct and mixture):
 
     held_out   1.00  0.73   colour and texture agree with the label at 0.5 and 1.0: the competitor randomised
     pairing    0.80  0.25   shape and background, each at 0.95: a combination no component pairs
