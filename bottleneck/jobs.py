@@ -44,9 +44,5 @@ def progress(stage: str, total: int, unit: str) -> tqdm:
     """A bar with an estimate of the time left; one plain line instead where standard error is not a terminal."""
     bar = tqdm(total=total, desc=stage, unit=unit, unit_scale=True, disable=None, dynamic_ncols=True)
     if bar.disable and total:
-        print(f"{stage}: {total:,} {unit if total == 1 else plural(unit)}", flush=True)
+        print(f"{stage}: {total:,} {unit}{'s' * (total != 1)}", flush=True)
     return bar
-
-
-def plural(unit: str) -> str:
-    return "analyses" if unit == "analysis" else f"{unit}s"

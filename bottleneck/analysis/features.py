@@ -34,7 +34,7 @@ from bottleneck.training.run import Run
 BATCH = 500
 SPLITS = ("probe", "val", "test")
 LOGITS = "logits"
-POOLED, FLATTENED, POSITIONS = MODES = ("pooled", "flattened", "positions")
+POOLED, FLATTENED, POSITIONS = ("pooled", "flattened", "positions")
 PASS = {"compute": "float32", "mode": "evaluation"}     # of every pass: BatchNorm uses stored statistics, dropout is off
 
 BFLOAT16_BITS, FLOAT32_BITS = 8, 24     # significant bits, the implicit one included

@@ -62,8 +62,7 @@ def read(store: Store, readings: Readings, rungs: Rungs, target: str, factor: st
     name, _ = readings.reference(target, factor)
 
     def emit(each, arm, protocol="linear", layer=layer, step=rungs.last[0].step):
-        found.extend(reading_rows(store, KIND, stack(each), stack(each, "correct"), readings=each, arm=arm, target=target, factor=factor,
-                                  protocol=protocol, layer=layer, step=step))
+        found.extend(reading_rows(store, KIND, each, arm=arm, target=target, factor=factor, protocol=protocol, layer=layer, step=step))
 
     for arm, members in (("mixture", rungs.trained), ("random", rungs.untrained)):
         for tap, own in members.items():

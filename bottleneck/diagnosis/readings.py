@@ -99,12 +99,13 @@ def stack(each: list[Reading], outcome: str = "bits") -> np.ndarray:
     return np.stack([getattr(r, outcome) for r in each]).astype(float)
 
 
-def rows(store: Store, kind: str, bits: np.ndarray, correct: np.ndarray, *, readings: list[Reading] = (), **common) -> list[dict]:
-    """Rows of one reading: bits and accuracy of every seed, and their mean with its interval. Tables [S, N]."""
-    found, extra = [], {"analysis": kind, **common.pop("extra", {})}
-    for metric, table in (("bits", bits), ("accuracy", correct)):
-        for i, seed in enumerate(store.plan.study.run_seeds[:len(table)]):
-            probe = {"scaling": readings[i].scaling, "lambda": readings[i].lam} if readings else {}
-            found.append(store.row(gap.two_way(table[i:i + 1]), **{**common, **probe, "metric": metric, "seed": seed, "extra": extra}))
-        found.append(store.row(gap.two_way(table), **common, metric=metric, extra=extra))
+def rows(store: Store, kind: str, each: list, **common) -> list[dict]:
+    """Rows of what was read of one factor, a Reading (or a head's Scores) per seed: bits and accuracy, and their means."""
+    found, common = [], {**common, "extra": {"analysis": kind}}
+    for metric, outcome in (("bits", "bits"), ("accuracy", "correct")):
+        table = stack(each, outcome)
+        for seed, items, read in zip(store.plan.study.run_seeds, table, each, strict=False):      # the pooled input has one
+            found.append(store.row(gap.two_way(items), **common, metric=metric, seed=seed, scaling=getattr(read, "scaling", None),
+                                   **{"lambda": getattr(read, "lam", None)}))
+        found.append(store.row(gap.two_way(table), **common, metric=metric))
     return found

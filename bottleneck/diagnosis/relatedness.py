@@ -16,8 +16,7 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
     target, found = analysis.subject, []
     for name in dict.fromkeys((*store.plan.components, target)):
         members = readings.direct(name)
-        found += reading_rows(store, KIND, readings.linears(members, target, LABEL), readings.linears(members, target, LABEL, "correct"),
-                              readings=[readings.linear(m, target)[LABEL] for m in members], arm=f"direct-{name}", reference=name,
+        found += reading_rows(store, KIND, [readings.linear(m, target)[LABEL] for m in members], arm=f"direct-{name}", reference=name,
                               target=target, protocol="linear", layer=members[0].layer, step=members[0].step)
     return found
 

@@ -66,8 +66,9 @@ def records(store: Store, items: Items, compared, reference: str, *, target: str
     return found
 
 
-def members_of(analysis: Analysis, run: str = "mixture") -> list[Member]:
-    return list(dict.fromkeys(m for m, _ in analysis.reads if m.run == run))
+def members_of(analysis: Analysis) -> list[Member]:
+    """The mixture's members it reads, each once."""
+    return list(dict.fromkeys(m for m, _ in analysis.reads if m.run == "mixture"))
 
 
 def at(member: Member, **changes) -> Member:
@@ -130,13 +131,14 @@ def steps(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
             table = np.array([[whole.value(str(a), str(b)) for b in readings.mixture(step)] for a in readings.mixture(step)])
             found.append(store.row(**pairs_of_seeds(table), n_seeds=len(table), n_examples=len(items.groups), reference="seed",
                                    extra={"analysis": STEPS}, **common))
-    for name in names:
-        trained = gather(store, readings, [*members, *readings.direct(name)], [name])
-        del trained.x[PIXELS]
-        alone = cka.minibatch(trained.x, None, store.plan.study.analysis.batch)
+    for j, name in enumerate(names):
+        own_items = items.groups == j
+        alone = cka.minibatch({member: x[own_items] for member, x in items.x.items()}
+                              | {str(d): readings.features(d, name)["test"] for d in readings.direct(name)},
+                              None, store.plan.study.analysis.batch)
         for step in sorted({m.step for m in members}):
             values = [alone.value(str(m), str(d)) for m, d in zip(readings.mixture(step), readings.direct(name), strict=True)]
-            found.append(over_seeds(store, values, len(trained.groups), arm="mixture", target=name, step=step, layer=own[0].layer,
+            found.append(over_seeds(store, values, int(own_items.sum()), arm="mixture", target=name, step=step, layer=own[0].layer,
                                     metric="cka", reference="direct", selected_on=None))
     return found
 

@@ -10,7 +10,7 @@ from bottleneck.analyses import Analysis
 from bottleneck.analysis import gap, information, spectrum, trajectory
 from bottleneck.analysis.features import LOGITS
 from bottleneck.analysis.intervals import Interval
-from bottleneck.diagnosis.readings import LABEL, Readings, factors, rows as reading_rows
+from bottleneck.diagnosis.readings import LABEL, Readings, factors, rows as reading_rows, stack
 from bottleneck.evaluation import read_head, run_of
 from bottleneck.store import Store
 
@@ -28,17 +28,15 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
     for factor in known:
         for step in steps:
             each = [readings.linear(m, target)[factor] for m in members[step]]
-            found += reading_rows(store, KIND, *(readings.linears(members[step], target, factor, o) for o in ("bits", "correct")), readings=each,
-                                  arm="mixture", target=target, factor=factor, protocol="linear", layer=layer, step=step)
+            found += reading_rows(store, KIND, each, arm="mixture", target=target, factor=factor, protocol="linear", layer=layer, step=step)
         found.append(verdict(store, readings, target, factor, known[factor], members))
     outcomes["linear"] = np.stack([readings.linears(members[s], target, LABEL, "correct") for s in steps])
     chosen = {"linear": readings.linears(members[steps[-1]], target, LABEL, "val_correct")}
     if has_head(store, target):
         heads = {step: [head(store, m, target) for m in members[step]] for step in steps}
         for step in steps:
-            found += reading_rows(store, KIND, np.stack([h.bits for h in heads[step]]), np.stack([h.correct for h in heads[step]]).astype(float),
-                                  arm="mixture", target=target, protocol="head", layer=layer, step=step)
-        outcomes["head"] = np.stack([[h.correct for h in heads[s]] for s in steps]).astype(float)
+            found += reading_rows(store, KIND, heads[step], arm="mixture", target=target, protocol="head", layer=layer, step=step)
+        outcomes["head"] = np.stack([stack(heads[s], "correct") for s in steps])
         chosen["head"] = np.stack([head(store, m, target, "val").correct for m in members[steps[-1]]]).astype(float)
     for protocol, correct in outcomes.items():
         found += groups(store, target, protocol, steps, correct, chosen[protocol])

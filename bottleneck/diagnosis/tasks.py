@@ -20,7 +20,7 @@ def run(store: Store) -> None:
         if not store.rows(analysis).is_file():
             waiting[analysis.subject].append(analysis)
     readings = Readings(store)
-    jobs.carry_out("analyze", "analysis", list(waiting.values()), lambda analysis: row_files.write(
+    jobs.carry_out("analyze", "task", list(waiting.values()), lambda analysis: row_files.write(
         store.rows(analysis), KINDS[analysis.kind].rows(store, readings, analysis)))
 
 
