@@ -9,6 +9,7 @@ checkpoints it left on disk, and sets it beside another one (compare.html). The 
 features [n, p] of networks pretrained on a mixture and trained directly, one file per seed, all with the same rows.
 `splits` holds "probe", "val" or "test" per row (default: a stratified half, fifth and rest).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -25,12 +26,24 @@ from bottleneck.report import tables
 
 def main(argv: list[str]) -> int:
     """Runs the analysis that `argv` asks for; returns the exit status (2: a mistake in the command or the data)."""
-    parser = Parser(prog="python -m bottleneck.analyze", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="python -m bottleneck.analyze", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("workdir", nargs="?", type=pathlib.Path)
-    parser.add_argument("--selftest", action="store_true", help="planted features and networks through the whole pipeline, about a minute")
-    parser.add_argument("--compare", type=pathlib.Path, metavar="OTHER_WORKDIR", help="set the study beside the newest one of another work directory")
-    parser.add_argument("--config", default="", help="which study of WORKDIR, by the hash of its config (default: the newest)")
+    parser.add_argument(
+        "--selftest",
+        action="store_true",
+        help="planted features and networks through the whole pipeline, about a minute",
+    )
+    parser.add_argument(
+        "--compare",
+        type=pathlib.Path,
+        metavar="OTHER_WORKDIR",
+        help="set the study beside the newest one of another work directory",
+    )
+    parser.add_argument(
+        "--config", default="", help="which study of WORKDIR, by the hash of its config (default: the newest)"
+    )
     parser.add_argument("--mixture", help="features of mixture-trained networks, .npy files separated by commas")
     parser.add_argument("--direct", help="features of directly trained networks, likewise")
     parser.add_argument("--labels", help=".npy, one label per row")
@@ -40,9 +53,14 @@ def main(argv: list[str]) -> int:
         args = parser.parse_args(argv[1:])
         arrays = args.mixture or args.direct or args.labels
         if bool(args.workdir) + bool(arrays) + args.selftest != 1 or args.compare and not args.workdir:
-            raise UserError("command line", " ".join(argv[1:]), "a work directory; or --mixture, --direct and --labels; or --selftest")
+            raise UserError(
+                "command line",
+                " ".join(argv[1:]),
+                "a work directory; or --mixture, --direct and --labels; or --selftest",
+            )
         if args.selftest:
             from bottleneck import selftest
+
             return 0 if selftest.run() else 1
         if arrays:
             features(args)
@@ -63,7 +81,8 @@ class Parser(argparse.ArgumentParser):
 
 def directory(workdir: pathlib.Path, config_hash: str, other: pathlib.Path | None) -> None:
     """What a study in `workdir` has no rows of yet, from its checkpoints; its answer and report; the comparison with `other`."""
-    from bottleneck import execute   # imports JAX, which analysing arrays does not need
+    from bottleneck import execute  # imports JAX, which analysing arrays does not need
+
     config = stored(workdir, config_hash)
     beside = other and (stored(other, ""), other)
     for stage in ("transfer", "analyze", "report"):
@@ -76,7 +95,9 @@ def stored(workdir: pathlib.Path, config_hash: str) -> ml_collections.ConfigDict
     """The config of a study in `workdir`, of this hash or the newest. Raises UserError when there is none."""
     found = sorted((workdir / "configs").glob(f"{config_hash}*.json"), key=lambda p: p.stat().st_mtime)
     if not found:
-        raise UserError("--config" if config_hash else "workdir", config_hash or str(workdir), "a work directory holding that study")
+        raise UserError(
+            "--config" if config_hash else "workdir", config_hash or str(workdir), "a work directory holding that study"
+        )
     try:
         return ml_collections.ConfigDict(json.loads(found[-1].read_text()), convert_dict=True)
     except ValueError as error:
@@ -88,12 +109,16 @@ def features(args) -> None:
     from threadpoolctl import threadpool_limits
 
     from bottleneck.analysis import gap
+
     if not (args.mixture and args.direct and args.labels):
         raise UserError("command line", "", "all of --mixture, --direct and --labels")
     labels = load("--labels", args.labels)
     splits = load("--splits", args.splits) if args.splits else gap.split_items(labels)
-    arms = [[load(flag, p) for p in paths.split(",")] for flag, paths in (("--mixture", args.mixture), ("--direct", args.direct))]
-    with threadpool_limits(1, "blas"):      # many small products
+    arms = [
+        [load(flag, p) for p in paths.split(",")]
+        for flag, paths in (("--mixture", args.mixture), ("--direct", args.direct))
+    ]
+    with threadpool_limits(1, "blas"):  # many small products
         answer = gap.gap(*arms, labels, splits, groups=load("--groups", args.groups) if args.groups else None)
     print(answer.sentence + "\n")
     print(tables.text(table(answer)))
@@ -101,15 +126,38 @@ def features(args) -> None:
 
 def table(answer) -> tables.Table:
     """One row for all test items and one per group."""
+
     def number(row, key, digits):
         return tables.Number(row[key], row[f"{key}_low"], row[f"{key}_high"], digits) if key in row else tables.MISSING
 
-    header = ("items", "n", f"direct ({answer.unit})", f"mixture ({answer.unit})", f"gap ({answer.unit})", "gap (points)")
-    cells = tuple((row["group"], tables.Number(row["n_examples"], digits=0), number(row, "direct", 2), number(row, "mixture", 2),
-                   number(row, "gap", 2), number(row, "points", 1)) for row in answer.table())
+    header = (
+        "items",
+        "n",
+        f"direct ({answer.unit})",
+        f"mixture ({answer.unit})",
+        f"gap ({answer.unit})",
+        "gap (points)",
+    )
+    cells = tuple(
+        (
+            row["group"],
+            tables.Number(row["n_examples"], digits=0),
+            number(row, "direct", 2),
+            number(row, "mixture", 2),
+            number(row, "gap", 2),
+            number(row, "points", 1),
+        )
+        for row in answer.table()
+    )
     seeds = answer.verdict.gap.n_seeds
-    return tables.Table("gap", "Direct training against the mixture", f"{seeds} seed{'s' if seeds > 1 else ''}; 95% intervals, not "
-                        "adjusted for multiplicity; groups are exploratory.", header, cells)
+    return tables.Table(
+        "gap",
+        "Direct training against the mixture",
+        f"{seeds} seed{'s' if seeds > 1 else ''}; 95% intervals, not "
+        "adjusted for multiplicity; groups are exploratory.",
+        header,
+        cells,
+    )
 
 
 def load(flag: str, path: str) -> np.ndarray:

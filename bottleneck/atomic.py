@@ -1,4 +1,5 @@
 """Small files that are whole or absent."""
+
 from __future__ import annotations
 
 import os

@@ -5,6 +5,7 @@ last, with the SHA-256 of every file and of itself. A directory without a manife
 directory whose bytes differ from its manifest is `Damaged` and never loaded (Orbax itself restores flipped bits without
 noticing). Where several processes share the directory, the first one seals and removes, and the others wait for it.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -22,7 +23,7 @@ from bottleneck import atomic
 from bottleneck.errors import UserError
 
 MANIFEST = "manifest.json"
-_TREE = "_METADATA"           # the file by which Orbax describes a saved tree
+_TREE = "_METADATA"  # the file by which Orbax describes a saved tree
 
 
 class Damaged(RuntimeError):
@@ -35,6 +36,7 @@ class Damaged(RuntimeError):
 
 def primary(action: Callable[[], None]) -> None:
     """Runs `action` on the first process: after all have come here (what they read before is as it was), and all wait."""
+
     def meet(point):
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices(f"bottleneck.checkpoint {point}")
@@ -120,8 +122,9 @@ def foreign(path: pathlib.Path, where: Mapping[str, str] | None = None) -> dict:
             where = {c: tuple(p.split("/")) for c, p in where.items()} if where else _collections(path, tree)
             item = _pruned(path, tree, where)
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-            found = reader.restore(place.absolute(),
-                                   args=ocp.args.PyTreeRestore(item, restore_args=arguments, partial_restore=True))
+            found = reader.restore(
+                place.absolute(), args=ocp.args.PyTreeRestore(item, restore_args=arguments, partial_restore=True)
+            )
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -137,8 +140,11 @@ def _saved_tree(path: pathlib.Path) -> pathlib.Path:
     if len(inside) == 1:
         return inside[0].parent
     below = [str(p.parent.relative_to(path)) for p in (*inside, *sorted(path.glob(f"*/*/{_TREE}")))]
-    raise UserError("checkpoint", str(path), "a directory of one tree saved by Orbax"
-                    + (f"; below it are {', '.join(below[:8])}" if below else ""))
+    raise UserError(
+        "checkpoint",
+        str(path),
+        "a directory of one tree saved by Orbax" + (f"; below it are {', '.join(below[:8])}" if below else ""),
+    )
 
 
 def _collections(path: pathlib.Path, tree) -> dict[str, tuple[str, ...]]:
@@ -151,7 +157,7 @@ def _collections(path: pathlib.Path, tree) -> dict[str, tuple[str, ...]]:
             raise UserError("checkpoint", str(path), f"to be told `where` the parameters are: under {places}")
         if found:
             (keys,), node = found, level[found[0]]
-            if "params" in node["params"]:              # a TrainState whose params are all variables
+            if "params" in node["params"]:  # a TrainState whose params are all variables
                 keys, node = (*keys, "params"), node["params"]
             return {collection: (*keys, collection) for collection in ("params", "batch_stats") if node.get(collection)}
         level = {(*keys, key): child for keys, node in level.items() for key, child in node.items()}

@@ -3,6 +3,7 @@
 A config file is Python with `get_config(arg: str = "") -> ml_collections.ConfigDict`. `build` turns a (nested) mapping
 into a frozen dataclass, refusing unknown keys and values of the wrong type with a one-line `UserError`.
 """
+
 from __future__ import annotations
 
 import ast
@@ -60,7 +61,7 @@ def get(path: pathlib.Path, arg: str = "") -> ml_collections.ConfigDict:
         config = module.get_config(arg) if arg else module.get_config()
     except UserError:
         raise
-    except Exception as error:      # whatever the user's own file does wrong, and where
+    except Exception as error:  # whatever the user's own file does wrong, and where
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path.absolute())]
         where = f"line {lines[-1]}: " if lines else ""
         raise UserError("--config", str(path), f"a file that runs ({where}{type(error).__name__}: {error})") from error
@@ -101,15 +102,15 @@ def _convert(key, text, default):
     if isinstance(default, Mapping | ml_collections.ConfigDict):
         try:
             return ml_collections.ConfigDict({**value})
-        except (TypeError, ValueError):      # no dictionary, or names that hold dots
+        except (TypeError, ValueError):  # no dictionary, or names that hold dots
             raise UserError(key, text, "a dictionary literal (names without dots), or a key inside it") from None
     if isinstance(default, tuple | list):
-        if isinstance(value, str):      # names need no quotes: a,b
+        if isinstance(value, str):  # names need no quotes: a,b
             value = [part.strip() for part in value.split(",")]
         value = tuple(value) if isinstance(value, tuple | list) else (value,)
         return value
     if value is None:
-        return None   # `build` says whether None is allowed
+        return None  # `build` says whether None is allowed
     kind = type(default)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -166,7 +167,7 @@ def check(hint, value, where: str):
             try:
                 return check(choice, value, where)
             except UserError as error:
-                if len(choices) == 1 and error.key != where:    # the mistake lies deeper
+                if len(choices) == 1 and error.key != where:  # the mistake lies deeper
                     raise
     elif origin is typing.Literal:
         if value in args:
@@ -213,5 +214,12 @@ def _describe(hint) -> str:
         return f"a dictionary of {_fields(hint)}"
     if origin is tuple:
         return "a sequence of " + " and ".join(_describe(a) for a in args if a is not Ellipsis)
-    names = {int: "an integer", float: "a number", bool: "True or False", str: "text", dict: "a dictionary", tuple: "a sequence"}
+    names = {
+        int: "an integer",
+        float: "a number",
+        bool: "True or False",
+        str: "text",
+        dict: "a dictionary",
+        tuple: "a sequence",
+    }
     return names.get(origin or hint, getattr(hint, "__name__", str(hint)))

@@ -1,4 +1,5 @@
 """Carries out a study in a work directory: checks, dry run, then its stages in order."""
+
 from __future__ import annotations
 
 import collections
@@ -10,7 +11,10 @@ import pathlib
 import jax
 import numpy as np
 
-from bottleneck import answer, atomic, config as configs, models, plan as plans, rows, stages, study as studies
+from bottleneck import answer, atomic, models, rows, stages
+from bottleneck import config as configs
+from bottleneck import plan as plans
+from bottleneck import study as studies
 from bottleneck.data import component as components
 from bottleneck.errors import UserError
 from bottleneck.evaluation import finetuning
@@ -30,7 +34,7 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
         return
     plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
     config_hash = digest(plain)
-    store = Store(workdir, plan, config_hash, share)      # its mesh refuses a batch that the devices do not divide
+    store = Store(workdir, plan, config_hash, share)  # its mesh refuses a batch that the devices do not divide
     for component in (*plan.targets.values(), *plan.variants.values()) if store.unfinished() else ():
         components.touch(component)
     compilation_cache(workdir)
@@ -47,7 +51,8 @@ def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str =
 
 def report(store: Store) -> None:
     """Prints the summary and writes report.html from the rows of this plan."""
-    from bottleneck.report import html   # loads matplotlib, which training on a pod does not need
+    from bottleneck.report import html  # loads matplotlib, which training on a pod does not need
+
     found, provenance = outcome(store)
     print(tables.terminal(found))
     print(f"\nreport: {html.write(store.workdir, found, {**provenance, 'config': store.config_hash})}")
@@ -58,7 +63,11 @@ def outcome(store: Store) -> tuple[list[dict], dict]:
     paths = [store.rows(task) for task in (*store.plan.evaluations, *store.plan.analyses)] + [answer.path(store)]
     missing = [p for p in paths if not p.is_file()]
     if missing:
-        raise UserError("workdir", str(store.workdir), f"the rows of this study; {len(missing)} tasks have none (--stage=all makes them)")
+        raise UserError(
+            "workdir",
+            str(store.workdir),
+            f"the rows of this study; {len(missing)} tasks have none (--stage=all makes them)",
+        )
     provenance = json.loads((store.directory(store.plan.runs[0]) / "provenance.json").read_text())
     return [row for p in paths for row in rows.read(p)], provenance
 
@@ -66,12 +75,15 @@ def outcome(store: Store) -> tuple[list[dict], dict]:
 def compare(first: tuple, second: tuple) -> None:
     """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html in the first."""
     from bottleneck.report import compare as pages
+
     sides = []
     for config, workdir in (first, second):
         plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
         store = Store(workdir, plans.plan(studies.spec(config)), digest(plain))
         found, provenance = outcome(store)
-        sides.append((f"{store.plan.study.name} ({workdir.name})", found, {**provenance, "config": configs.to_dict(config)}))
+        sides.append(
+            (f"{store.plan.study.name} ({workdir.name})", found, {**provenance, "config": configs.to_dict(config)})
+        )
     print(pages.terminal(*sides))
     print(f"comparison: {pages.write(first[1] / 'compare.html', *sides)}")
 
@@ -126,7 +138,11 @@ def describe(plan: Plan) -> str:
     passes = {(m.run, m.seed, m.step, e.target) for e in plan.evaluations for m in e.members}
     passes |= {(m.run, m.seed, m.step, target) for a in plan.analyses for m, target in a.reads}
     images = sum(sum(len(plan.targets[t].splits[s]) for s in ("probe", "val", "test")) for *_, t in passes)
-    text = tables.text(tables.Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB"), tuple(lines)))
-    return (f"{text}\n\n{len(plan.runs) + len(tuned)} runs, {total_steps:,} steps, {total_steps * plan.study.train.batch:,} training images; "
-            f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; {len(plan.analyses)} analyses; "
-            f"checkpoints {total_bytes / 2**20:.1f} MiB")
+    text = tables.text(
+        tables.Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB"), tuple(lines))
+    )
+    return (
+        f"{text}\n\n{len(plan.runs) + len(tuned)} runs, {total_steps:,} steps, {total_steps * plan.study.train.batch:,} training images; "
+        f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; {len(plan.analyses)} analyses; "
+        f"checkpoints {total_bytes / 2**20:.1f} MiB"
+    )

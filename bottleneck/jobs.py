@@ -1,4 +1,5 @@
 """Jobs side by side: as many threads as cores, one BLAS thread each, and a bar with an estimate of the time left."""
+
 from __future__ import annotations
 
 import os

@@ -3,6 +3,7 @@
 `--config=FILE.py:ARGUMENTS` names a study (see the file's docstring); `--config.a.b=value` overrides any key of it.
 Exit status: 0 done, 2 a mistake in the command, the config or the data (one line says which), 1 anything else.
 """
+
 import pathlib
 import sys
 
@@ -13,12 +14,18 @@ from bottleneck.errors import UserError
 
 STAGES = ("pretrain", "transfer", "analyze", "report", "all")
 
-flags.DEFINE_string("config", None, "Study file, FILE.py or FILE.py:ARGUMENTS; override its keys by --config.a.b=value.")
+flags.DEFINE_string(
+    "config", None, "Study file, FILE.py or FILE.py:ARGUMENTS; override its keys by --config.a.b=value."
+)
 flags.DEFINE_string("workdir", None, "Where runs, features, rows and the report go. Default: runs/<study name>.")
 flags.DEFINE_string("stage", "all", f"One of {', '.join(STAGES)}.")
 flags.DEFINE_string("shard", "0/1", "i/n: take the i-th (from 0) of n fixed shares of the stage's tasks.")
-flags.DEFINE_bool("multihost", False, "This is one of several processes that train together, on a cluster that jax.distributed "
-                  "recognises (TPU pods, SLURM, Open MPI, Kubernetes). For --stage=pretrain.")
+flags.DEFINE_bool(
+    "multihost",
+    False,
+    "This is one of several processes that train together, on a cluster that jax.distributed "
+    "recognises (TPU pods, SLURM, Open MPI, Kubernetes). For --stage=pretrain.",
+)
 flags.DEFINE_bool("dry_run", False, "Print what would run, and what it costs, and write nothing.")
 flags.DEFINE_bool("help", False, "Print this.", short_name="h")
 
@@ -37,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 
 def run(argv: list[str]) -> None:
-    overrides = [tuple(a[len("--config."):].partition("=")[::2]) for a in argv if a.startswith("--config.")]
+    overrides = [tuple(a[len("--config.") :].partition("=")[::2]) for a in argv if a.startswith("--config.")]
     values = flags.FLAGS
     try:
         rest = values([a for a in argv if not a.startswith("--config.")])
@@ -54,8 +61,10 @@ def run(argv: list[str]) -> None:
         raise UserError("--multihost", values.stage, "--stage=pretrain; the other stages run on one host")
     if values.multihost:
         import jax
-        jax.distributed.initialize()   # a failure here is fatal: half a pod must not train as many single hosts
-    from bottleneck import execute   # after the flags: --help needs no JAX
+
+        jax.distributed.initialize()  # a failure here is fatal: half a pod must not train as many single hosts
+    from bottleneck import execute  # after the flags: --help needs no JAX
+
     loaded = configs.load(values.config, overrides)
     execute.study(loaded, values.workdir and pathlib.Path(values.workdir), values.stage, values.shard, values.dry_run)
 

@@ -1,4 +1,5 @@
 """The plan of a study: every run and every evaluation, as plain data. `plan` writes nothing and trains nothing."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,10 +11,12 @@ from fractions import Fraction
 import jax
 import numpy as np
 
-from bottleneck import analyses, config as configs, models
+from bottleneck import analyses, models
+from bottleneck import config as configs
 from bottleneck.analyses import Analysis
 from bottleneck.analysis import features
-from bottleneck.data import component as components, mixture
+from bottleneck.data import component as components
+from bottleneck.data import mixture
 from bottleneck.data.component import Component
 from bottleneck.errors import UserError
 from bottleneck.representations import external
@@ -21,15 +24,16 @@ from bottleneck.representations.members import Member, RepresentationSpec, sets
 from bottleneck.study import StudySpec
 from bottleneck.training.run import Run, duration
 
-LONGER, WIDER = 2, 4      # what the arms of these names multiply
+LONGER, WIDER = 2, 4  # what the arms of these names multiply
 FINETUNES = ("finetune", "probe_finetune")
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """One representation meeting one target: a task that writes rows."""
-    arm: str                     # the arm, or the name of a declared representation
-    seed: int                    # the run seed, or the index of the member set
+
+    arm: str  # the arm, or the name of a declared representation
+    seed: int  # the run seed, or the index of the member set
     members: tuple[Member, ...]
     target: str
     protocol: str
@@ -40,9 +44,9 @@ class Evaluation:
 @dataclasses.dataclass(frozen=True)
 class Plan:
     study: StudySpec
-    components: dict[str, Component]             # of the mixture
-    targets: dict[str, Component]                # all targets: components, then those outside
-    variants: dict[str, Component]               # components as the `randomised` arm sees them
+    components: dict[str, Component]  # of the mixture
+    targets: dict[str, Component]  # all targets: components, then those outside
+    variants: dict[str, Component]  # components as the `randomised` arm sees them
     runs: tuple[Run, ...]
     evaluations: tuple[Evaluation, ...]
     analyses: tuple[Analysis, ...]
@@ -70,24 +74,38 @@ def plan(study: StudySpec) -> Plan:
         factor = study.mixture.competitor
         if not any(factor in c.splits["train"].factors for c in own.values()):
             known = sorted({f for c in own.values() for f in c.splits["train"].factors})
-            raise UserError("mixture.competitor", factor, f"a known factor of a component: {', '.join(known) or 'there are none'}")
-        variants = {name: _load(name, dataclasses.replace(study.components[name], randomise=(factor,)), data, "components")
-                    if factor in c.splits["train"].factors else c for name, c in own.items()}
+            raise UserError(
+                "mixture.competitor", factor, f"a known factor of a component: {', '.join(known) or 'there are none'}"
+            )
+        variants = {
+            name: _load(name, dataclasses.replace(study.components[name], randomise=(factor,)), data, "components")
+            if factor in c.splits["train"].factors
+            else c
+            for name, c in own.items()
+        }
     targets = {**own, **outside}
     _check_labels(study, own)
     _check_held_out(data, own, targets)
     for name, component in targets.items():
         if (study.objective.name == "regression") != (component.num_classes == 0):
-            raise UserError("objective.name", study.objective.name, f"the objective of the labels of {name!r} "
-                            f"({'classes' if component.num_classes else 'vectors'})")
+            raise UserError(
+                "objective.name",
+                study.objective.name,
+                f"the objective of the labels of {name!r} ({'classes' if component.num_classes else 'vectors'})",
+            )
         if "k_shot" in study.probe.protocols and component.num_classes == 0:
             raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
     runs = {(run.name, run.seed): run for seed in study.run_seeds for run in _runs(study, own, outside, variants, seed)}
     shape = next(iter(own.values())).splits["train"].fetch(np.arange(1)).shape[1:]
     taps = _taps(runs, shape)
     evaluations = _evaluations(study, own, outside, runs)
-    declared = analyses.lay_out(study, tuple(own), tuple(outside), {name: run.steps for (name, _), run in runs.items()},
-                                tuple(taps["mixture", study.run_seeds[0]]))
+    declared = analyses.lay_out(
+        study,
+        tuple(own),
+        tuple(outside),
+        {name: run.steps for (name, _), run in runs.items()},
+        tuple(taps["mixture", study.run_seeds[0]]),
+    )
     _check(study, targets, shape, taps, evaluations, declared)
     kept: dict[tuple[str, int], set[int]] = {}
     read = [m for e in evaluations for m in e.members] + [m for a in declared for m, _ in a.reads]
@@ -96,31 +114,50 @@ def plan(study: StudySpec) -> Plan:
     for key, run in runs.items():
         if run.name == "mixture":
             kept.setdefault(key, set()).update(_steps(k, run.steps) for k in study.keep)
-    return Plan(study, own, targets, variants,
-                tuple(dataclasses.replace(r, keep=tuple(sorted(kept.get(k, ())))) for k, r in runs.items()), evaluations, declared)
+    return Plan(
+        study,
+        own,
+        targets,
+        variants,
+        tuple(dataclasses.replace(r, keep=tuple(sorted(kept.get(k, ())))) for k, r in runs.items()),
+        evaluations,
+        declared,
+    )
 
 
 def _check_labels(study: StudySpec, own: dict) -> None:
     """A shared label space joins classes by position: refuses components that name the same position differently."""
-    named = [c for c in own.values() if not all(name.isdigit() for name in c.classes)
-             and not any(step[1] in ("Labels", "Classes") for step in c.identity["transforms"])]
+    named = [
+        c
+        for c in own.values()
+        if not all(name.isdigit() for name in c.classes)
+        and not any(step[1] in ("Labels", "Classes") for step in c.identity["transforms"])
+    ]
     for component in named if study.mixture.label_space == "shared" else ():
         if component.classes != named[0].classes:
-            raise UserError("mixture.label_space", "shared", f"the same classes in {named[0].name!r} and {component.name!r}, or a "
-                            "transform `labels` or `classes` that says which belong together, or 'disjoint'")
+            raise UserError(
+                "mixture.label_space",
+                "shared",
+                f"the same classes in {named[0].name!r} and {component.name!r}, or a "
+                "transform `labels` or `classes` that says which belong together, or 'disjoint'",
+            )
 
 
 def _check_held_out(data, own: dict, targets: dict) -> None:
     """Components of one file must hold out the same items, or one would train on what another's probes are fitted to."""
     for a in own.values():
         for b in targets.values():
-            file, other = (c.identity["fingerprint"].partition("+")[0] for c in (a, b))     # of dominoes, the left one's
+            file, other = (c.identity["fingerprint"].partition("+")[0] for c in (a, b))  # of dominoes, the left one's
             if data.probe_split == "train" or not file or file != other:
                 continue
             for split in ("probe", "val"):
                 if np.isin(b.splits[split].ids, a.splits["train"].ids).any():
-                    raise UserError("components", b.name, f"{split} items that {a.name!r} does not train on: components of one file "
-                                    "need the same sizes and the same classes before their labels are mapped")
+                    raise UserError(
+                        "components",
+                        b.name,
+                        f"{split} items that {a.name!r} does not train on: components of one file "
+                        "need the same sizes and the same classes before their labels are mapped",
+                    )
 
 
 def _taps(runs: dict, shape: tuple[int, ...]) -> dict[tuple[str, int], dict[str, int]]:
@@ -147,8 +184,11 @@ def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], taps: dict, 
     if "probe_finetune" in study.probe.protocols and study.model.get("use_bias") is False:
         raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
     analyses.check(study, targets, study.objective.name == "regression")
-    read = [("probe.layer" if e.spec is None else f"representations.{e.arm.partition('|')[0]}.members", m)
-            for e in evaluations for m in e.members] + [("analysis.layers", m) for a in declared for m, _ in a.reads]
+    read = [
+        ("probe.layer" if e.spec is None else f"representations.{e.arm.partition('|')[0]}.members", m)
+        for e in evaluations
+        for m in e.members
+    ] + [("analysis.layers", m) for a in declared for m, _ in a.reads]
     for path, member in dict.fromkeys(read):
         try:
             tap, mode = features.tap_and_mode(member.layer)
@@ -166,16 +206,28 @@ def _check(study: StudySpec, targets: dict, shape: tuple[int, ...], taps: dict, 
             except UserError as error:
                 raise error.under(f"representations.{evaluation.arm}") from None
     for name, component in targets.items():
-        duration(study.probe.finetune.steps, batch=study.train.batch, key="probe.finetune.steps", examples=len(component.splits["train"]))
+        duration(
+            study.probe.finetune.steps,
+            batch=study.train.batch,
+            key="probe.finetune.steps",
+            examples=len(component.splits["train"]),
+        )
         if "k_shot" in study.probe.protocols and component.num_classes:
             least = np.bincount(component.splits["probe"].labels, minlength=component.num_classes).min()
             if max(study.probe.shots, default=0) > least:
-                raise UserError("probe.shots", study.probe.shots, f"at most {least}, the probe items of the smallest class of {name!r}")
+                raise UserError(
+                    "probe.shots",
+                    study.probe.shots,
+                    f"at most {least}, the probe items of the smallest class of {name!r}",
+                )
         if "finetune" in study.probe.protocols and study.probe.finetune.shots and component.num_classes:
             least = np.bincount(component.splits["train"].labels, minlength=component.num_classes).min()
             if max(study.probe.finetune.shots) > least:
-                raise UserError("probe.finetune.shots", study.probe.finetune.shots,
-                                f"at most {least}, the training items of the smallest class of {name!r}")
+                raise UserError(
+                    "probe.finetune.shots",
+                    study.probe.finetune.shots,
+                    f"at most {least}, the training items of the smallest class of {name!r}",
+                )
 
 
 def _load(name, component_spec, data, path):
@@ -207,10 +259,22 @@ def _runs(study: StudySpec, own: dict, outside: dict, variants: dict, seed: int)
 
     def run(name, among: dict, weights, *, steps=total, label_space=space, model=study.model, scheme=None):
         layout = mixture.label_space(label_space, [c.output_dim for c in among.values()], regression)
-        return Run(name, seed, tuple(among), tuple(identity(c) for c in among.values()), scheme or ((0, weights),), label_space,
-                   tuple(int(o) for o in layout.offset), tuple(stop - start for start, stop in layout.blocks), layout.outputs,
-                   configs.to_dict(model), study.optimizer, study.objective, study.augment,
-                   dataclasses.replace(study.train, steps=steps))
+        return Run(
+            name,
+            seed,
+            tuple(among),
+            tuple(identity(c) for c in among.values()),
+            scheme or ((0, weights),),
+            label_space,
+            tuple(int(o) for o in layout.offset),
+            tuple(stop - start for start, stop in layout.blocks),
+            layout.outputs,
+            configs.to_dict(model),
+            study.optimizer,
+            study.objective,
+            study.augment,
+            dataclasses.replace(study.train, steps=steps),
+        )
 
     whole = tuple(study.mixture.weights[n] for n in names)
     try:
@@ -235,7 +299,7 @@ def _runs(study: StudySpec, own: dict, outside: dict, variants: dict, seed: int)
                 # In a shared space all arms have one classifier and share an executable; else a component has its own.
                 among, weights = (own, alone) if space == "shared" else ({name: own[name]}, (1.0,))
                 steps = total if arm == "direct" else max(1, int(drawn[j]) // batch) if drawn[j] else 0
-                if steps:      # a component that is never drawn has no matched run
+                if steps:  # a component that is never drawn has no matched run
                     yield run(f"{arm}-{name}", among, weights, steps=steps, label_space="shared")
             if arm == "direct":
                 for name, component in outside.items():
@@ -248,10 +312,15 @@ def _schedule(study: StudySpec, total: int, examples: int) -> tuple[tuple[int, t
     for key, phase in study.mixture.schedule.items():
         for name in (*names, *phase.weights):
             if name not in phase.weights or name not in names:
-                raise UserError(f"mixture.schedule.{key}.weights", phase.weights, f"one weight for each of {', '.join(names)}")
+                raise UserError(
+                    f"mixture.schedule.{key}.weights", phase.weights, f"one weight for each of {', '.join(names)}"
+                )
         where = f"mixture.schedule.{key}.start"
-        start = _steps(phase.start, total, where) if isinstance(phase.start, int) or "/" in phase.start else duration(
-            phase.start, batch=study.train.batch, examples=examples, key=where)
+        start = (
+            _steps(phase.start, total, where)
+            if isinstance(phase.start, int) or "/" in phase.start
+            else duration(phase.start, batch=study.train.batch, examples=examples, key=where)
+        )
         if start >= total:
             raise UserError(where, phase.start, f"a step below {total}")
         phases.append((start, tuple(phase.weights[n] for n in names)))
@@ -273,15 +342,24 @@ def _evaluations(study: StudySpec, own: dict, outside: dict, runs: dict) -> tupl
             for protocol in study.probe.protocols:
                 if protocol not in ("head", "linear_probe") and arm not in study.probe.arms:
                     continue
-                if protocol == "head" and met in outside and not target and (
-                        run.label_space != "shared" or outside[met].output_dim != run.outputs):
-                    continue     # the mixture's head has no classes for it
+                if (
+                    protocol == "head"
+                    and met in outside
+                    and not target
+                    and (run.label_space != "shared" or outside[met].output_dim != run.outputs)
+                ):
+                    continue  # the mixture's head has no classes for it
                 for shots in _shots(study, protocol):
-                    found.append(Evaluation(arm, seed, (Member(name, seed, run.steps, layer),), met, protocol, shots=shots))
-            if arm == "mixture":   # what an untrained network of the same seed offers at that layer
-                found += [Evaluation("random", seed, (Member(name, seed, 0, layer),), met, protocol, shots=shots)
-                          for protocol in study.probe.protocols for shots in _shots(study, protocol)
-                          if protocol == "linear_probe" or protocol in ("k_shot", "finetune") and "random" in study.probe.arms]
+                    found.append(
+                        Evaluation(arm, seed, (Member(name, seed, run.steps, layer),), met, protocol, shots=shots)
+                    )
+            if arm == "mixture":  # what an untrained network of the same seed offers at that layer
+                found += [
+                    Evaluation("random", seed, (Member(name, seed, 0, layer),), met, protocol, shots=shots)
+                    for protocol in study.probe.protocols
+                    for shots in _shots(study, protocol)
+                    if protocol == "linear_probe" or protocol in ("k_shot", "finetune") and "random" in study.probe.arms
+                ]
     for met in (*own, *outside):
         found.append(Evaluation("pixels", 0, (), met, "linear_probe"))
     for name, declared in _declared(study).items():
@@ -295,9 +373,16 @@ def _evaluations(study: StudySpec, own: dict, outside: dict, runs: dict) -> tupl
                 raise UserError(f"{path}.members", declared.members, f"runs among {', '.join((*last, 'direct'))}")
         for met in (*own, *outside):
             # Every representation is judged beside the same one of direct runs.
-            for arm, bases in ((name, [f"direct-{met}" if n == "direct" else n for n in names]), (f"{name}|direct", [f"direct-{met}"] * len(names))):
-                patterns = tuple(p.replace(n, base, 1) for p, n, base in zip(declared.patterns, names, bases, strict=True))
-                for index, members in enumerate(sets(dataclasses.replace(declared, members=patterns), study.run_seeds, last.__getitem__, path)):
+            for arm, bases in (
+                (name, [f"direct-{met}" if n == "direct" else n for n in names]),
+                (f"{name}|direct", [f"direct-{met}"] * len(names)),
+            ):
+                patterns = tuple(
+                    p.replace(n, base, 1) for p, n, base in zip(declared.patterns, names, bases, strict=True)
+                )
+                for index, members in enumerate(
+                    sets(dataclasses.replace(declared, members=patterns), study.run_seeds, last.__getitem__, path)
+                ):
                     found.append(Evaluation(arm, index, members, met, "linear_probe", declared))
     return tuple(found)
 
@@ -310,7 +395,11 @@ def _declared(study: StudySpec) -> dict[str, RepresentationSpec]:
             alone = RepresentationSpec(pattern)
             step = pattern.partition("@")[2].partition(":")
             is_arm = step[0] == "last" and step[2] == study.probe.layer and "/*@" in pattern
-            if spec.n * spec.repeat * len(spec.patterns) > 1 and not is_arm and alone not in [RepresentationSpec(s.members) for s in
-                                                                                       found.values() if s.patterns and s.n * s.repeat == 1]:
+            if (
+                spec.n * spec.repeat * len(spec.patterns) > 1
+                and not is_arm
+                and alone
+                not in [RepresentationSpec(s.members) for s in found.values() if s.patterns and s.n * s.repeat == 1]
+            ):
                 found[f"{name}-member{i + 1 if len(spec.patterns) > 1 else ''}"] = alone
     return found

@@ -1,4 +1,5 @@
 """Rows: every number of a table or figure is one JSON line with always the same keys."""
+
 from __future__ import annotations
 
 import json
@@ -7,9 +8,38 @@ import pathlib
 
 from bottleneck import atomic
 
-KEYS = ("study", "arm", "label_space", "target", "factor", "representation", "members", "protocol", "scaling", "lambda",
-        "n_shot", "reference", "split", "selected_on", "metric", "value", "ci95", "ci_unit", "seed", "n_seeds", "n_examples",
-        "dim", "train_steps", "image_forwards", "component_examples", "layer", "step", "grad_norm", "config_hash", "extra")
+KEYS = (
+    "study",
+    "arm",
+    "label_space",
+    "target",
+    "factor",
+    "representation",
+    "members",
+    "protocol",
+    "scaling",
+    "lambda",
+    "n_shot",
+    "reference",
+    "split",
+    "selected_on",
+    "metric",
+    "value",
+    "ci95",
+    "ci_unit",
+    "seed",
+    "n_seeds",
+    "n_examples",
+    "dim",
+    "train_steps",
+    "image_forwards",
+    "component_examples",
+    "layer",
+    "step",
+    "grad_norm",
+    "config_hash",
+    "extra",
+)
 
 
 def row(**values) -> dict:

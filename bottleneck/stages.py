@@ -2,6 +2,7 @@
 
 Tasks are content-addressed and idempotent: what is done is not redone, what was killed goes on.
 """
+
 from __future__ import annotations
 
 from bottleneck import answer, checkpoint, jobs
@@ -14,7 +15,7 @@ from bottleneck.store import Store
 def pretrain(store: Store) -> None:
     """Trains every run of the plan that is not done; a damaged checkpoint is named, removed and made again."""
     waiting = [run for run in store.mine(store.plan.runs) if not store.is_done(run)]
-    waiting.sort(key=lambda run: (run.components, run.data))      # runs that share a resident pool together
+    waiting.sort(key=lambda run: (run.components, run.data))  # runs that share a resident pool together
     batch = store.plan.study.train.batch
     with jobs.progress("pretrain", sum(run.steps for run in waiting) * batch, "image") as bar:
         for run in waiting:
@@ -45,6 +46,8 @@ def analyze(store: Store) -> None:
     tasks.run(store)
     left = sum(not store.rows(analysis).is_file() for analysis in store.plan.analyses)
     if left:
-        print(f"analyze: {left} analyses are left to the other shards; any of them answers when all are done", flush=True)
+        print(
+            f"analyze: {left} analyses are left to the other shards; any of them answers when all are done", flush=True
+        )
     else:
         answer.analyze(store)

@@ -4,6 +4,7 @@ The arms are the reasons runs exist: `mixture` is the object of study, `direct` 
 interventions that would undo one cause each (matched: dilution, longer: unfinished training, heads: label conflict,
 randomised: competition, wider: capacity).
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -22,12 +23,13 @@ from bottleneck.training.run import TrainSpec
 
 ARMS = ("mixture", "direct", "matched", "longer", "heads", "randomised", "wider")
 PROTOCOLS = ("head", "linear_probe", "linear_probe_bn", "k_shot", "finetune", "probe_finetune")
-REFERENCES = ("random", "pixels", "majority", "bayes")      # what the rows of arms are shown beside
+REFERENCES = ("random", "pixels", "majority", "bayes")  # what the rows of arms are shown beside
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
     """Mixture weights from a step, a fraction of the run ("1/2") or a duration ("2 epochs") on."""
+
     start: int | str
     weights: dict[str, float]
 
@@ -36,6 +38,7 @@ class Phase:
 class MixtureSpec:
     """`weights` by component; `schedule` of later phases, by any names, makes training order part of the mixture.
     `competitor` names the factor which the `randomised` arm makes independent of the label."""
+
     weights: dict[str, float]
     label_space: Literal["shared", "disjoint", "per_component"] = "shared"
     schedule: dict[str, Phase] = dataclasses.field(default_factory=dict)
@@ -46,6 +49,7 @@ class MixtureSpec:
 class FinetuneSpec:
     """Fine-tuning on a target's own train split, whole network. `shots` adds runs on so many examples per class;
     `halvings` keeps the steps T/2 ... T/2^halvings too."""
+
     steps: int | str = 200
     lr: float = 0.01
     shots: tuple[int, ...] = ()
@@ -64,6 +68,7 @@ class FinetuneSpec:
 class ProbeSpec:
     """How representations meet targets. Protocols other than the head and the linear probe are for `arms` ("random": an
     untrained network). `shots`: examples per class of the k-shot probes, `draws` subsets each."""
+
     protocols: tuple[str, ...] = ("head", "linear_probe")
     arms: tuple[str, ...] = ("mixture", "direct")
     layer: str = "features"
@@ -100,6 +105,7 @@ class AnalysisSpec:
     at, with a spatial mode after a dot if wanted; none means all, average-pooled. `halvings`: the mixture's steps T,
     T/2, ... T/2^halvings and 0 are looked at. `comparisons` by CKA, over minibatches of `batch` items.
     """
+
     kinds: tuple[Literal["ladder", "steps", "seeds", "cka", "relatedness", "recovery"], ...] = ()
     layers: tuple[str, ...] = ()
     halvings: int = 7
@@ -123,6 +129,7 @@ class StudySpec:
     `arms` other than mixture and direct are interventions. `targets` lie outside the mixture. `keep` lists further
     steps to keep (numbers or fractions such as "1/4"). `representations` beyond the arms' own single networks.
     """
+
     name: str
     components: dict[str, ComponentSpec]
     mixture: MixtureSpec
@@ -148,13 +155,20 @@ class StudySpec:
         if not self.components:
             raise UserError("components", {}, "at least one component")
         if self.seeds < 1 or self.seed_offset < 0:
-            raise UserError("seeds" if self.seeds < 1 else "seed_offset", min(self.seeds, self.seed_offset), "at least 1 seed, offset at least 0")
+            raise UserError(
+                "seeds" if self.seeds < 1 else "seed_offset",
+                min(self.seeds, self.seed_offset),
+                "at least 1 seed, offset at least 0",
+            )
         if self.seed_offset + self.seeds > 2**31:
             raise UserError("seed_offset", self.seed_offset, "run seeds below 2**31")
         for name in self.representations:
             if name in (*ARMS, *REFERENCES) or not re.fullmatch(r"[\w-]+", name):
-                raise UserError("representations", name, "names of letters, digits, '_' and '-', other than "
-                                f"{', '.join((*ARMS, *REFERENCES))}")
+                raise UserError(
+                    "representations",
+                    name,
+                    f"names of letters, digits, '_' and '-', other than {', '.join((*ARMS, *REFERENCES))}",
+                )
         for arm in self.arms:
             if arm not in ARMS:
                 raise UserError("arms", arm, f"arms among {', '.join(ARMS)}")
@@ -163,7 +177,9 @@ class StudySpec:
                 raise UserError("arms", self.arms, f"{arm!r} among them: it is one side of the gap")
         for name in self.mixture.weights:
             if name not in self.components:
-                raise UserError(f"mixture.weights.{name}", self.mixture.weights[name], f"a component: {', '.join(self.components)}")
+                raise UserError(
+                    f"mixture.weights.{name}", self.mixture.weights[name], f"a component: {', '.join(self.components)}"
+                )
         for name in self.components:
             if name not in self.mixture.weights:
                 raise UserError("mixture.weights", self.mixture.weights, f"a weight for component {name!r}")
@@ -174,10 +190,18 @@ class StudySpec:
         if both:
             raise UserError("targets", sorted(both)[0], "a name no component has")
         if ("randomised" in self.arms) != (self.mixture.competitor is not None):
-            raise UserError("mixture.competitor", self.mixture.competitor, "a factor if and only if the arm 'randomised' is asked for")
+            raise UserError(
+                "mixture.competitor",
+                self.mixture.competitor,
+                "a factor if and only if the arm 'randomised' is asked for",
+            )
         tuned = "finetune" in self.probe.protocols and {"mixture", "random"} <= set(self.probe.arms)
         if "recovery" in self.analysis.kinds and not tuned:
-            raise UserError("analysis.kinds", "recovery", "'finetune' among probe.protocols, with 'mixture' and 'random' among probe.arms")
+            raise UserError(
+                "analysis.kinds",
+                "recovery",
+                "'finetune' among probe.protocols, with 'mixture' and 'random' among probe.arms",
+            )
         if not 0 < self.margin <= 1:
             raise UserError("margin", self.margin, "a fraction in (0, 1]")
 

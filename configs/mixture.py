@@ -17,6 +17,7 @@ Arguments, after a colon and separated by commas: `smoke` (everything small), `s
 `offset=0` (added to every run, split and generation seed), `wider` (adds the capacity arm), `null` (adds a component
 whose label is independent of the image), `finetune` (adds fine-tuning, and what it saves over a random initialisation).
 """
+
 import pathlib
 import re
 
@@ -27,37 +28,69 @@ from bottleneck.errors import UserError
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, seeds=5, model="mlp", width=1.0, data="", offset=0, wider=False, null=False, finetune=False)
+    arg = parse_arg(
+        arg, smoke=False, seeds=5, model="mlp", width=1.0, data="", offset=0, wider=False, null=False, finetune=False
+    )
     config = ml_collections.ConfigDict()
     config.name = "mixture"
     config.seeds = arg.seeds
     config.seed_offset = arg.offset
-    config.data = dict(image_size=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), split_seed=0,
-                       train=8000, probe=2000, val=1000, test=2000)
+    config.data = dict(
+        image_size=16,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        split_seed=0,
+        train=8000,
+        probe=2000,
+        val=1000,
+        test=2000,
+    )
     config.components = real(arg.data) if arg.data else procedural(arg.null)
-    config.mixture = dict(weights=dict(easy=0.35, shadowed=0.35, plus=0.145, minus=0.145, rare=0.01), label_space="shared",
-                          schedule={}, competitor="colour")
+    config.mixture = dict(
+        weights=dict(easy=0.35, shadowed=0.35, plus=0.145, minus=0.145, rare=0.01),
+        label_space="shared",
+        schedule={},
+        competitor="colour",
+    )
     if arg.null:
         config.mixture.weights.null = 0.1
     config.model = model(arg.model, arg.width)
-    config.optimizer = dict(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.05, clip=1.0)
+    config.optimizer = dict(
+        name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.05, clip=1.0
+    )
     config.objective = dict(name="cross_entropy", label_smoothing=0.0, logit_penalty=0.0, dropout=0.0)
     config.augment = dict(flip=False, crop=0)
-    config.train = dict(steps=1500, batch=128, sampling="iid", dtype="float32", feed="resident", log_every=500, save_every=5000)
+    config.train = dict(
+        steps=1500, batch=128, sampling="iid", dtype="float32", feed="resident", log_every=500, save_every=5000
+    )
     config.arms = ("mixture", "direct", "matched", "longer", "heads", "randomised") + (("wider",) if arg.wider else ())
     config.targets = {}
-    config.probe = dict(protocols=("head", "linear_probe", "k_shot") + (("finetune", "probe_finetune") if arg.finetune else ()),
-                        arms=("mixture", "direct", "random"), layer="features", shots=(1, 4, 16, 64), draws=5,
-                        finetune=dict(steps=200, lr=0.01, shots=(4, 32, 256), halvings=6))
-    config.analysis = dict(kinds=("ladder", "steps", "seeds", "cka", "relatedness") + (("recovery",) if arg.finetune else ()), layers=(),
-                           halvings=7, comparisons=("layers", "steps", "seeds", "direct"), batch=64)
+    config.probe = dict(
+        protocols=("head", "linear_probe", "k_shot") + (("finetune", "probe_finetune") if arg.finetune else ()),
+        arms=("mixture", "direct", "random"),
+        layer="features",
+        shots=(1, 4, 16, 64),
+        draws=5,
+        finetune=dict(steps=200, lr=0.01, shots=(4, 32, 256), halvings=6),
+    )
+    config.analysis = dict(
+        kinds=("ladder", "steps", "seeds", "cka", "relatedness") + (("recovery",) if arg.finetune else ()),
+        layers=(),
+        halvings=7,
+        comparisons=("layers", "steps", "seeds", "direct"),
+        batch=64,
+    )
     config.keep = ()
     config.representations = {}
     config.margin = 0.9
     if arg.data:
         config.data.update(image_size=32, train=None, test=2000)
-        config.mixture = dict(weights=dict(plain=0.4, tinted=0.4, rotated=0.15, blurred=0.05), label_space="shared",
-                              schedule={}, competitor="tint")
+        config.mixture = dict(
+            weights=dict(plain=0.4, tinted=0.4, rotated=0.15, blurred=0.05),
+            label_space="shared",
+            schedule={},
+            competitor="tint",
+        )
     if arg.smoke:
         config.seeds = min(config.seeds, 2)
         config.train.steps = 150
@@ -71,17 +104,25 @@ def procedural(null: bool) -> dict:
     def component(seed, **reliability):
         return dict(source=dict(name="factors", values=2, reliability=reliability, seed=seed))
 
-    found = dict(easy=component(0, colour=1.0), shadowed=component(1, colour=0.9, texture=1.0), plus=component(2, background=1.0),
-                 minus=component(3, background=0.0), rare=component(4, shape=1.0))
+    found = dict(
+        easy=component(0, colour=1.0),
+        shadowed=component(1, colour=0.9, texture=1.0),
+        plus=component(2, background=1.0),
+        minus=component(3, background=0.0),
+        rare=component(4, shape=1.0),
+    )
     return {**found, "null": component(5)} if null else found
 
 
 def real(path: str) -> dict:
     """Components of somebody's own images: an .npz with x_train, y_train, x_test, y_test, or a folder split/class/*.png."""
     source = dict(name="arrays" if pathlib.Path(path).suffix == ".npz" else "folder", path=path)
-    return dict(plain=dict(source=source), tinted=dict(source=source, transforms=dict(tint=dict(reliability=0.9))),
-                rotated=dict(source=source, transforms=dict(rotate=dict(degrees=90))),
-                blurred=dict(source=source, transforms=dict(blur=dict(radius=2.0))))
+    return dict(
+        plain=dict(source=source),
+        tinted=dict(source=source, transforms=dict(tint=dict(reliability=0.9))),
+        rotated=dict(source=source, transforms=dict(rotate=dict(degrees=90))),
+        blurred=dict(source=source, transforms=dict(blur=dict(radius=2.0))),
+    )
 
 
 def model(name: str, width: float) -> dict:

@@ -17,6 +17,7 @@ from 10 seeds (bits of 2): Time-Cat 2 reads 0.11 more than one whole run of the 
 0.07 more about the shape, but 0.05 less about the texture, whose probe rises only late in training. Arguments as configs/mixture.py: `smoke`,
 `seeds=10`, `offset=0`.
 """
+
 import ml_collections
 
 from bottleneck.config import parse_arg
@@ -33,8 +34,12 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     def component(seed, private):
         return dict(source=dict(name="factors", values=4, reliability={"colour": 0.9, private: 1.0}, seed=seed))
 
-    config.components = dict(texture=component(0, "texture"), shape=component(1, "shape"), background=component(2, "background"))
-    config.mixture = dict(weights=dict(texture=1 / 3, shape=1 / 3, background=1 / 3), label_space="shared", schedule={}, competitor=None)
+    config.components = dict(
+        texture=component(0, "texture"), shape=component(1, "shape"), background=component(2, "background")
+    )
+    config.mixture = dict(
+        weights=dict(texture=1 / 3, shape=1 / 3, background=1 / 3), label_space="shared", schedule={}, competitor=None
+    )
     config.model = dict(name="mlp", width=64, depth=3)
     config.optimizer = dict(name="schedule_free", lr=0.003, weight_decay=0.01, warmup=0.05, clip=None)
     config.train = dict(steps=1500, batch=128, sampling="iid", log_every=500, save_every=5000)
@@ -45,9 +50,16 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         return dict(members=f"mixture/*@{step}:features", **options)
 
     config.representations = dict(
-        short2=members("1/2"), short5=members("1/5"), twice=members(repeat=2), cat2=members(n=2), cat5=members(n=5),
-        timecat2=members("1/2", n=2), timecat5=members("1/5", n=5), reduced5=members(n=5, reduce=True),
-        averaged5=members(n=5, combine="average"))
+        short2=members("1/2"),
+        short5=members("1/5"),
+        twice=members(repeat=2),
+        cat2=members(n=2),
+        cat5=members(n=5),
+        timecat2=members("1/2", n=2),
+        timecat5=members("1/5", n=5),
+        reduced5=members(n=5, reduce=True),
+        averaged5=members(n=5, combine="average"),
+    )
     if arg.smoke:
         config.seeds = 5
         config.train.steps = 100

@@ -8,6 +8,7 @@ training directly on any one component keeps that component. So the first k comp
 lost, by capacity. About 20 seconds on 2 CPU cores; to expect: R2 of 0.99 for the first three and 0.00 for the others, 0.99 for
 all from direct training and at four times the width.
 """
+
 import ml_collections
 
 from bottleneck.config import parse_arg
@@ -22,8 +23,10 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.seeds = 2 if arg.smoke else arg.seeds
     config.seed_offset = arg.offset
     config.data = dict(train=4000, probe=1000, val=500, test=1000)
-    config.components = {f"mode{j}": dict(source=dict(name="gaussian", index=j, dim=20, outputs=len(WEIGHTS), scale=1.0, noise=0.1))
-                         for j in range(len(WEIGHTS))}
+    config.components = {
+        f"mode{j}": dict(source=dict(name="gaussian", index=j, dim=20, outputs=len(WEIGHTS), scale=1.0, noise=0.1))
+        for j in range(len(WEIGHTS))
+    }
     config.mixture = dict(weights={f"mode{j}": w for j, w in enumerate(WEIGHTS)}, label_space="shared")
     config.model = dict(name="mlp", width=arg.width, depth=1, activation="none", use_bias=False)
     config.objective = dict(name="regression")

@@ -10,6 +10,7 @@ targets in about two minutes. What to expect, from 5 seeds (bits of 1, direct an
     pairing    0.80  0.25   shape and background, each at 0.95: a combination no component pairs
     texture    0.99  0.75   texture alone
 """
+
 import pathlib
 
 import ml_collections
@@ -28,6 +29,9 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.analysis.kinds = ("ladder", "seeds", "relatedness")
     config.arms = ("mixture", "direct")
     config.mixture.competitor = None
-    config.targets = dict(held_out=target(10, colour=0.5, texture=1.0), pairing=target(11, shape=0.95, background=0.95),
-                          texture=target(12, texture=1.0))
+    config.targets = dict(
+        held_out=target(10, colour=0.5, texture=1.0),
+        pairing=target(11, shape=0.95, background=0.95),
+        texture=target(12, texture=1.0),
+    )
     return config

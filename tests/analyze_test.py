@@ -1,4 +1,5 @@
 """`python -m bottleneck.analyze`: of a work directory, and of features from elsewhere."""
+
 import subprocess
 import sys
 
@@ -29,14 +30,24 @@ def command(folder, *more):
 
 def test_given_features_get_a_verdict_without_jax(arrays):
     code = "import sys; from bottleneck import analyze; status = analyze.main(sys.argv); print('jax' in sys.modules); sys.exit(status)"
-    child = subprocess.run([sys.executable, "-c", code, *command(arrays, "--groups", str(arrays / "g.npy"))], capture_output=True, text=True)
+    child = subprocess.run(
+        [sys.executable, "-c", code, *command(arrays, "--groups", str(arrays / "g.npy"))],
+        capture_output=True,
+        text=True,
+    )
     assert child.returncode == 0, child.stderr
     assert child.stdout.startswith("The target is lost: ") and "left" in child.stdout and "right" in child.stdout
     assert child.stdout.rstrip().endswith("False")
 
 
-@pytest.mark.parametrize("change, named", [
-    (("--labels", "missing.npy"), "--labels"), (("--groups", "missing.npy"), "--groups"), (("somewhere",), "command line")])
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        (("--labels", "missing.npy"), "--labels"),
+        (("--groups", "missing.npy"), "--groups"),
+        (("somewhere",), "command line"),
+    ],
+)
 def test_mistakes_are_one_line(arrays, change, named, capsys):
     assert analyze.main(["analyze", *command(arrays, *change)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {named}")

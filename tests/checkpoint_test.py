@@ -1,4 +1,5 @@
 """Checkpoints: what is read is what was written, or an error that names the file."""
+
 import json
 import pathlib
 import subprocess
@@ -13,8 +14,12 @@ import pytest
 from bottleneck import atomic, checkpoint
 from bottleneck.errors import UserError
 
-TREE = {"params": {"layer": {"kernel": np.arange(600, dtype=np.float32).reshape(20, 30), "bias": np.zeros(3, np.float32)}},
-        "step": np.int32(7), "half": jnp.arange(4, dtype=jnp.bfloat16), "seed": np.array([1, 2], np.uint32)}
+TREE = {
+    "params": {"layer": {"kernel": np.arange(600, dtype=np.float32).reshape(20, 30), "bias": np.zeros(3, np.float32)}},
+    "step": np.int32(7),
+    "half": jnp.arange(4, dtype=jnp.bfloat16),
+    "seed": np.array([1, 2], np.uint32),
+}
 
 
 def save(path, tree=TREE, **meta):
@@ -130,6 +135,7 @@ def test_atomic_write_leaves_the_old_bytes_when_it_fails(tmp_path, monkeypatch):
 
     def fail(*_):
         raise OSError("no space")
+
     monkeypatch.setattr(atomic.os, "fsync", fail)
     with pytest.raises(OSError, match="no space"):
         atomic.write(path, b"new and longer")
@@ -157,19 +163,26 @@ def test_loads_on_another_number_of_devices(tmp_path, monkeypatch, same):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "4")
     subprocess.run([sys.executable, "-c", CHILD, str(tmp_path)], check=True, timeout=120)
     same(checkpoint.load(tmp_path / "b"), checkpoint.load(tmp_path / "a"))
-    found = checkpoint.foreign(tmp_path / "c")["params"]["kernel"]      # a stranger's, a quarter on each device
+    found = checkpoint.foreign(tmp_path / "c")["params"]["kernel"]  # a stranger's, a quarter on each device
     assert isinstance(found, np.ndarray)
     np.testing.assert_array_equal(found, TREE["params"]["layer"]["kernel"])
 
 
 def test_manifest_lists_every_file(saved):
     listed = json.loads((saved / checkpoint.MANIFEST).read_text())["files"]
-    assert {saved / name for name in listed} == {p for p in saved.rglob("*") if p.is_file()} - {saved / checkpoint.MANIFEST}
+    assert {saved / name for name in listed} == {p for p in saved.rglob("*") if p.is_file()} - {
+        saved / checkpoint.MANIFEST
+    }
     assert all(isinstance(pathlib.Path(name), pathlib.Path) and len(digest) == 64 for name, digest in listed.items())
 
 
 PARAMS, STATISTICS = {"dense": {"kernel": np.ones((3, 2), np.float32)}}, {"norm": {"mean": np.zeros(2, np.float32)}}
-STATE = {"step": np.int32(7), "params": PARAMS, "batch_stats": STATISTICS, "opt_state": [{"mu": PARAMS, "params": PARAMS}]}
+STATE = {
+    "step": np.int32(7),
+    "params": PARAMS,
+    "batch_stats": STATISTICS,
+    "opt_state": [{"mu": PARAMS, "params": PARAMS}],
+}
 
 
 def strange(path, tree, **options):
@@ -179,8 +192,16 @@ def strange(path, tree, **options):
     return path
 
 
-@pytest.mark.parametrize("tree", [STATE, {"model": STATE, "config": {"name": "text", "params": 3}}, {"params": STATE, "step": 3},
-                                  {"a": {"b": {"c": STATE}}}], ids=["state", "inside", "params are variables", "deep"])
+@pytest.mark.parametrize(
+    "tree",
+    [
+        STATE,
+        {"model": STATE, "config": {"name": "text", "params": 3}},
+        {"params": STATE, "step": 3},
+        {"a": {"b": {"c": STATE}}},
+    ],
+    ids=["state", "inside", "params are variables", "deep"],
+)
 def test_variables_of_strangers_are_found(tree, tmp_path, same):
     same(checkpoint.foreign(strange(tmp_path / "x", tree)), {"params": PARAMS, "batch_stats": STATISTICS})
 
@@ -210,15 +231,20 @@ def test_places_may_be_given(tmp_path, same):
 
 def test_of_several_trees_one_must_be_named(tmp_path):
     path = strange(tmp_path / "x", {"generator": STATE, "critic": STATE})
-    with pytest.raises(UserError, match="^checkpoint=.*`where` the parameters are: under (critic, generator|generator, critic)"):
+    with pytest.raises(
+        UserError, match="^checkpoint=.*`where` the parameters are: under (critic, generator|generator, critic)"
+    ):
         checkpoint.foreign(path)
 
 
 def test_what_holds_no_tree_or_several_names_those_below(tmp_path):
     for place in ("run/7/default", "run/9/default", "step/params", "step/statistics"):
         strange(tmp_path / place, PARAMS)
-    for path, said in (("run", "below it are 7/default, 9/default"), ("step", "below it are params, statistics"),
-                       ("none", "a directory of one tree saved by Orbax")):
+    for path, said in (
+        ("run", "below it are 7/default, 9/default"),
+        ("step", "below it are params, statistics"),
+        ("none", "a directory of one tree saved by Orbax"),
+    ):
         with pytest.raises(UserError, match=f"^checkpoint=.*{said}"):
             checkpoint.foreign(tmp_path / path)
     assert checkpoint.foreign(tmp_path / "run" / "7").keys() == {"params"}

@@ -1,4 +1,5 @@
 """Whole studies, small: from a config to rows, verdicts and a report, again, and with something added."""
+
 import json
 import math
 import shutil
@@ -6,13 +7,21 @@ import shutil
 import numpy as np
 import pytest
 
-from bottleneck import execute, plan as plans, rows as row_files, study as studies
+from bottleneck import execute
+from bottleneck import plan as plans
+from bottleneck import rows as row_files
+from bottleneck import study as studies
 from bottleneck.errors import UserError
 from bottleneck.store import Store
 
-PROTOCOLS = {"probe.protocols": "('head','linear_probe','linear_probe_bn','k_shot','finetune','probe_finetune')",
-             "probe.finetune": "{'steps': 5}", "probe.shots": "(1, 2)", "probe.draws": "2",
-             "arms": "('mixture','direct','matched','longer','heads','randomised','wider')", "mixture.competitor": "colour"}
+PROTOCOLS = {
+    "probe.protocols": "('head','linear_probe','linear_probe_bn','k_shot','finetune','probe_finetune')",
+    "probe.finetune": "{'steps': 5}",
+    "probe.shots": "(1, 2)",
+    "probe.draws": "2",
+    "arms": "('mixture','direct','matched','longer','heads','randomised','wider')",
+    "mixture.competitor": "colour",
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,14 @@ def test_every_row_has_every_key_and_every_number_an_n(finished):
     for r in row_files.select(found, metric="accuracy"):
         assert r["arm"] == "bayes" or r["n_examples"] == 37
         assert 0 <= r["value"] <= 1
-    assert {r["protocol"] for r in found} >= {"head", "linear_probe", "linear_probe_bn", "k_shot", "finetune", "probe_finetune"}
+    assert {r["protocol"] for r in found} >= {
+        "head",
+        "linear_probe",
+        "linear_probe_bn",
+        "k_shot",
+        "finetune",
+        "probe_finetune",
+    }
     assert (workdir / "report.html").stat().st_size > 1000
 
 
@@ -65,8 +81,12 @@ def test_train_steps_are_summed_over_runs(finished):
     config, workdir = finished
     found = results(workdir)
     for arm, steps in (("mixture", 20), ("longer", 40), ("random", 0), ("pixels", 0)):
-        assert {r["train_steps"] for r in row_files.select(found, arm=arm, protocol="linear_probe") if r["seed"] != "all"} == {steps}
-    assert {r["train_steps"] for r in row_files.select(found, arm="mixture", protocol="finetune") if r["seed"] != "all"} == {25}
+        assert {
+            r["train_steps"] for r in row_files.select(found, arm=arm, protocol="linear_probe") if r["seed"] != "all"
+        } == {steps}
+    assert {
+        r["train_steps"] for r in row_files.select(found, arm="mixture", protocol="finetune") if r["seed"] != "all"
+    } == {25}
 
 
 def test_again_changes_nothing(finished):
@@ -82,12 +102,16 @@ def test_a_representation_added_later_trains_nothing_that_is_there(tiny, tmp_pat
     plain = tiny()
     execute.study(plain, tmp_path)
     runs = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/checkpoints/*/manifest.json")}
-    added = tiny({"representations": "{'cat2': {'members': 'mixture/*@last:features', 'n': 2}, 'half': {'members': 'mixture/*@1/2:features'}}"})
+    added = tiny(
+        {
+            "representations": "{'cat2': {'members': 'mixture/*@last:features', 'n': 2}, 'half': {'members': 'mixture/*@1/2:features'}}"
+        }
+    )
     execute.study(added, tmp_path)
     after = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/*/checkpoints/*/manifest.json")}
-    assert {p: after[p] for p in runs} == runs                       # what was kept is still the same file
+    assert {p: after[p] for p in runs} == runs  # what was kept is still the same file
     new = {p.parent.name for p in set(after) - set(runs)}
-    assert new == {"10"}                                              # only the steps asked for now
+    assert new == {"10"}  # only the steps asked for now
     gains = row_files.select(results(tmp_path), arm="cat2", metric="excess_gain_bits")
     assert {r["target"] for r in gains} == {"first", "second"}
     assert all("no verdict" in r["extra"]["note"] for r in gains)
@@ -97,7 +121,7 @@ def test_a_finished_run_is_found_under_another_name_and_place(finished, tmp_path
     config, workdir = finished
     moved = tmp_path / "elsewhere"
     workdir_copy = shutil.copytree(workdir, moved)
-    for path in (*moved.glob("features/*"), ):
+    for path in (*moved.glob("features/*"),):
         shutil.rmtree(path)
     for path in moved.glob("rows/*"):
         path.unlink()
@@ -135,7 +159,9 @@ def test_a_damaged_checkpoint_is_refused_then_trained_again(finished, tmp_path, 
     copy = shutil.copytree(workdir, tmp_path / "copy")
     plan = plans.plan(studies.spec(config))
     step = Store(copy, plan, "x").directory(plan.run("mixture", 0)) / "checkpoints" / "20"
-    victim = max((p for p in step.rglob("*") if p.is_file() and p.name != "manifest.json"), key=lambda p: p.stat().st_size)
+    victim = max(
+        (p for p in step.rglob("*") if p.is_file() and p.name != "manifest.json"), key=lambda p: p.stat().st_size
+    )
     good = victim.read_bytes()
     victim.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     for path in copy.glob("features/*"):

@@ -1,7 +1,8 @@
 """SIGKILL at random moments, restart, and the same bits in the end.
 
-    python tests/kill_test.py 30        # by hand, with more kills
+python tests/kill_test.py 30        # by hand, with more kills
 """
+
 import functools
 import os
 import pathlib
@@ -19,11 +20,23 @@ import pytest
 from bottleneck import checkpoint
 
 CONFIG = pathlib.Path(__file__).with_name("tiny.py")
-STUDY = ("--config.train.steps=60", "--config.train.save_every=5", "--config.keep=1/2", "--config.analysis.halvings=2",
-         "--config.analysis.kinds=ladder,steps,seeds,cka,relatedness")
-CONVOLUTIONAL = (*STUDY, "--config.train.steps=15", "--config.train.save_every=2", "--config.model={'name': 'resnet', 'width': 0.25}",
-                 "--config.optimizer={'name': 'schedule_free', 'lr': 0.01}", "--config.arms=mixture,direct,matched,heads",
-                 "--config.probe.protocols=head,linear_probe,linear_probe_bn,k_shot,probe_finetune", "--config.probe.finetune.steps=6")
+STUDY = (
+    "--config.train.steps=60",
+    "--config.train.save_every=5",
+    "--config.keep=1/2",
+    "--config.analysis.halvings=2",
+    "--config.analysis.kinds=ladder,steps,seeds,cka,relatedness",
+)
+CONVOLUTIONAL = (
+    *STUDY,
+    "--config.train.steps=15",
+    "--config.train.save_every=2",
+    "--config.model={'name': 'resnet', 'width': 0.25}",
+    "--config.optimizer={'name': 'schedule_free', 'lr': 0.01}",
+    "--config.arms=mixture,direct,matched,heads",
+    "--config.probe.protocols=head,linear_probe,linear_probe_bn,k_shot,probe_finetune",
+    "--config.probe.finetune.steps=6",
+)
 
 
 def lines(workdir):
@@ -93,7 +106,7 @@ def trial(directory, study, kills, seed=0):
     expected = snapshot(directory / "whole")
     total = {name: 20 if count is saves else count(directory / "whole") for name, count in MOMENTS.items()}
     # In the order in which a study passes through them, at about equal distances in between.
-    names = sorted((list(MOMENTS) * kills)[-kills % len(MOMENTS):][:kills], key=list(MOMENTS).index)
+    names = sorted((list(MOMENTS) * kills)[-kills % len(MOMENTS) :][:kills], key=list(MOMENTS).index)
     for name in names:
         number = rng.randint(1, total[name] // (names.count(name) + 1))
         if kill_at(directory / "killed", study, MOMENTS[name], number, rng):

@@ -1,4 +1,5 @@
 """The command line: a user's mistake is exit status 2, one line that names key, value and what was expected, and no trace."""
+
 import os
 import pathlib
 import re
@@ -16,17 +17,22 @@ TINY = pathlib.Path(__file__).with_name("tiny.py")
 
 
 def command(*arguments, timeout=120):
-    done = subprocess.run([sys.executable, "-m", "bottleneck.main", *arguments], capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(
+        [sys.executable, "-m", "bottleneck.main", *arguments], capture_output=True, text=True, timeout=timeout
+    )
     return done.returncode, done.stdout, done.stderr
 
 
 def snapshot(folder):
-    return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()
+    }
 
 
 @pytest.fixture
 def run(tmp_path, capsys):
     """run("--config.a=1", ...) -> (exit status, standard error), in this process; the work directory is tmp_path/work."""
+
     def call(*arguments, config=TINY):
         values = flags.FLAGS
         for name in ("config", "workdir", "stage", "shard", "dry_run", "help"):
@@ -37,12 +43,14 @@ def run(tmp_path, capsys):
             for name in ("config", "workdir", "stage", "shard", "dry_run", "help"):
                 values[name].unparse()
         return status, capsys.readouterr().err
+
     return call
 
 
 @pytest.fixture
 def refused(run, tmp_path):
     """Asserts that a call is refused in one line that holds all of `words`, and that nothing was written."""
+
     def call(*arguments, words=(), **options):
         before = snapshot(tmp_path)
         status, errors = run(*arguments, **options)
@@ -51,46 +59,67 @@ def refused(run, tmp_path):
         assert len(lines) == 1 and re.match(r"error: [^=]+=.*: expected .+", lines[0]), errors
         assert len(lines[0]) < 500 and not [w for w in words if w not in lines[0]], lines[0]
         assert snapshot(tmp_path) == before and not (tmp_path / "work").is_dir()
+
     return call
 
 
 CONFIG_MISTAKES = [
     # a string where a number belongs, a number where text belongs, and other types
-    ("optimizer.lr", "fast", "a number"), ("train.batch", "many", "an integer"),
-    ("seeds", "five", "an integer"), ("seeds", "2.5", "an integer"),
-    ("optimizer.nesterov", "3", "True or False"), ("optimizer.clip", "tight", "a number or None"),
+    ("optimizer.lr", "fast", "a number"),
+    ("train.batch", "many", "an integer"),
+    ("seeds", "five", "an integer"),
+    ("seeds", "2.5", "an integer"),
+    ("optimizer.nesterov", "3", "True or False"),
+    ("optimizer.clip", "tight", "a number or None"),
     ("mixture.weights.first", "most", "a number"),
-    ("data.image_size", "big", "an integer or"), ("data.train", "all", "an integer or None"),
+    ("data.image_size", "big", "an integer or"),
+    ("data.train", "all", "an integer or None"),
     ("components.first.source.noise", "loud", "a number"),
-    ("optimizer.lr", "None", "a number"), ("optimizer.lr", "nan", "a number"), ("model.width", "wide", "an integer"),
+    ("optimizer.lr", "None", "a number"),
+    ("optimizer.lr", "nan", "a number"),
+    ("model.width", "wide", "an integer"),
     # out of range
-    ("train.steps", "0", "at least one step"), ("train.steps", "-3", "steps"),
+    ("train.steps", "0", "at least one step"),
+    ("train.steps", "-3", "steps"),
     ("train.steps", "5 parsecs", "'5 epochs'"),
-    ("seeds", "0", "at least 1"), ("train.batch", "0", "at least 1"), ("optimizer.lr", "-1", "at least 0"),
+    ("seeds", "0", "at least 1"),
+    ("train.batch", "0", "at least 1"),
+    ("optimizer.lr", "-1", "at least 0"),
     ("model.width", "0", "at least 1"),
-    ("data.test", "0", "at least 1"), ("objective.label_smoothing", "1.0", "[0, 1"),
-    ("keep", "21", "at most 20"), ("keep", "1/0", "a fraction"),
-    ("augment.crop", "8", "less than the image's sides"), ("seed_offset", "10000000000", "below"),
+    ("data.test", "0", "at least 1"),
+    ("objective.label_smoothing", "1.0", "[0, 1"),
+    ("keep", "21", "at most 20"),
+    ("keep", "1/0", "a fraction"),
+    ("augment.crop", "8", "less than the image's sides"),
+    ("seed_offset", "10000000000", "below"),
     # weights
-    ("mixture.weights.first", "-0.1", "at least 0"), ("mixture.weights", "{'first': 0, 'second': 0}", "positive"),
+    ("mixture.weights.first", "-0.1", "at least 0"),
+    ("mixture.weights", "{'first': 0, 'second': 0}", "positive"),
     ("mixture.weights", "{'first': 1}", "'second'"),
     ("mixture.weights", "{'first': 1, 'second': 1, 'third': 1}", "first, second"),
     # unknown names
-    ("components.first.source.name", "imagenet", "one of factors, arrays"), ("model.name", "alexnet", "one of mlp"),
+    ("components.first.source.name", "imagenet", "one of factors, arrays"),
+    ("model.name", "alexnet", "one of mlp"),
     ("components.first.transforms", "{'sharpen': {}}", "blur"),
     ("arms", "mixture,direct,wishful", "mixture, direct, matched"),
-    ("arms", "mixture", "'direct' among them"), ("optimizer.name", "adam", "'sgd', 'adamw'"),
+    ("arms", "mixture", "'direct' among them"),
+    ("optimizer.name", "adam", "'sgd', 'adamw'"),
     ("train.dtype", "float16", "'bfloat16'"),
-    ("probe.protocols", "linear_probe,guess", "protocols among"), ("probe.layer", "layer9", "layer1, features"),
-    ("mixture.label_space", "common", "'shared'"), ("train.speed", "fast", "a known key"),
+    ("probe.protocols", "linear_probe,guess", "protocols among"),
+    ("probe.layer", "layer9", "layer1, features"),
+    ("mixture.label_space", "common", "'shared'"),
+    ("train.speed", "fast", "a known key"),
     ("speed", "3", "a known key"),
-    ("trian.steps", "5", "a known key"), ("model.widht", "5", "a known key; here: width"),
+    ("trian.steps", "5", "a known key"),
+    ("model.widht", "5", "a known key; here: width"),
     ("optimizer.lr.max", "5", "no keys"),
-    ("components.first.source.sise", "(0.4, 0.5)", "a known key"), ("mixture.competitor", "colour", "'randomised'"),
+    ("components.first.source.sise", "(0.4, 0.5)", "a known key"),
+    ("mixture.competitor", "colour", "'randomised'"),
     ("representations", "{'r': {'members': 'mixture/*@last:layer9'}}", "layer1, features"),
     ("representations", "{'mixture': {'members': 'mixture/*@last:features'}}", "other than"),
     ("representations", "{'r': {'members': 'mixture'}}", "run/seed@step:layer"),
-    ("train.dtype", "float64", "JAX_ENABLE_X64=1")]
+    ("train.dtype", "float64", "JAX_ENABLE_X64=1"),
+]
 
 
 @pytest.mark.parametrize(("key", "value", "expected"), CONFIG_MISTAKES)
@@ -100,8 +129,10 @@ def test_mistakes_in_a_config(key, value, expected, refused):
 
 
 def test_numbers_given_as_text_in_a_config_file(refused, tmp_path):
-    text = f"from importlib import util\nspec = util.spec_from_file_location('tiny', {str(TINY)!r})\nbase = util.module_from_spec(spec)\n" \
-           "spec.loader.exec_module(base)\ndef get_config(arg=''):\n    c = base.get_config()\n    c.optimizer = dict(name='sgd', lr='0.1')\n    return c\n"
+    text = (
+        f"from importlib import util\nspec = util.spec_from_file_location('tiny', {str(TINY)!r})\nbase = util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(base)\ndef get_config(arg=''):\n    c = base.get_config()\n    c.optimizer = dict(name='sgd', lr='0.1')\n    return c\n"
+    )
     (tmp_path / "mine.py").write_text(text)
     refused(config=tmp_path / "mine.py", words=("optimizer.lr='0.1'", "a number"))
 
@@ -113,10 +144,17 @@ def test_a_config_file_that_fails_or_is_missing(refused, tmp_path):
     refused(config=f"{TINY}:speed=3", words=("speed=3", "one of steps"))
 
 
-@pytest.mark.parametrize(("argument", "words"), [
-    ("--stage=train", ("--stage='train'", "pretrain, transfer")), ("--shard=3", ("--shard='3'", "i/n")),
-    ("--shard=2/2", ("--shard='2/2'",)),
-    ("--nonsense", ("nonsense",)), ("stray", ("stray", "--config=FILE.py")), ("--dry_run=perhaps", ("dry_run",))])
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--stage=train", ("--stage='train'", "pretrain, transfer")),
+        ("--shard=3", ("--shard='3'", "i/n")),
+        ("--shard=2/2", ("--shard='2/2'",)),
+        ("--nonsense", ("nonsense",)),
+        ("stray", ("stray", "--config=FILE.py")),
+        ("--dry_run=perhaps", ("dry_run",)),
+    ],
+)
 def test_mistakes_on_the_command_line(argument, words, refused):
     refused(argument, words=words)
 
@@ -132,16 +170,26 @@ def test_work_directory_that_is_a_file(run, tmp_path):
 def arrays(path, **changes):
     """A valid .npz of gray images, with arrays changed; returns the overrides of a study of it."""
     rng = np.random.default_rng(0)
-    content = {"x_train": rng.integers(0, 256, (60, 8, 8), dtype=np.uint8), "y_train": np.arange(60) % 2,
-               "x_test": rng.integers(0, 256, (20, 8, 8), dtype=np.uint8), "y_test": np.arange(20) % 2}
+    content = {
+        "x_train": rng.integers(0, 256, (60, 8, 8), dtype=np.uint8),
+        "y_train": np.arange(60) % 2,
+        "x_test": rng.integers(0, 256, (20, 8, 8), dtype=np.uint8),
+        "y_test": np.arange(20) % 2,
+    }
     content.update({k: v(content[k]) for k, v in changes.items()})
     np.savez(path, **{k: v for k, v in content.items() if v is not None})
     return source(name="arrays", path=str(path))
 
 
 def source(**fields):
-    return [f"--config.components.first.source={fields}", "--config.data.train=None", "--config.data.test=None", "--config.data.probe=10",
-            "--config.data.val=10", "--config.components.second.sizes={'train': 20, 'test': 20}"]
+    return [
+        f"--config.components.first.source={fields}",
+        "--config.data.train=None",
+        "--config.data.test=None",
+        "--config.data.probe=10",
+        "--config.data.val=10",
+        "--config.components.second.sizes={'train': 20, 'test': 20}",
+    ]
 
 
 def test_valid_arrays_are_accepted(run, tmp_path):
@@ -162,7 +210,8 @@ ARRAY_MISTAKES = {
     "negative labels": (dict(y_train=lambda y: y - 1), "y_train"),
     "float labels": (dict(y_train=lambda y: y * 1.0), "float64"),
     "no images": (dict(x_train=lambda x: x[:0], y_train=lambda y: y[:0]), "x_train"),
-    "pickled objects": (dict(y_train=lambda y: y.astype(object)), "pickled")}
+    "pickled objects": (dict(y_train=lambda y: y.astype(object)), "pickled"),
+}
 
 
 @pytest.mark.parametrize("mistake", ARRAY_MISTAKES)
@@ -188,7 +237,9 @@ def folder(tmp_path):
         for name in ("cat", "dog"):
             (tmp_path / "images" / split / name).mkdir(parents=True)
             for i in range(count):
-                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "images" / split / name / f"{i:02}.png")
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+                    tmp_path / "images" / split / name / f"{i:02}.png"
+                )
     return tmp_path / "images"
 
 
@@ -198,14 +249,17 @@ def test_an_unreadable_image_is_named(run, refused, folder):
     for split, name in (("test", "cat/03.png"), ("train", "dog/17.png")):
         path = folder / split / name
         whole = path.read_bytes()
-        for content in (b"no image", whole[:len(whole) // 2], b""):
+        for content in (b"no image", whole[: len(whole) // 2], b""):
             path.write_bytes(content)
             refused(*overrides, words=("components.first.source.path", name, "a readable image"))
         path.write_bytes(whole)
 
 
 def test_folders_that_are_none(refused, folder, tmp_path):
-    refused(*source(name="folder", path=str(tmp_path / "absent")), words=("components.first.source.path", "absent", "a folder"))
+    refused(
+        *source(name="folder", path=str(tmp_path / "absent")),
+        words=("components.first.source.path", "absent", "a folder"),
+    )
     (folder / "test" / "bird").mkdir()
     os.rename(folder / "test" / "cat" / "00.png", folder / "test" / "bird" / "00.png")
     refused(*source(name="folder", path=str(folder)), words=("components.first", "bird", "absent from train"))
@@ -218,13 +272,17 @@ def test_finished_study_is_left_as_it_is(tmp_path):
     assert status == 0, errors
     assert "first" in shown and "report" in shown
     results = (tmp_path / "work" / "results.jsonl").read_bytes()
-    work = {k: v for k, v in snapshot(tmp_path / "work").items() if k.startswith(("runs", "features")) or k.endswith(".npz")}
+    work = {
+        k: v for k, v in snapshot(tmp_path / "work").items() if k.startswith(("runs", "features")) or k.endswith(".npz")
+    }
     status, _, errors = command(*arguments)
     assert status == 0 and (tmp_path / "work" / "results.jsonl").read_bytes() == results, errors
     assert {k: v for k, v in snapshot(tmp_path / "work").items() if k in work} == work
     before = snapshot(tmp_path / "work")
     status, shown, errors = command(*arguments, "--config.optimizer.lr=fast")
-    assert (status, shown, errors) == (2, "", "error: optimizer.lr='fast': expected a number\n") and snapshot(tmp_path / "work") == before
+    assert (status, shown, errors) == (2, "", "error: optimizer.lr='fast': expected a number\n") and snapshot(
+        tmp_path / "work"
+    ) == before
 
 
 def test_help_unknown_flag_and_no_config():

@@ -1,8 +1,10 @@
 """What the README promises in code is code that runs."""
+
 import pathlib
 import re
 
-from bottleneck import config as configs, study as studies
+from bottleneck import config as configs
+from bottleneck import study as studies
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 

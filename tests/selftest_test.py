@@ -1,4 +1,5 @@
 """The self-test finds what was planted, and says so when the pipeline does not."""
+
 import numpy as np
 import pytest
 

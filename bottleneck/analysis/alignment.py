@@ -3,6 +3,7 @@
 Cross-validated forms read everything from the moments of the folds, so a fold costs products of p x p matrices and no
 further pass over the items. Context beside a probe, never a verdict.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from bottleneck.analysis.solvers import GRID, basis
 from bottleneck.errors import UserError
 
 FOLDS = 5
-SEED = 0                    # of the one shuffle into folds
+SEED = 0  # of the one shuffle into folds
 
 
 def mean_cca2(x, y) -> float:
@@ -62,8 +63,9 @@ def ridge_r2(x, y, *, folds: int = FOLDS) -> float:
 @dataclass(frozen=True)
 class Companions:
     """Cross-validated companions of a similarity."""
-    r2_xy: float            # of y from x
-    r2_yx: float            # of x from y
+
+    r2_xy: float  # of y from x
+    r2_yx: float  # of x from y
     procrustes: float
 
 
@@ -87,23 +89,31 @@ def companions(x, y, *, groups=None, folds: int = FOLDS) -> Companions:
         train = total - test
         covariances, held_out = train.about(train), test.about(train)
         u, _, v = np.linalg.svd(covariances.xy, full_matrices=False)
-        parts.append((_ridge_error(covariances, held_out), np.trace(held_out.yy),
-                      _ridge_error(covariances.swapped(), held_out.swapped()), np.trace(held_out.xx),
-                      ((u.T @ held_out.xy) * v).sum()))
+        parts.append(
+            (
+                _ridge_error(covariances, held_out),
+                np.trace(held_out.yy),
+                _ridge_error(covariances.swapped(), held_out.swapped()),
+                np.trace(held_out.xx),
+                ((u.T @ held_out.xy) * v).sum(),
+            )
+        )
     error_y, total_y, error_x, total_x, aligned = np.sum(parts, 0)
-    return Companions(float(1.0 - error_y / total_y), float(1.0 - error_x / total_x),
-                      float(aligned / np.sqrt(total_x * total_y)))
+    return Companions(
+        float(1.0 - error_y / total_y), float(1.0 - error_x / total_x), float(aligned / np.sqrt(total_x * total_y))
+    )
 
 
 @dataclass(frozen=True)
 class _Moments:
     """Number of items, sums and sums of products of some rows of x and y."""
+
     n: int
-    x: np.ndarray           # [p1]
-    y: np.ndarray           # [p2]
-    xx: np.ndarray          # [p1, p1]
-    xy: np.ndarray          # [p1, p2]
-    yy: np.ndarray          # [p2, p2]
+    x: np.ndarray  # [p1]
+    y: np.ndarray  # [p2]
+    xx: np.ndarray  # [p1, p1]
+    xy: np.ndarray  # [p1, p2]
+    yy: np.ndarray  # [p2, p2]
 
     @staticmethod
     def of(x, y) -> _Moments:
@@ -120,10 +130,17 @@ class _Moments:
         x, y = train.x / train.n, train.y / train.n
         sx, sy = self.x / self.n - x, self.y / self.n - y
 
-        def shifted(products, a, b, sa, sb):        # E (u - a)(v - b) = E uv - (a + sa)(b + sb) + sa sb
+        def shifted(products, a, b, sa, sb):  # E (u - a)(v - b) = E uv - (a + sa)(b + sb) + sa sb
             return products / self.n - np.outer(a + sa, b + sb) + np.outer(sa, sb)
-        return _Moments(self.n, sx, sy, shifted(self.xx, x, x, sx, sx), shifted(self.xy, x, y, sx, sy),
-                        shifted(self.yy, y, y, sy, sy))
+
+        return _Moments(
+            self.n,
+            sx,
+            sy,
+            shifted(self.xx, x, x, sx, sx),
+            shifted(self.xy, x, y, sx, sy),
+            shifted(self.yy, y, y, sy, sy),
+        )
 
     def swapped(self) -> _Moments:
         return _Moments(self.n, self.y, self.x, self.yy, self.xy.T, self.xx)
@@ -134,11 +151,11 @@ def _ridge_error(train: _Moments, test: _Moments) -> float:
     variances, vectors = np.linalg.eigh(train.xx)
     variances = np.maximum(variances, 0.0)
     cross = vectors.T @ train.xy
-    explained = (cross ** 2).sum(1)
+    explained = (cross**2).sum(1)
     best, chosen = np.inf, 1.0
-    for penalty in np.array(GRID)[::-1] * (variances.mean() or 1.0):    # a tie goes to the strongest penalty
+    for penalty in np.array(GRID)[::-1] * (variances.mean() or 1.0):  # a tie goes to the strongest penalty
         shrunk = variances + penalty
-        error = np.trace(train.yy) - (explained * (shrunk + penalty) / shrunk ** 2).sum()
+        error = np.trace(train.yy) - (explained * (shrunk + penalty) / shrunk**2).sum()
         score = error / (1.0 - (1.0 + (variances / shrunk).sum()) / train.n) ** 2
         if score < best:
             best, chosen = score, penalty

@@ -4,6 +4,7 @@ An arm is a table I [S, N] of information (bits, or R2) per seed and test item. 
 `longer`, `heads`, `randomised`, `wider` and `matched` are compared with it; shares of the gap need not add up, several
 causes may be named, and an arm that is too noisy to tell leaves its cause undecided. Intervals are unadjusted.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,17 +14,17 @@ import numpy as np
 from bottleneck.analysis.gap import Verdict, describe
 from bottleneck.analysis.intervals import Interval, contrast
 
-NAMED = 0.5             # the share of the gap an intervention must account for
-MIN_SETS = 5            # disjoint member sets a concatenation verdict needs
-CEILING = 0.95          # of H(y): direct training above this leaves concatenation nothing to gain
-CAUSES = {              # arm -> the cause it would undo
+NAMED = 0.5  # the share of the gap an intervention must account for
+MIN_SETS = 5  # disjoint member sets a concatenation verdict needs
+CEILING = 0.95  # of H(y): direct training above this leaves concatenation nothing to gain
+CAUSES = {  # arm -> the cause it would undo
     "heads": "label conflict",
     "randomised": "competition",
     "matched": "dilution",
     "longer": "unfinished training",
     "wider": "capacity",
 }
-EVIDENCE = {            # arm -> what it did, in the words of a sentence
+EVIDENCE = {  # arm -> what it did, in the words of a sentence
     "heads": "a head per component restores {share}",
     "randomised": "randomising the competing feature restores {share}",
     "matched": "direct training on as many of its examples already lacks {share}",
@@ -35,12 +36,13 @@ EVIDENCE = {            # arm -> what it did, in the words of a sentence
 @dataclass(frozen=True)
 class Cause:
     """What one intervention says about one target's gap."""
+
     arm: str
     cause: str
-    numerator: Interval         # I_arm - I_mixture (I_direct - I_matched for dilution)
-    half: Interval              # numerator - 0.5 (I_direct - I_mixture)
-    share: float                # numerator / (I_direct - I_mixture); nan if that is not positive
-    status: str                 # "named" | "ruled out" | "undecided"
+    numerator: Interval  # I_arm - I_mixture (I_direct - I_matched for dilution)
+    half: Interval  # numerator - 0.5 (I_direct - I_mixture)
+    share: float  # numerator / (I_direct - I_mixture); nan if that is not positive
+    status: str  # "named" | "ruled out" | "undecided"
 
 
 def causes(arms, level: float = 0.95, paired: bool = True) -> list[Cause]:
@@ -56,7 +58,7 @@ def causes(arms, level: float = 0.95, paired: bool = True) -> list[Cause]:
     for arm, cause in CAUSES.items():
         if arm not in arms:
             continue
-        terms = ([(1.0, direct), (-1.0, arms[arm])] if arm == "matched" else [(1.0, arms[arm]), (-1.0, mixture)])
+        terms = [(1.0, direct), (-1.0, arms[arm])] if arm == "matched" else [(1.0, arms[arm]), (-1.0, mixture)]
         numerator = contrast(terms, level, paired)
         half = contrast(_merge([*terms, (-NAMED, direct), (NAMED, mixture)]), level, paired)
         share = numerator.value / gap if gap > 0 else float("nan")
@@ -91,12 +93,22 @@ def interference(arms, level: float = 0.95, paired: bool = True) -> Interval | N
 def saturated(found: list[Cause], interference: Interval | None) -> bool:
     """Whether the paper's word applies: interference remains, `longer` is ruled out, and `randomised` is named."""
     status = {cause.arm: cause.status for cause in found}
-    return (interference is not None and interference.low > 0 and status.get("longer") == "ruled out"
-            and status.get("randomised") == "named")
+    return (
+        interference is not None
+        and interference.low > 0
+        and status.get("longer") == "ruled out"
+        and status.get("randomised") == "named"
+    )
 
 
-def sentence(target: str, verdict: Verdict, found: list[Cause] = (), points: Interval | None = None,
-             interference: Interval | None = None, unit: str = "bits") -> str:
+def sentence(
+    target: str,
+    verdict: Verdict,
+    found: list[Cause] = (),
+    points: Interval | None = None,
+    interference: Interval | None = None,
+    unit: str = "bits",
+) -> str:
     """One sentence for one target: verdict, size with interval, named causes, then the undecided and ruled out ones."""
     text = describe(target, verdict, points, unit)
     if verdict.verdict == "lost" and found:
@@ -119,15 +131,17 @@ def _join(words) -> str:
 @dataclass(frozen=True)
 class ConcatenationGain:
     """What concatenating members adds, beyond what it adds for members trained directly."""
-    gain: Interval              # of mixture members, over the mean of its own members
-    control: Interval           # the same for direct members
-    excess: Interval            # gain - control
-    verdict: str                # "gain" | "loss" | "no difference shown"; "" with too few member sets
-    note: str                   # why there is no verdict, or what limits it; "" otherwise
+
+    gain: Interval  # of mixture members, over the mean of its own members
+    control: Interval  # the same for direct members
+    excess: Interval  # gain - control
+    verdict: str  # "gain" | "loss" | "no difference shown"; "" with too few member sets
+    note: str  # why there is no verdict, or what limits it; "" otherwise
 
 
-def concatenation_gain(cat, members, direct_cat, direct_members, *, direct=None, entropy: float | None = None,
-                       level: float = 0.95) -> ConcatenationGain:
+def concatenation_gain(
+    cat, members, direct_cat, direct_members, *, direct=None, entropy: float | None = None, level: float = 0.95
+) -> ConcatenationGain:
     """Difference of differences `[I(CAT_n) - mean I of its members]`, mixture runs minus direct runs.
 
     All four are tables [U, N] in bits over U disjoint member sets and N test items; `members` hold the mean over each
@@ -136,8 +150,13 @@ def concatenation_gain(cat, members, direct_cat, direct_members, *, direct=None,
     """
     gain = contrast([(1.0, cat), (-1.0, members)], level)
     control = contrast([(1.0, direct_cat), (-1.0, direct_members)], level)
-    excess = contrast([(1.0, np.atleast_2d(cat) - np.atleast_2d(members)),
-                       (-1.0, np.atleast_2d(direct_cat) - np.atleast_2d(direct_members))], level)
+    excess = contrast(
+        [
+            (1.0, np.atleast_2d(cat) - np.atleast_2d(members)),
+            (-1.0, np.atleast_2d(direct_cat) - np.atleast_2d(direct_members)),
+        ],
+        level,
+    )
     gain, control, excess = (_over_sets(interval) for interval in (gain, control, excess))
     verdict, notes = "", []
     sets = min(gain.n_seeds, control.n_seeds)

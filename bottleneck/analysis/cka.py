@@ -5,6 +5,7 @@ small feature is nothing. Over minibatches it is a ratio of sums of unbiased HSI
 product of the U-centred, flattened Grams serves all pairs, and the sums of each batch give the jackknife. Batches drawn
 inside the components of a mixture leave out what only the components' means share.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -28,8 +29,8 @@ from bottleneck.analysis.intervals import Interval
 from bottleneck.errors import UserError
 
 BATCH = 64
-SEED = 0                    # of the one shuffle that draws minibatches
-TOP = 0.01                  # of the examples: the most influential ones, left out as a check
+SEED = 0  # of the one shuffle that draws minibatches
+TOP = 0.01  # of the examples: the most influential ones, left out as a check
 ESTIMATOR = "debiased linear CKA, ratio of sums over minibatches within components"
 
 
@@ -40,10 +41,11 @@ class Similarities:
     A batch counts with its n_b examples: the numerator `sum_b n_b HSIC_b` is on average the mean HSIC of the groups,
     weighted by their size, however they were cut into batches. nan where a representation does not vary.
     """
+
     names: tuple[str, ...]
-    hsic: np.ndarray            # [B, L, L], unbiased
-    sizes: np.ndarray           # [B] examples
-    groups: np.ndarray          # [B] the group each batch was drawn from
+    hsic: np.ndarray  # [B, L, L], unbiased
+    sizes: np.ndarray  # [B] examples
+    groups: np.ndarray  # [B] the group each batch was drawn from
 
     def value(self, a: str, b: str) -> float:
         return float(ratio(*self._terms(a, b).sum(0)))
@@ -77,7 +79,7 @@ class Similarities:
             variances.append(dofs[-1] / len(own) * ((left - left.mean()) ** 2).sum())
         value, variance = float(ratio(*total)), float(np.sum(variances))
         spread = float((np.square(variances) / dofs).sum())
-        dof = variance ** 2 / spread if 0 < spread < np.inf else float(np.sum(dofs))
+        dof = variance**2 / spread if 0 < spread < np.inf else float(np.sum(dofs))
         se = float(np.sqrt(variance))
         half = float(special.stdtrit(dof, 0.5 + level / 2.0)) * se if se > 0 else se
         return Interval(value, value - half, value + half, se, dof, "minibatches", 1, int(self.sizes.sum()), level)
@@ -115,7 +117,7 @@ class Minibatches:
             raise UserError("block", sorted(block), f"the representations of the first batch, {sorted(self._names)}")
         grams = np.stack([z @ z.T for z in map(centred, matrices({name: block[name] for name in self._names}))])
         flat, n = u_centre(grams).reshape(len(grams), -1), grams.shape[-1]
-        flat[(flat ** 2).sum(1) <= 1e-20 * (grams ** 2).sum((1, 2))] = 0.0       # rounding is all that is left
+        flat[(flat**2).sum(1) <= 1e-20 * (grams**2).sum((1, 2))] = 0.0  # rounding is all that is left
         self._kept.append((flat @ flat.T / (n * (n - 3)), n, group))
 
     def similarities(self) -> Similarities:
@@ -169,50 +171,53 @@ def _similarities(arrays, drawn):
 @dataclass(frozen=True)
 class Pair:
     """Two representations to compare, and the others, by name, that tell how to read the value."""
+
     a: str
     b: str
-    floors: Mapping[str, str] = field(default_factory=dict)     # "raw input" -> the representation that shows it
-    ceiling: tuple[str, str] | None = None                      # the same representation of two seeds of one recipe
+    floors: Mapping[str, str] = field(default_factory=dict)  # "raw input" -> the representation that shows it
+    ceiling: tuple[str, str] | None = None  # the same representation of two seeds of one recipe
 
 
 @dataclass(frozen=True)
 class Record:
     """A CKA with everything it must not be printed without. Pairs of numbers are of a and of b."""
+
     a: str
     b: str
-    value: float                                # debiased, within components; nan if a or b does not vary there
+    value: float  # debiased, within components; nan if a or b does not vary there
     one_minus: float
-    ci95: tuple[float, float]                   # jackknife over minibatches
+    ci95: tuple[float, float]  # jackknife over minibatches
     se: float
     dof: float
     estimator: str
     n: int
     p1: int
     p2: int
-    batch_size: int                             # asked for
+    batch_size: int  # asked for
     batches: int
-    pooled: float                               # the same with batches from all components together
-    null_mean: float                            # over all re-pairings of examples within the batches: exact
+    pooled: float  # the same with batches from all components together
+    null_mean: float  # over all re-pairings of examples within the batches: exact
     null_sd: float
-    z: float                                    # (value - null_mean) / null_sd
-    floors: dict[str, float]                    # the larger of its similarities to a and to b
+    z: float  # (value - null_mean) / null_sd
+    floors: dict[str, float]  # the larger of its similarities to a and to b
     ceiling: float | None
-    lambda1_share: tuple[float, float]          # l_1^2 / sum l^2, l the variances within components
-    effective_dims: tuple[float, float]         # (sum l^2)^2 / sum l^4
-    max_example_share: tuple[float, float]      # of the squared norm of the centred Gram
-    without_top: float                          # without the 1 % of examples with the largest shares, same batches
-    r2_ab: float                                # of b from a: ridge, held out, component means taken out
+    lambda1_share: tuple[float, float]  # l_1^2 / sum l^2, l the variances within components
+    effective_dims: tuple[float, float]  # (sum l^2)^2 / sum l^4
+    max_example_share: tuple[float, float]  # of the squared norm of the centred Gram
+    without_top: float  # without the 1 % of examples with the largest shares, same batches
+    r2_ab: float  # of b from a: ridge, held out, component means taken out
     r2_ba: float
-    procrustes: float                           # cosine, held out, component means taken out
-    detection_limit: float                      # smallest l_j / sqrt(sum l^2) whose loss would move CKA by 2 SE
+    procrustes: float  # cosine, held out, component means taken out
+    detection_limit: float  # smallest l_j / sqrt(sum l^2) whose loss would move CKA by 2 SE
     ids_sha256: str
     dtype: tuple[str, str]
     eval_mode: bool
-    spatial: str                                # what was done with maps
+    spatial: str  # what was done with maps
 
 
-def records(representations: Mapping[str, np.ndarray], groups, pairs, *, ids, eval_mode: bool, spatial: str,
-            batch: int = BATCH) -> list[Record]:
+def records(
+    representations: Mapping[str, np.ndarray], groups, pairs, *, ids, eval_mode: bool, spatial: str, batch: int = BATCH
+) -> list[Record]:
     """The full record of every one of `pairs` (`Pair`s), in order; what concerns one representation is computed once.
 
     `representations`: name -> [n, p], also those that are only a floor or a ceiling; `groups` [n]: component of every
@@ -238,24 +243,48 @@ def records(representations: Mapping[str, np.ndarray], groups, pairs, *, ids, ev
         a, b = pair.a, pair.b
         interval, null_sd = within.interval(a, b), within.null_sd(a, b)
         keep = np.ones(n, bool)
-        keep[np.argsort(-np.maximum(weights[a].shares, weights[b].shares), kind="stable")[:int(np.ceil(TOP * n))]] = False
+        keep[np.argsort(-np.maximum(weights[a].shares, weights[b].shares), kind="stable")[: int(np.ceil(TOP * n))]] = (
+            False
+        )
         rest = [(group, rows[keep[rows]]) for group, rows in drawn if keep[rows].sum() >= 4]
         beside = companions(arrays[a], arrays[b], groups=groups)
         return Record(
-            a=a, b=b, value=interval.value, one_minus=1.0 - interval.value, ci95=(interval.low, interval.high),
-            se=interval.se, dof=interval.dof, estimator=ESTIMATOR, n=n, p1=arrays[a].shape[1], p2=arrays[b].shape[1],
-            batch_size=batch, batches=len(drawn), pooled=pooled.value(a, b), null_mean=0.0, null_sd=null_sd,
+            a=a,
+            b=b,
+            value=interval.value,
+            one_minus=1.0 - interval.value,
+            ci95=(interval.low, interval.high),
+            se=interval.se,
+            dof=interval.dof,
+            estimator=ESTIMATOR,
+            n=n,
+            p1=arrays[a].shape[1],
+            p2=arrays[b].shape[1],
+            batch_size=batch,
+            batches=len(drawn),
+            pooled=pooled.value(a, b),
+            null_mean=0.0,
+            null_sd=null_sd,
             z=interval.value / null_sd,
-            floors={label: float(np.fmax(within.value(a, name), within.value(b, name)))
-                    for label, name in pair.floors.items()},
+            floors={
+                label: float(np.fmax(within.value(a, name), within.value(b, name)))
+                for label, name in pair.floors.items()
+            },
             ceiling=within.value(*pair.ceiling) if pair.ceiling else None,
             lambda1_share=(weights[a].lambda1_share, weights[b].lambda1_share),
             effective_dims=(weights[a].effective_dims, weights[b].effective_dims),
             max_example_share=(float(weights[a].shares.max()), float(weights[b].shares.max())),
             without_top=_similarities({a: arrays[a], b: arrays[b]}, rest).value(a, b) if rest else float("nan"),
-            r2_ab=beside.r2_xy, r2_ba=beside.r2_yx, procrustes=beside.procrustes,
-            detection_limit=detection_limit(interval.se), ids_sha256=digest,
-            dtype=(str(arrays[a].dtype), str(arrays[b].dtype)), eval_mode=eval_mode, spatial=spatial)
+            r2_ab=beside.r2_xy,
+            r2_ba=beside.r2_yx,
+            procrustes=beside.procrustes,
+            detection_limit=detection_limit(interval.se),
+            ids_sha256=digest,
+            dtype=(str(arrays[a].dtype), str(arrays[b].dtype)),
+            eval_mode=eval_mode,
+            spatial=spatial,
+        )
+
     return [record(pair) for pair in pairs]
 
 
@@ -270,9 +299,10 @@ def detection_limit(se: float) -> float:
 @dataclass(frozen=True)
 class _Weight:
     """What dominates the Gram of one representation within groups."""
+
     lambda1_share: float
     effective_dims: float
-    shares: np.ndarray          # [n] of |K|^2, per example
+    shares: np.ndarray  # [n] of |K|^2, per example
 
 
 def _weight(x, groups) -> _Weight:
@@ -288,4 +318,4 @@ def _weight(x, groups) -> _Weight:
     if not shares.sum() > 0:
         return _Weight(float("nan"), float("nan"), np.full(len(z), np.nan))
     squares /= squares.sum()
-    return _Weight(float(squares.max()), float(1.0 / (squares ** 2).sum()), shares / shares.sum())
+    return _Weight(float(squares.max()), float(1.0 / (squares**2).sum()), shares / shares.sum())

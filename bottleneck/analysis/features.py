@@ -11,6 +11,7 @@ how the pass was made and, for every file, its digest, spatial mode, dtype and l
 checks them: a cache whose rows are in another order, that was cut short, or whose precision erases small signals is
 refused and made again, never used.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -35,10 +36,10 @@ BATCH = 500
 SPLITS = ("probe", "val", "test")
 LOGITS = "logits"
 POOLED, FLATTENED, POSITIONS = ("pooled", "flattened", "positions")
-PASS = {"compute": "float32", "mode": "evaluation"}     # of every pass: BatchNorm uses stored statistics, dropout is off
+PASS = {"compute": "float32", "mode": "evaluation"}  # of every pass: BatchNorm uses stored statistics, dropout is off
 
-BFLOAT16_BITS, FLOAT32_BITS = 8, 24     # significant bits, the implicit one included
-COARSE_LIMIT, LIMIT = 0.1, 0.5          # of |mean|/std times the unit roundoff, for bfloat16 and for what lies above it
+BFLOAT16_BITS, FLOAT32_BITS = 8, 24  # significant bits, the implicit one included
+COARSE_LIMIT, LIMIT = 0.1, 0.5  # of |mean|/std times the unit roundoff, for bfloat16 and for what lies above it
 
 
 class Stale(RuntimeError):
@@ -73,8 +74,9 @@ def samples(x: np.ndarray, *items: np.ndarray) -> tuple[np.ndarray, ...]:
     return x.reshape(count * positions, channels), *(np.repeat(item, positions, axis=0) for item in items)
 
 
-def extract(run: Run, variables: dict, component: Component, mean, std, layers: tuple[str, ...], *,
-            adapt: bool = False) -> dict[tuple[str, str], np.ndarray]:
+def extract(
+    run: Run, variables: dict, component: Component, mean, std, layers: tuple[str, ...], *, adapt: bool = False
+) -> dict[tuple[str, str], np.ndarray]:
     """One pass over the probe, val and test splits for all `layers`: (layer, split) -> float32 [n, p] or [n, m, C].
 
     `adapt` re-estimates the BatchNorm statistics on the probe split first. Raises UserError on an unknown spatial mode,
@@ -109,7 +111,7 @@ def through(examples: Examples, forward) -> dict[str, np.ndarray]:
         for name, values in forward(x).items():
             if name not in found:
                 found[name] = np.empty((len(examples), *values.shape[1:]), np.float32)
-            found[name][rows] = np.asarray(values)[:len(rows)]
+            found[name][rows] = np.asarray(values)[: len(rows)]
     return found
 
 
@@ -127,7 +129,9 @@ def _statistics(model, variables, component, mean, std):
     return statistics.mean(model, variables, (normalise(x, mean, std) for x in whole))
 
 
-def write(directory: pathlib.Path, features: dict[tuple[str, str], np.ndarray], component: Component, source: dict) -> None:
+def write(
+    directory: pathlib.Path, features: dict[tuple[str, str], np.ndarray], component: Component, source: dict
+) -> None:
     """Writes features and then the manifest that makes them valid; other layers of the same pass stay valid.
 
     `source` says where they come from: run, step, target, and whether BatchNorm's statistics were adapted to the target.
@@ -144,8 +148,14 @@ def write(directory: pathlib.Path, features: dict[tuple[str, str], np.ndarray], 
         path, content = directory / f"{layer}-{split}.npy", io.BytesIO()
         np.save(content, x, allow_pickle=False)
         atomic.write(path, content.getbuffer())
-        files[path.name] = {"sha256": hashlib.sha256(content.getbuffer()).hexdigest(), "spatial": tap_and_mode(layer)[1],
-                            "shape": x.shape, "dtype": x.dtype.name, "offset": float(offset(x)), "objection": objection(x)}
+        files[path.name] = {
+            "sha256": hashlib.sha256(content.getbuffer()).hexdigest(),
+            "spatial": tap_and_mode(layer)[1],
+            "shape": x.shape,
+            "dtype": x.dtype.name,
+            "offset": float(offset(x)),
+            "objection": objection(x),
+        }
     atomic.write(directory / "manifest.json", json.dumps({"files": files, **stated}, indent=1))
 
 
@@ -188,19 +198,21 @@ def objection(x: np.ndarray) -> str:
     """
     if not np.isfinite(x).all():
         return "NaN or infinity among the numbers"
-    bits = max(significant_bits(x), BFLOAT16_BITS)      # numbers with fewer bits are codes, not a still shorter format
+    bits = max(significant_bits(x), BFLOAT16_BITS)  # numbers with fewer bits are codes, not a still shorter format
     if bits >= FLOAT32_BITS:
         return ""
     mean, std = _moments(x)
-    if std.any() and np.abs(x).max() < 2.0 ** bits and np.array_equal(x, np.rint(x)):
+    if std.any() and np.abs(x).max() < 2.0**bits and np.array_equal(x, np.rint(x)):
         return ""
-    lost = np.divide(np.abs(mean) * 2.0 ** -bits, std, out=np.where(mean != 0, np.inf, 0.0), where=std > 0)
+    lost = np.divide(np.abs(mean) * 2.0**-bits, std, out=np.where(mean != 0, np.inf, 0.0), where=std > 0)
     if lost.max(initial=0.0) <= (COARSE_LIMIT if bits == BFLOAT16_BITS else LIMIT):
         return ""
     worst = lost == lost.max()
-    ratio = lost.max() * 2.0 ** bits
+    ratio = lost.max() * 2.0**bits
     where = "constant, but not 0" if np.isinf(ratio) else f"on average {ratio:.3g} standard deviations from 0"
-    return f"numbers of {bits} significant bits round small signals away: {worst.sum()} of {len(worst)} units are {where}"
+    return (
+        f"numbers of {bits} significant bits round small signals away: {worst.sum()} of {len(worst)} units are {where}"
+    )
 
 
 def significant_bits(x: np.ndarray) -> int:
@@ -219,7 +231,7 @@ def _moments(x):
     """Mean and standard deviation of every unit [p], over images and positions, in float64 a block of rows at a time."""
     x = x.reshape(-1, x.shape[-1])
     mean = x.mean(0, dtype=np.float64)
-    squares = sum(((x[start:start + BATCH] - mean) ** 2).sum(0) for start in range(0, len(x), BATCH))
+    squares = sum(((x[start : start + BATCH] - mean) ** 2).sum(0) for start in range(0, len(x), BATCH))
     return mean, np.sqrt(squares / len(x))
 
 

@@ -4,6 +4,7 @@ Every quantity is a table [S, N]: S pretraining seeds, N test items, here inform
 `judge` turns them into verdicts; `gap` does all of it from plain arrays of features; `population_bound` says how large
 the gap of a component can be at most, in the population, given the losses of the pretrained head.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,27 +16,28 @@ from bottleneck.analysis.intervals import Interval, across, contrast, holm, two_
 from bottleneck.analysis.probes import Probe, linear_probe
 from bottleneck.errors import UserError
 
-FRACTION = 0.9          # a target is retained when the mixture keeps this share of direct training's information
-UNTESTABLE = 0.02       # of H(y): direct training itself must show more than this
+FRACTION = 0.9  # a target is retained when the mixture keeps this share of direct training's information
+UNTESTABLE = 0.02  # of H(y): direct training itself must show more than this
 SPLITS = ("probe", "val", "test")
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What a contrast of direct training and the mixture says about one target."""
-    verdict: str                    # "lost" | "retained" | "inconclusive" | "untestable"
-    direct: Interval                # I_direct
-    mixture: Interval               # I_mixture
-    gap: Interval                   # I_direct - I_mixture
-    margin: Interval                # D = fraction * I_direct - I_mixture: above 0 lost, below 0 retained
-    entropy: float                  # H(y), bits
-    p: float                        # two-sided, of D = 0
-    adjusted_p: float               # Holm over the testable targets of the family; nan if untestable
-    provisional: bool               # fewer than 4 seeds
-    scope: str                      # "this recipe", or "this checkpoint" with one seed
-    needs: str                      # inconclusive: what would decide
-    needs_examples: int | None      # test items that would decide at these seeds, if any number would
-    needs_seeds: int | None         # seeds that would decide at these items, if any number would
+
+    verdict: str  # "lost" | "retained" | "inconclusive" | "untestable"
+    direct: Interval  # I_direct
+    mixture: Interval  # I_mixture
+    gap: Interval  # I_direct - I_mixture
+    margin: Interval  # D = fraction * I_direct - I_mixture: above 0 lost, below 0 retained
+    entropy: float  # H(y), bits
+    p: float  # two-sided, of D = 0
+    adjusted_p: float  # Holm over the testable targets of the family; nan if untestable
+    provisional: bool  # fewer than 4 seeds
+    scope: str  # "this recipe", or "this checkpoint" with one seed
+    needs: str  # inconclusive: what would decide
+    needs_examples: int | None  # test items that would decide at these seeds, if any number would
+    needs_seeds: int | None  # seeds that would decide at these items, if any number would
 
 
 def judge(targets, fraction: float = FRACTION, level: float = 0.95, paired: bool = True) -> dict[str, Verdict]:
@@ -46,9 +48,12 @@ def judge(targets, fraction: float = FRACTION, level: float = 0.95, paired: bool
     """
     measured = {}
     for name, (direct, mixture, entropy) in targets.items():
-        intervals = (two_way(direct, level), two_way(mixture, level),
-                     contrast([(1.0, direct), (-1.0, mixture)], level, paired),
-                     contrast([(fraction, direct), (-1.0, mixture)], level, paired))
+        intervals = (
+            two_way(direct, level),
+            two_way(mixture, level),
+            contrast([(1.0, direct), (-1.0, mixture)], level, paired),
+            contrast([(fraction, direct), (-1.0, mixture)], level, paired),
+        )
         measured[name] = (intervals, float(entropy), intervals[0].low > UNTESTABLE * entropy)
     family = [name for name, (_, _, testable) in measured.items() if testable]
     adjusted = dict(zip(family, holm([measured[name][0][3].p() for name in family])))
@@ -64,8 +69,19 @@ def judge(targets, fraction: float = FRACTION, level: float = 0.95, paired: bool
             verdict = "inconclusive"
             rank = sorted(family, key=lambda other: measured[other][0][3].p()).index(name)
             needs = _needs(margin, (1.0 - level) / (len(family) - rank))
-        verdicts[name] = Verdict(verdict, direct, mixture, gap_, margin, entropy, p, float(adjusted.get(name, np.nan)),
-                                 seeds < 4, "this checkpoint" if seeds == 1 else "this recipe", *needs)
+        verdicts[name] = Verdict(
+            verdict,
+            direct,
+            mixture,
+            gap_,
+            margin,
+            entropy,
+            p,
+            float(adjusted.get(name, np.nan)),
+            seeds < 4,
+            "this checkpoint" if seeds == 1 else "this recipe",
+            *needs,
+        )
     return verdicts
 
 
@@ -76,7 +92,7 @@ def _needs(margin: Interval, alpha: float) -> tuple[str, int | None, int | None]
     if size < 0.1 * margin.se or not np.isfinite(margin.se):
         return "the estimate sits on the margin: no realistic number of seeds or test items decides", None, None
 
-    def allowed(dof):                                       # the variance at which |D| is just significant
+    def allowed(dof):  # the variance at which |D| is just significant
         return (size / special.stdtrit(dof, 1.0 - alpha / 2.0)) ** 2
 
     examples = seeds = None
@@ -119,8 +135,10 @@ def describe(name: str, verdict: Verdict, points: Interval | None = None, unit: 
         scope = f"{least if least == most else f'{least} and {most}'} seeds, {direct.n_examples} test items"
         scope += ", provisional" if verdict.provisional else ""
     if verdict.verdict == "untestable":
-        return (f"{name} is untestable: direct training itself shows {direct.value:z.2f} {unit} (lower {level} limit "
-                f"{direct.low:z.3f}, needed more than {UNTESTABLE * verdict.entropy:.3f}; {scope})")
+        return (
+            f"{name} is untestable: direct training itself shows {direct.value:z.2f} {unit} (lower {level} limit "
+            f"{direct.low:z.3f}, needed more than {UNTESTABLE * verdict.entropy:.3f}; {scope})"
+        )
     size = f"{level} interval {verdict.gap.low:z.2f} to {verdict.gap.high:z.2f}"
     if points is not None:
         size += f"; {points.value:z.1f} accuracy points, {points.low:z.1f} to {points.high:z.1f}"
@@ -133,18 +151,23 @@ def describe(name: str, verdict: Verdict, points: Interval | None = None, unit: 
 @dataclass(frozen=True)
 class Subset:
     """The gap on the test items of one group, or on all of them. Exploratory: intervals, no verdict."""
+
     group: str
     n_examples: int
-    direct: Interval                        # bits (R2)
+    direct: Interval  # bits (R2)
     mixture: Interval
     gap: Interval
-    direct_accuracy: Interval | None        # percent; None for regression
+    direct_accuracy: Interval | None  # percent; None for regression
     mixture_accuracy: Interval | None
-    points: Interval | None                 # difference of accuracies, percent
+    points: Interval | None  # difference of accuracies, percent
 
     def row(self) -> dict:
-        row = {"group": self.group, "n_examples": self.n_examples, "n_seeds": self.gap.n_seeds,
-               "ci_unit": self.gap.unit}
+        row = {
+            "group": self.group,
+            "n_examples": self.n_examples,
+            "n_seeds": self.gap.n_seeds,
+            "ci_unit": self.gap.unit,
+        }
         for key in ("direct", "mixture", "gap", "direct_accuracy", "mixture_accuracy", "points"):
             interval = getattr(self, key)
             if interval is not None:
@@ -155,13 +178,14 @@ class Subset:
 @dataclass(frozen=True)
 class Gap:
     """Direct training against the mixture for one target, from features alone."""
+
     verdict: Verdict
     everything: Subset
-    groups: tuple[Subset, ...]              # sorted by group name; empty without groups
-    worst: Subset | None                    # the group on which the mixture's features score lowest
-    paired: bool                            # seeds paired by name or order
-    unit: str                               # "bits" or "R2"
-    probes: dict[str, tuple[Probe, ...]]    # "mixture", "direct": one probe per seed
+    groups: tuple[Subset, ...]  # sorted by group name; empty without groups
+    worst: Subset | None  # the group on which the mixture's features score lowest
+    paired: bool  # seeds paired by name or order
+    unit: str  # "bits" or "R2"
+    probes: dict[str, tuple[Probe, ...]]  # "mixture", "direct": one probe per seed
 
     @property
     def points(self) -> Interval | None:
@@ -173,8 +197,10 @@ class Gap:
         text = text[0].upper() + text[1:]
         if self.worst is not None:
             size = self.worst.points or self.worst.gap
-            text += (f"; on the mixture's worst group ({self.worst.group}, {self.worst.n_examples} items) the gap is "
-                     + signed(size, *((1, "points") if self.worst.points else (2, self.unit))))
+            text += (
+                f"; on the mixture's worst group ({self.worst.group}, {self.worst.n_examples} items) the gap is "
+                + signed(size, *((1, "points") if self.worst.points else (2, self.unit)))
+            )
         return text + "."
 
     def table(self) -> list[dict]:
@@ -196,8 +222,9 @@ def split_items(labels, seed: int = 0, shares=(0.5, 0.2, 0.3)) -> np.ndarray:
     return splits
 
 
-def gap(mixture, direct, labels, splits, *, groups=None, seeds=None, fraction: float = FRACTION,
-        level: float = 0.95) -> Gap:
+def gap(
+    mixture, direct, labels, splits, *, groups=None, seeds=None, fraction: float = FRACTION, level: float = 0.95
+) -> Gap:
     """Does a linear probe on the mixture's features reach what direct training's features give?
 
     `mixture`, `direct`: lists of features [n, p_s], one array per pretraining seed, all with the same rows.
@@ -217,8 +244,11 @@ def gap(mixture, direct, labels, splits, *, groups=None, seeds=None, fraction: f
     targets, num_classes = _targets(labels)
     splits = np.asarray(splits).astype(str)
     if splits.shape != (n,) or not set(np.unique(splits)) <= set(SPLITS):
-        raise UserError("splits", splits.shape if splits.shape != (n,) else sorted(set(splits) - set(SPLITS)),
-                        f"{n} entries, each probe, val or test")
+        raise UserError(
+            "splits",
+            splits.shape if splits.shape != (n,) else sorted(set(splits) - set(SPLITS)),
+            f"{n} entries, each probe, val or test",
+        )
     where = {split: np.flatnonzero(splits == split) for split in SPLITS}
     for split, items in where.items():
         if len(items) < 2:
@@ -233,11 +263,19 @@ def gap(mixture, direct, labels, splits, *, groups=None, seeds=None, fraction: f
 
     y = {split: targets[items] for split, items in where.items()}
     task = "classification" if num_classes else "regression"
-    probes = {key: tuple(linear_probe({split: member[items] for split, items in where.items()}, y, num_classes,
-                                      task=task) for member in members) for key, members in arms.items()}
+    probes = {
+        key: tuple(
+            linear_probe({split: member[items] for split, items in where.items()}, y, num_classes, task=task)
+            for member in members
+        )
+        for key, members in arms.items()
+    }
     bits = {key: np.stack([probe.bits for probe in found]) for key, found in probes.items()}
-    correct = {key: np.stack([100.0 * probe.correct for probe in found]) for key, found in probes.items()
-               } if num_classes else None
+    correct = (
+        {key: np.stack([100.0 * probe.correct for probe in found]) for key, found in probes.items()}
+        if num_classes
+        else None
+    )
     target = (bits["direct"], bits["mixture"], probes["direct"][0].entropy)
     verdict = judge({"target": target}, fraction, level, paired)["target"]
 
@@ -245,6 +283,7 @@ def gap(mixture, direct, labels, splits, *, groups=None, seeds=None, fraction: f
         def three(tables):
             d, m = tables["direct"][:, chosen], tables["mixture"][:, chosen]
             return two_way(d, level), two_way(m, level), contrast([(1.0, d), (-1.0, m)], level, paired)
+
         return Subset(str(name), int(chosen.sum()), *three(bits), *(three(correct) if correct else (None,) * 3))
 
     everything = subset("all", np.ones(len(where["test"]), bool))

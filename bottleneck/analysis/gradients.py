@@ -3,6 +3,7 @@
 If a common feature once learned answers the minority's examples too, their loss and with it their gradient dies before
 their own feature is learned: gradient starvation (Pezeshki et al. 2021). Conflict shows as a negative cosine.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,16 +19,17 @@ from bottleneck.training import objectives
 from bottleneck.training import step as steps
 from bottleneck.training.run import Run
 
-CHUNK = 128     # examples of one backward pass: the memory of a training step of that size
+CHUNK = 128  # examples of one backward pass: the memory of a training step of that size
 
 
 @dataclass(frozen=True)
 class Gradients:
     """Gradients g_j of the mean loss of each component. Cosines are nan where a gradient is exactly 0."""
+
     names: tuple[str, ...]
-    norms: np.ndarray               # [J], |g_j|, not multiplied by the weight
-    cosines: np.ndarray             # [J, J]
-    with_mixture: np.ndarray        # [J], cosine of g_j and sum_i weight_i g_i
+    norms: np.ndarray  # [J], |g_j|, not multiplied by the weight
+    cosines: np.ndarray  # [J, J]
+    with_mixture: np.ndarray  # [J], cosine of g_j and sum_i weight_i g_i
 
 
 def gradients(run: Run, variables: dict, batches: dict, weights, mean, std) -> Gradients:
@@ -50,7 +52,9 @@ def gradients(run: Run, variables: dict, batches: dict, weights, mean, std) -> G
             raise UserError("batches", names, f"examples of {name} too, which is part of the mixture")
     for name, (x, y) in batches.items():
         if name not in run.components or len(x) != len(y) or not len(x):
-            raise UserError("batches", (name, len(x), len(y)), f"some examples, as many labels, of {', '.join(run.components)}")
+            raise UserError(
+                "batches", (name, len(x), len(y)), f"some examples, as many labels, of {', '.join(run.components)}"
+            )
 
     model = run.module().clone(dtype=jnp.dtype("float32"))
     shared = run.space(), steps.hyper(run.optimizer, run.objective, run.steps), mean, std
@@ -78,13 +82,18 @@ def _chunks(x, y, component: int):
     for start in range(0, len(x), CHUNK):
         valid = min(CHUNK, len(x) - start)
         rows = np.concatenate([np.arange(start, start + valid), np.full(CHUNK - valid, start)])
-        yield {"x": np.asarray(x)[rows], "y": np.asarray(y)[rows], "component": np.full(CHUNK, component, np.int32),
-               "weight": (np.arange(CHUNK) < valid).astype(np.float32)}
+        yield {
+            "x": np.asarray(x)[rows],
+            "y": np.asarray(y)[rows],
+            "component": np.full(CHUNK, component, np.int32),
+            "weight": (np.arange(CHUNK) < valid).astype(np.float32),
+        }
 
 
 @partial(jax.jit, static_argnames=("model", "objective"))
 def _add(model, objective, total, variables, batch, space, hyper, mean, std):
     """`total` plus the gradient of the weighted sum of the losses of `batch`."""
+
     def loss(params):
         logits, _ = model.apply({**variables, "params": params}, normalise(batch["x"], mean, std), train=False)
         return (objectives.loss(objective, logits, batch, space, hyper)[0] * batch["weight"]).sum()

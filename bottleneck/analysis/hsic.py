@@ -4,6 +4,7 @@ HSIC is the unbiased estimator of Song et al. 2012, in the U-centred form of Sze
 from products of units. Columns are centred before any product, so that an offset costs no digits. A similarity to
 something that does not vary, or whose variation is a single example, is undefined: nan.
 """
+
 from __future__ import annotations
 
 import math
@@ -13,8 +14,8 @@ import numpy as np
 
 from bottleneck.errors import UserError
 
-WIDTH = 2048                # units of the representations multiplied at a time
-CHUNK = 2 ** 22             # numbers in a chunk of rows
+WIDTH = 2048  # units of the representations multiplied at a time
+CHUNK = 2**22  # numbers in a chunk of rows
 
 
 def matrix(key: str, x, rows: int | None = None) -> np.ndarray:
@@ -30,8 +31,11 @@ def matrix(key: str, x, rows: int | None = None) -> np.ndarray:
     if len(x) < 4:
         raise UserError(key, x.shape, "at least 4 examples")
     if not np.isfinite(x.sum(0, dtype=np.float64)).all():
-        raise UserError(key, f"{int((~np.isfinite(x)).any(1).sum())} of {len(x)} rows with NaN or infinite values",
-                        "finite features")
+        raise UserError(
+            key,
+            f"{int((~np.isfinite(x)).any(1).sum())} of {len(x)} rows with NaN or infinite values",
+            "finite features",
+        )
     return x
 
 
@@ -94,7 +98,7 @@ class _Centred:
             z = np.subtract(x[rows], self.offset, dtype=np.float64)
             self.norms[rows] = np.einsum("ij,ij->i", z, z)
         self.scale = np.sqrt(self.norms.mean()) or 1.0
-        self.norms /= self.scale ** 2
+        self.norms /= self.scale**2
 
     def __getitem__(self, rows):
         z = np.subtract(self.x[rows], self.offset, dtype=np.float64)
@@ -113,13 +117,13 @@ def _cosines(arrays, dtype, debiased):
     columns = [_Centred(x, dtype) for x in arrays]
     cheaper = _by_examples if n * (widths.sum() + len(arrays) ** 2) < widths.sum() ** 2 else _by_features
     products = cheaper(columns, widths)
-    hsic = products = (products + products.T) / 2.0             # to the last bit
+    hsic = products = (products + products.T) / 2.0  # to the last bit
     if debiased:
         norms = np.stack([z.norms for z in columns])
         totals = norms.sum(1)
         hsic = products - n / (n - 2) * norms @ norms.T + np.outer(totals, totals) / ((n - 1) * (n - 2))
     own, biased = np.diag(hsic), np.diag(products)
-    if dtype == np.float32 and (own < 0.1 * biased).any():      # too few digits would survive the subtraction
+    if dtype == np.float32 and (own < 0.1 * biased).any():  # too few digits would survive the subtraction
         return _cosines(arrays, np.float64, debiased)
     own = np.where(own > 50 * np.finfo(dtype).eps * biased, own, np.nan)
     return hsic / np.sqrt(np.outer(own, own))
@@ -177,7 +181,7 @@ def _gaussian(z, bandwidth):
     squared = np.maximum(norms + norms[:, None] - 2.0 * z @ z.T, 0.0)
     np.fill_diagonal(squared, 0.0)
     median = np.median(squared)
-    return np.exp(squared / (-2.0 * bandwidth ** 2 * median)) if median > 0 else None
+    return np.exp(squared / (-2.0 * bandwidth**2 * median)) if median > 0 else None
 
 
 def u_centre(gram) -> np.ndarray:

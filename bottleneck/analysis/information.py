@@ -7,6 +7,7 @@ constraints") with the prior as the null model. Its mean is at most the entropy 
 Before it is read, q is calibrated on the validation split by a temperature (Guo et al. 2017) and by mixing with the
 prior, which bounds what one confident mistake can cost. Regression targets use held-out R2, item by item, instead.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from scipy import optimize, special
 
 LOG2 = float(np.log(2.0))
-TEMPERATURES = (1e-2, 1e2)      # bounds of the fitted temperature
+TEMPERATURES = (1e-2, 1e2)  # bounds of the fitted temperature
 
 
 def prior(labels, num_classes: int) -> np.ndarray:
@@ -55,10 +56,11 @@ def bits(log_q, labels, p) -> np.ndarray:
 @dataclass(frozen=True)
 class Calibration:
     """q = (1 - mix) softmax(logits / temperature) + mix p."""
+
     temperature: float
     mix: float
-    prior: np.ndarray       # [K]
-    val_log_loss: float     # nats, on the items it was fitted on
+    prior: np.ndarray  # [K]
+    val_log_loss: float  # nats, on the items it was fitted on
 
 
 def apply(calibration: Calibration, logits) -> np.ndarray:
@@ -82,7 +84,7 @@ def calibrate(logits, labels, p) -> Calibration:
     n = len(labels)
     rows = np.arange(n)
     base = p[labels]
-    shifted = np.ascontiguousarray((logits - logits.max(1, keepdims=True)).T)      # [K, n]
+    shifted = np.ascontiguousarray((logits - logits.max(1, keepdims=True)).T)  # [K, n]
     own = shifted[labels, rows]
 
     def objective(theta):
@@ -100,9 +102,15 @@ def calibrate(logits, labels, p) -> Calibration:
     bounds = [tuple(np.log(TEMPERATURES)), (1e-12, 1.0 - 1e-9)]
     first = 1.0 / (n + 1.0)
     best = (objective((0.0, first))[0], 0.0, first)
-    for start in ((0.0, first), (0.0, 0.2)):        # nearly convex, not quite: two starts, the lower one wins
-        found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds,
-                                  options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 200})
+    for start in ((0.0, first), (0.0, 0.2)):  # nearly convex, not quite: two starts, the lower one wins
+        found = optimize.minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 200},
+        )
         best = min(best, (float(found.fun), float(found.x[0]), float(found.x[1])))
     fitted = Calibration(float(np.exp(best[1])), best[2], p, 0.0)
     return Calibration(fitted.temperature, fitted.mix, p, log_loss(apply(fitted, logits), labels))

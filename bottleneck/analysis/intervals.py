@@ -4,6 +4,7 @@ The standard error of a mean treats seeds and items as crossed random effects (t
 degrees of freedom. Contrasts are paired over items, and over seeds when the arms share them; arms with other seeds add
 their seed variances, as Welch does. Everything is conditional on the probe split.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ from bottleneck.errors import UserError
 @dataclass(frozen=True)
 class Interval:
     """A mean with its t interval; `parts` are the variances of the mean due to seeds and to items."""
+
     value: float
     low: float
     high: float
     se: float
     dof: float
-    unit: str               # what was sampled: "seeds and items", "items", "seeds", "member sets"
+    unit: str  # what was sampled: "seeds and items", "items", "seeds", "member sets"
     n_seeds: int
     n_examples: int
     level: float = 0.95
@@ -42,8 +44,18 @@ def _p_value(difference, se, dof):
 def _interval(value, variance, dof, unit, n_seeds, n_examples, level, parts=(0.0, 0.0)) -> Interval:
     se = float(np.sqrt(max(variance, 0.0)))
     half = float(special.stdtrit(dof, 0.5 + level / 2.0)) * se if se > 0 else 0.0
-    return Interval(float(value), float(value) - half, float(value) + half, se, float(dof), unit, int(n_seeds),
-                    int(n_examples), level, tuple(float(max(part, 0.0)) for part in parts))
+    return Interval(
+        float(value),
+        float(value) - half,
+        float(value) + half,
+        se,
+        float(dof),
+        unit,
+        int(n_seeds),
+        int(n_examples),
+        level,
+        tuple(float(max(part, 0.0)) for part in parts),
+    )
 
 
 def mean_squares(d):
@@ -54,7 +66,7 @@ def mean_squares(d):
     a = n * ((seeds - grand[..., None]) ** 2).sum(-1) / (s - 1)
     b = s * ((items - grand[..., None]) ** 2).sum(-1) / (n - 1)
     residual = d - seeds[..., None] - items[..., None, :] + grand[..., None, None]
-    return a, b, (residual ** 2).sum((-2, -1)) / ((s - 1) * (n - 1))
+    return a, b, (residual**2).sum((-2, -1)) / ((s - 1) * (n - 1))
 
 
 def crossed(d):
@@ -65,9 +77,9 @@ def crossed(d):
     s, n = np.shape(d)[-2:]
     a, b, e = mean_squares(d)
     total = np.maximum(np.maximum(a + b - e, a), b)
-    spread = a ** 2 / (s - 1) + b ** 2 / (n - 1) + e ** 2 / ((s - 1) * (n - 1))
+    spread = a**2 / (s - 1) + b**2 / (n - 1) + e**2 / ((s - 1) * (n - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        dof = np.where(spread > 0, total ** 2 / spread, s - 1.0)
+        dof = np.where(spread > 0, total**2 / spread, s - 1.0)
     return np.asarray(d).mean((-2, -1)), total / (s * n), dof
 
 
@@ -78,11 +90,12 @@ def two_way(d, level: float = 0.95) -> Interval:
     if s == 1 or n == 1:
         size, unit = (n, "items") if s == 1 else (s, "seeds")
         variance = d.var(ddof=1) / size if size > 1 else np.inf
-        return _interval(d.mean(), variance, max(size - 1, 1), unit, s, n, level,
-                         (0.0, variance) if s == 1 else (variance, 0.0))
+        return _interval(
+            d.mean(), variance, max(size - 1, 1), unit, s, n, level, (0.0, variance) if s == 1 else (variance, 0.0)
+        )
     value, variance, dof = crossed(d)
     a, b, e = mean_squares(d)
-    seed_part = max(float(a - e), 0.0) / (s * n)        # what more test items cannot shrink
+    seed_part = max(float(a - e), 0.0) / (s * n)  # what more test items cannot shrink
     return _interval(value, variance, dof, "seeds and items", s, n, level, (seed_part, float(variance) - seed_part))
 
 
@@ -109,8 +122,8 @@ def welch(arms, level: float = 0.95) -> Interval:
         spread += seed_terms[-1] ** 2 / seeds + residual_terms[-1] ** 2 / (seeds * (n - 1))
     seed, item, residual = sum(seed_terms), items.var(ddof=1) / n, sum(residual_terms)
     variance = max(seed + item - residual, seed, item)
-    spread += item ** 2 / (n - 1)
-    dof = variance ** 2 / spread if spread > 0 else min(c - 1 for c in counts if c > 1)
+    spread += item**2 / (n - 1)
+    dof = variance**2 / spread if spread > 0 else min(c - 1 for c in counts if c > 1)
     seed_part = max(seed - residual, 0.0)
     return _interval(value, variance, dof, "seeds and items", min(counts), n, level, (seed_part, variance - seed_part))
 
@@ -145,12 +158,20 @@ def across(terms, level: float = 0.95) -> Interval:
     item_terms = [(w * w * d.mean(0).var(ddof=1) / d.shape[1], d.shape[1] - 1) for w, d in terms]
     item, spread = sum(v for v, _ in item_terms), sum(v * v / dof for v, dof in item_terms)
     if s == 1:
-        return _interval(value, item, item ** 2 / spread if spread > 0 else n - 1.0, "items", 1, n, level, (0.0, item))
+        return _interval(value, item, item**2 / spread if spread > 0 else n - 1.0, "items", 1, n, level, (0.0, item))
     seed = sum(w * d.mean(1) for w, d in terms).var(ddof=1) / s
     residual_terms = [(w * w * float(mean_squares(d)[2]) / d.size, (s - 1) * (d.shape[1] - 1)) for w, d in terms]
     residual = sum(v for v, _ in residual_terms)
-    spread += seed ** 2 / (s - 1) + sum(v * v / dof for v, dof in residual_terms)
+    spread += seed**2 / (s - 1) + sum(v * v / dof for v, dof in residual_terms)
     variance = max(seed + item - residual, seed, item)
     seed_part = max(seed - residual, 0.0)
-    return _interval(value, variance, variance ** 2 / spread if spread > 0 else s - 1.0, "seeds and items", s, n, level,
-                     (seed_part, variance - seed_part))
+    return _interval(
+        value,
+        variance,
+        variance**2 / spread if spread > 0 else s - 1.0,
+        "seeds and items",
+        s,
+        n,
+        level,
+        (seed_part, variance - seed_part),
+    )

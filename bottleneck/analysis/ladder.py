@@ -10,6 +10,7 @@ A rung reads a factor when its information reaches `margin` times the reference'
 features give to the linear probe. Everything here is exploratory: intervals, no verdicts, no correction over factors and
 layers (`adjusted` has one). Two controls guard against probes that know too much: a control task and type-disjoint splits.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -21,22 +22,23 @@ from bottleneck.analysis.gap import FRACTION, UNTESTABLE
 from bottleneck.analysis.intervals import Interval, contrast, two_way
 
 RUNGS = ("prominent", "linear", "nonlinear", "earlier", "nowhere")
-DRAWS = 100             # of a control task, of which the one is taken that its factors give away least
-GIVEN_AWAY = 0.5        # of the control's entropy: one factor must not tell more
-CONFOUNDED = 0.25       # of the smaller entropy: what a split may add to what two factors tell of each other
+DRAWS = 100  # of a control task, of which the one is taken that its factors give away least
+GIVEN_AWAY = 0.5  # of the control's entropy: one factor must not tell more
+CONFOUNDED = 0.25  # of the smaller entropy: what a split may add to what two factors tell of each other
 
 
 @dataclass(frozen=True)
 class Landing:
     """Where a factor lands. Intervals are unadjusted."""
-    rung: str                           # one of RUNGS, or "untestable"
-    layer: str | None                   # where rung "earlier" found it; None for the rungs of the last layer
-    certain: bool                       # intervals decide: clear of the margin at this rung and at all before it
-    untrained: str | None               # a layer that reads it no better than without training, when it is nowhere else
-    shares: dict[str, float]            # rung or layer -> information / reference
-    margins: dict[str, Interval]        # rung or layer -> D = margin * reference - information: below 0 it is read
-    selectivity: Interval | None        # information of the non-linear probe less that of its control task
-    gains: dict[str, Interval]          # layer -> information less that of the untrained network
+
+    rung: str  # one of RUNGS, or "untestable"
+    layer: str | None  # where rung "earlier" found it; None for the rungs of the last layer
+    certain: bool  # intervals decide: clear of the margin at this rung and at all before it
+    untrained: str | None  # a layer that reads it no better than without training, when it is nowhere else
+    shares: dict[str, float]  # rung or layer -> information / reference
+    margins: dict[str, Interval]  # rung or layer -> D = margin * reference - information: below 0 it is read
+    selectivity: Interval | None  # information of the non-linear probe less that of its control task
+    gains: dict[str, Interval]  # layer -> information less that of the untrained network
 
 
 def land(reference, rungs, earlier, *, entropy: float, control=None, margin: float = FRACTION) -> Landing:
@@ -69,7 +71,10 @@ def land(reference, rungs, earlier, *, entropy: float, control=None, margin: flo
         if margins[rung].value <= 0 and selective:
             return landing(rung, certain=margins[rung].high < 0 and all(margins[key].low > 0 for key in passed))
         passed.append(rung)
-    certain, read = all(margins[key].low > 0 for key in passed), [key for key in reversed(earlier) if margins[key].value <= 0]
+    certain, read = (
+        all(margins[key].low > 0 for key in passed),
+        [key for key in reversed(earlier) if margins[key].value <= 0],
+    )
     for layer in read:
         if gains[layer].low > 0:
             return landing("earlier", layer, certain and margins[layer].high < 0)
@@ -135,9 +140,12 @@ def disjoint(factors, name: str) -> dict[str, np.ndarray] | None:
         overall, fitted = held["probe"].mean(), ~held["probe"]
         if not (np.abs(shares - overall) <= 0.5 * min(overall, 1.0 - overall)).all():
             continue
-        raised = [(_mutual(values[fitted], other[fitted]) - _mutual(values, other))
-                  / min(_mutual(values, values), _mutual(other, other))
-                  for key, other in probe.items() if key != name and len(np.unique(other)) > 1]
+        raised = [
+            (_mutual(values[fitted], other[fitted]) - _mutual(values, other))
+            / min(_mutual(values, values), _mutual(other, other))
+            for key, other in probe.items()
+            if key != name and len(np.unique(other)) > 1
+        ]
         if max(raised, default=0.0) <= CONFOUNDED:
             return {split: mask if split == "test" else ~mask for split, mask in held.items()}
     return None

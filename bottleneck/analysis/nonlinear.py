@@ -15,6 +15,7 @@ penalties and targets. On each of the three a logistic probe is solved, its pena
 lowest calibrated log-loss on val wins. Squared error would not do for that, as it punishes the large values of quadratic
 logits: it left a third of the bits of a product unread.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -26,18 +27,19 @@ from bottleneck.analysis import information, screen
 from bottleneck.analysis.probes import search
 from bottleneck.analysis.solvers import GRID, Basis, basis, ridge
 
-WIDTHS = (0.3, 1.0, 3.0)        # squared widths of the Gaussian, in medians of the squared distance
+WIDTHS = (0.3, 1.0, 3.0)  # squared widths of the Gaussian, in medians of the squared distance
 LANDMARKS = 512
-LEADING = 16                    # whitened components of the radial and quadratic maps
-DIRECTIONS = (2, 4, 8, 16)      # numbers of directions by second moments
-MEANS = 4                       # most directions by means that are added to them
-ITEMS_PER_COMPONENT = 8         # of the probe split, for second moments to be estimated at all
-FLOOR = 1e-10                   # of the largest eigenvalue: below is rounding, in features the one of float32
+LEADING = 16  # whitened components of the radial and quadratic maps
+DIRECTIONS = (2, 4, 8, 16)  # numbers of directions by second moments
+MEANS = 4  # most directions by means that are added to them
+ITEMS_PER_COMPONENT = 8  # of the probe split, for second moments to be estimated at all
+FLOOR = 1e-10  # of the largest eigenvalue: below is rounding, in features the one of float32
 
 
 @dataclass(frozen=True)
 class Map:
     """Features of standardised components [n, r] -> [n, q], their eigenbasis and their coordinates on val."""
+
     name: str
     of: Callable[[np.ndarray], np.ndarray]
     basis: Basis
@@ -51,11 +53,11 @@ def probe(x, targets) -> dict:
     """
     base = basis(x["probe"], "standardised")
     if not len(base.variances):
-        return screen.screen(x, targets)               # no feature varies: there is nothing to map
+        return screen.screen(x, targets)  # no feature varies: there is nothing to map
     items = {"probe": base.coordinates, "val": base.project(x["val"]), "test": base.project(x["test"])}
     scale = 1.0 / np.sqrt(base.variances[base.variances > FLOOR * base.variances[0]])
     leading = np.diag(scale[:LEADING])
-    estimated = scale[:max(len(items["probe"]) // ITEMS_PER_COMPONENT, 1)]
+    estimated = scale[: max(len(items["probe"]) // ITEMS_PER_COMPONENT, 1)]
     encoded, columns = screen.one_hots(targets)
 
     def make(name, of):
@@ -63,30 +65,35 @@ def probe(x, targets) -> dict:
         return Map(name, of, space, space.project(of(items["val"])))
 
     def quadratic(name, axes):
-        return make(f"quadratic, {axes.shape[1]} {name}", lambda z: products(z[:, :len(axes)] @ axes))
+        return make(f"quadratic, {axes.shape[1]} {name}", lambda z: products(z[:, : len(axes)] @ axes))
 
     def errors(made, own=slice(None)):
         """Validation squared errors [len(GRID), m] of ridge on the features of a map."""
         weights, intercept = ridge(made.basis, encoded["probe"][:, own])
         return screen.squared_errors(weights, made.val, encoded["val"][:, own] - intercept)
 
-    plain, white = _radial(items["probe"], WIDTHS), _radial(items["probe"][:, :len(leading)] @ leading, WIDTHS[:1])[0]
+    plain, white = _radial(items["probe"], WIDTHS), _radial(items["probe"][:, : len(leading)] @ leading, WIDTHS[:1])[0]
     radial = [make(f"radial, width {width:g}", of) for width, of in zip(WIDTHS, plain)]
-    radial.append(make(f"radial, {len(leading)} leading", lambda z: white(z[:, :len(leading)] @ leading)))
+    radial.append(make(f"radial, {len(leading)} leading", lambda z: white(z[:, : len(leading)] @ leading)))
     shared = [[(made, errors(made)) for made in family] for family in (radial, [quadratic("leading", leading)])]
 
     def read(name):
         (y, classes), own = targets[name], columns[name]
         families = [[(made, squared[:, own]) for made, squared in family] for family in shared]
-        means, moments = directions(items["probe"][:, :len(estimated)] * estimated, y["probe"], classes)
+        means, moments = directions(items["probe"][:, : len(estimated)] * estimated, y["probe"], classes)
         axes = [np.linalg.qr(np.hstack([means, moments[:, :count]]))[0] for count in DIRECTIONS]
-        families.append([(made, errors(made, own)) for made in
-                         (quadratic("directions", estimated[:, None] * each) for each in axes)])
+        families.append(
+            [
+                (made, errors(made, own))
+                for made in (quadratic("directions", estimated[:, None] * each) for each in axes)
+            ]
+        )
         finalists, prior = [], information.prior(y["probe"], classes)
         for family in families:
             made, squared = min(family, key=lambda member: member[1].sum(1).min())
-            fit, lam, at_edge, _, _ = search(made.basis, made.val, y["probe"], y["val"], classes, np.array(GRID),
-                                             GRID[squared.sum(1).argmin()])
+            fit, lam, at_edge, _, _ = search(
+                made.basis, made.val, y["probe"], y["val"], classes, np.array(GRID), GRID[squared.sum(1).argmin()]
+            )
             logits = made.val @ fit.weights + fit.intercept
             finalists.append((screen.calibrate(logits, y["val"], prior), logits, made, fit, lam, at_edge))
         (slope, _), logits, made, fit, lam, at_edge = min(finalists, key=lambda finalist: finalist[0][1])
@@ -117,7 +124,7 @@ def directions(z, labels, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
             spread += frequency * excess @ excess
             means.append(np.sqrt(frequency) * members.mean(0))
     axes = np.linalg.svd(np.stack(means), full_matrices=False)[2]
-    return axes[:min(num_classes - 1, MEANS)].T, np.linalg.eigh(spread)[1][:, ::-1]
+    return axes[: min(num_classes - 1, MEANS)].T, np.linalg.eigh(spread)[1][:, ::-1]
 
 
 def _radial(z, widths) -> list[Callable[[np.ndarray], np.ndarray]]:

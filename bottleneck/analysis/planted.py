@@ -3,6 +3,7 @@
 In every case a pretraining task and another factor stand out among `UNITS` units of unit noise, in a random rotation,
 and the factor `planted`, which has two values, is stored in one particular way.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,22 +14,23 @@ from bottleneck.analysis import information, ladder, nonlinear, screen
 from bottleneck.analysis.solvers import GRID
 
 UNITS = 64
-STRENGTH = 3.0          # of what stands out, in standard deviations of a unit's noise
-TINY = 1e-3             # what a direction is multiplied by to be drowned
+STRENGTH = 3.0  # of what stands out, in standard deviations of a unit's noise
+TINY = 1e-3  # what a direction is multiplied by to be drowned
 FACTOR, CLASSES = "planted", {"planted": 2, "other": 4, "task": 3}
-SPLITS = {"probe": 1.0, "val": 0.5, "test": 1.0}        # items, in n
+SPLITS = {"probe": 1.0, "val": 0.5, "test": 1.0}  # items, in n
 
 
 @dataclass(frozen=True)
 class Planted:
     """One case. Representations are split -> [items, UNITS]."""
-    rungs: tuple[str, ...]                          # where the factor may land
+
+    rungs: tuple[str, ...]  # where the factor may land
     last: dict[str, np.ndarray]
-    trained: dict[str, np.ndarray]                  # the layer before, and the same one without training
+    trained: dict[str, np.ndarray]  # the layer before, and the same one without training
     untrained: dict[str, np.ndarray]
-    reference: dict[str, np.ndarray]                # the last layer of direct training
-    factors: dict[str, dict[str, np.ndarray]]       # split -> planted, other -> int [items]
-    task: dict[str, np.ndarray]                     # split -> int [items]
+    reference: dict[str, np.ndarray]  # the last layer of direct training
+    factors: dict[str, dict[str, np.ndarray]]  # split -> planted, other -> int [items]
+    task: dict[str, np.ndarray]  # split -> int [items]
 
 
 class _Draw:
@@ -86,15 +88,15 @@ def _absent(draw):
     return draw.layer(), None, None
 
 
-STORED = {              # how -> (its last layer, the one before, the untrained one; None: without the factor), rungs
+STORED = {  # how -> (its last layer, the one before, the untrained one; None: without the factor), rungs
     "prominent": (_prominent, ("prominent",)),
-    "tiny": (_tiny, ("linear",)),                           # one direction of the features multiplied by TINY
-    "product": (_product, ("nonlinear",)),                  # of two units, neither of which tells anything
-    "erased": (_erased, ("nonlinear", "earlier")),          # linearly, from rectified units
-    "discarded": (_discarded, ("earlier",)),                # after the layer before
-    "never used": (_never, ("nowhere",)),                   # the layer before has it with or without training
+    "tiny": (_tiny, ("linear",)),  # one direction of the features multiplied by TINY
+    "product": (_product, ("nonlinear",)),  # of two units, neither of which tells anything
+    "erased": (_erased, ("nonlinear", "earlier")),  # linearly, from rectified units
+    "discarded": (_discarded, ("earlier",)),  # after the layer before
+    "never used": (_never, ("nowhere",)),  # the layer before has it with or without training
     "absent": (_absent, ("nowhere",)),
-    "independent": (_absent, ("untestable",)),              # of the images: direct training does not find it either
+    "independent": (_absent, ("untestable",)),  # of the images: direct training does not find it either
 }
 
 
@@ -103,8 +105,12 @@ def plant(how: str, seed: int = 0, n: int = 1000) -> Planted:
     sizes = [int(share * n) for share in SPLITS.values()]
     draw, (make, rungs) = _Draw(seed, sum(sizes)), STORED[how]
     last, trained, untrained = make(draw)
-    layers = (last, draw.layer() if trained is None else trained, draw.layer(blank=True) if untrained is None else untrained,
-              draw.layer(0.0 if how == "independent" else STRENGTH))
+    layers = (
+        last,
+        draw.layer() if trained is None else trained,
+        draw.layer(blank=True) if untrained is None else untrained,
+        draw.layer(0.0 if how == "independent" else STRENGTH),
+    )
 
     def split(values):
         return dict(zip(SPLITS, np.split(values, np.cumsum(sizes)[:-1])))
@@ -132,7 +138,10 @@ def erase(x, labels) -> np.ndarray:
 def climb(case: Planted, margin: float = 0.9) -> ladder.Landing:
     """Where the planted factor lands, all rungs read of one network (S = 1): about a second at n = 1,000."""
     y = {split: known[FACTOR] for split, known in case.factors.items()}
-    targets, entropy = {FACTOR: (y, CLASSES[FACTOR])}, information.entropy(information.prior(y["probe"], CLASSES[FACTOR]))
+    targets, entropy = (
+        {FACTOR: (y, CLASSES[FACTOR])},
+        information.entropy(information.prior(y["probe"], CLASSES[FACTOR])),
+    )
 
     def table(readings):
         return readings[FACTOR].bits[None]
@@ -140,8 +149,17 @@ def climb(case: Planted, margin: float = 0.9) -> ladder.Landing:
     penalty = GRID[int(screen.errors(case.last, case.task, CLASSES["task"]).argmin())]
     control = ladder.control(case.factors, CLASSES[FACTOR], seed=0), CLASSES[FACTOR]
     entangled = nonlinear.probe(case.last, {**targets, "control": control})
-    rungs = {"prominent": table(screen.screen(case.last, targets, penalty)), "linear": table(screen.screen(case.last, targets)),
-             "nonlinear": table(entangled)}
+    rungs = {
+        "prominent": table(screen.screen(case.last, targets, penalty)),
+        "linear": table(screen.screen(case.last, targets)),
+        "nonlinear": table(entangled),
+    }
     before = table(screen.screen(case.trained, targets)), table(screen.screen(case.untrained, targets))
-    return ladder.land(table(screen.screen(case.reference, targets)), rungs, {"before": before}, entropy=entropy,
-                       control=entangled["control"].bits[None], margin=margin)
+    return ladder.land(
+        table(screen.screen(case.reference, targets)),
+        rungs,
+        {"before": before},
+        entropy=entropy,
+        control=entangled["control"].bits[None],
+        margin=margin,
+    )

@@ -4,6 +4,7 @@ A curve gives the information reached at each level of a budget, steps or exampl
 the curve first crosses it. A curve that never does, or that does before its first positive level, bounds the budget
 and nothing else; such bounds are carried on as bounds.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,9 +19,10 @@ from bottleneck.errors import UserError
 @dataclass(frozen=True)
 class Budget:
     """What it took each seed to reach the target, in the unit of the levels. Known exactly where low = high."""
-    target: float               # bits
-    low: np.ndarray             # [S]; the largest level where the target was never reached
-    high: np.ndarray            # [S]; inf where the target was never reached
+
+    target: float  # bits
+    low: np.ndarray  # [S]; the largest level where the target was never reached
+    high: np.ndarray  # [S]; inf where the target was never reached
 
     @property
     def median(self) -> float:
@@ -52,7 +54,7 @@ def budget(levels, curve, target: float) -> Budget:
     for s in np.flatnonzero(reached.any(0)):
         b = int(reached[:, s].argmax())
         if b == 0 or levels[b - 1] == 0:
-            low[s], high[s] = 0.0, levels[b]            # both 0 if reached at level 0
+            low[s], high[s] = 0.0, levels[b]  # both 0 if reached at level 0
         else:
             before, after = means[b - 1, s], means[b, s]
             position = (target - before) / (after - before)
@@ -67,19 +69,20 @@ class Savings:
     If every seed reached the target in both arms, `at_least` = `value` = `at_most`. Otherwise the mean over seeds is
     only known to lie between the two, which may be infinite, and `low`, `high` enclose the uncertainty of both.
     """
-    target: float               # bits
+
+    target: float  # bits
     start: Budget
     random: Budget
-    value: float | None         # the mean over seeds; None if any seed is censored
+    value: float | None  # the mean over seeds; None if any seed is censored
     at_least: float
     at_most: float
-    low: float                  # of the t interval over seeds of the lower bounds
-    high: float                 # of the t interval over seeds of the upper bounds
+    low: float  # of the t interval over seeds of the lower bounds
+    high: float  # of the t interval over seeds of the upper bounds
     n_seeds: int
-    censored: int               # seeds in which the start, the random initialisation or both never reached the target
-    floored: int                # seeds in which either reached it within the first positive level
-    faster: int                 # seeds with certainly a smaller budget than from random initialisation
-    slower: int                 # seeds with certainly a larger one
+    censored: int  # seeds in which the start, the random initialisation or both never reached the target
+    floored: int  # seeds in which either reached it within the first positive level
+    faster: int  # seeds with certainly a smaller budget than from random initialisation
+    slower: int  # seeds with certainly a larger one
 
 
 def savings(curve_start, curve_random, levels, reference, margin: float = FRACTION, level: float = 0.95) -> Savings:
@@ -102,9 +105,21 @@ def savings(curve_start, curve_random, levels, reference, margin: float = FRACTI
     at_least, at_most = float(least.mean()), float(most.mean())
     censored = np.isinf(start.high) | np.isinf(random.high)
     floored = (start.high <= floor) | (random.high <= floor)
-    return Savings(target, start, random, None if censored.any() else at_least, at_least, at_most,
-                   _limits(least, level)[0], _limits(most, level)[1], len(least), int(censored.sum()),
-                   int(floored.sum()), int((least > 0).sum()), int((most < 0).sum()))
+    return Savings(
+        target,
+        start,
+        random,
+        None if censored.any() else at_least,
+        at_least,
+        at_most,
+        _limits(least, level)[0],
+        _limits(most, level)[1],
+        len(least),
+        int(censored.sum()),
+        int(floored.sum()),
+        int((least > 0).sum()),
+        int((most < 0).sum()),
+    )
 
 
 def _limits(values, level: float) -> tuple[float, float]:

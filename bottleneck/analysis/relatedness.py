@@ -4,6 +4,7 @@ Entry (i, j) of the matrix is what the features of direct training on component 
 learn for each other, a target that the others serve well should have a small gap: a negative rank correlation.
 Exploratory: J targets are few, and their offers come from the same J networks.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -14,30 +15,31 @@ from scipy import stats
 
 from bottleneck.errors import UserError
 
-LEAST = 4               # targets; with 3 the smallest two-sided exact p value is 1/3
-EXACT = 8               # targets up to which all permutations are enumerated (8! = 40320)
-DRAWS = 40_000          # random permutations beyond that
+LEAST = 4  # targets; with 3 the smallest two-sided exact p value is 1/3
+EXACT = 8  # targets up to which all permutations are enumerated (8! = 40320)
+DRAWS = 40_000  # random permutations beyond that
 WEIGHTED, BEST = "weighted mean of the other components", "best other component"
 
 
 @dataclass(frozen=True)
 class Prediction:
     """One predictor of the gaps. The numbers are None, and `reason` says why, where they mean nothing."""
+
     predictor: str
-    offers: np.ndarray              # [n], as shares of what direct training on the target reads
-    n: int                          # targets
+    offers: np.ndarray  # [n], as shares of what direct training on the target reads
+    n: int  # targets
     spearman: float | None
-    p: float | None                 # two-sided, by permutation
-    error: float | None             # leave-one-out root mean square error of gap = a + b offer, in shares
-    baseline: float | None          # the same for predicting the mean gap of the other targets
+    p: float | None  # two-sided, by permutation
+    error: float | None  # leave-one-out root mean square error of gap = a + b offer, in shares
+    baseline: float | None  # the same for predicting the mean gap of the other targets
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class Relatedness:
-    shares: np.ndarray              # [J, J]: (i, j) / (j, j); nan where direct training on j reads nothing
-    targets: np.ndarray             # [n], the targets that could be used
-    gaps: np.ndarray                # [n], gap / (j, j)
+    shares: np.ndarray  # [J, J]: (i, j) / (j, j); nan where direct training on j reads nothing
+    targets: np.ndarray  # [n], the targets that could be used
+    gaps: np.ndarray  # [n], gap / (j, j)
     weighted: Prediction
     best: Prediction
 
@@ -54,7 +56,9 @@ def predict(matrix, gaps, weights) -> Relatedness:
     matrix, gaps, weights = (np.asarray(given, np.float64) for given in (matrix, gaps, weights))
     count = len(gaps)
     if matrix.shape != (count, count) or weights.shape != (count,):
-        raise UserError("matrix", (matrix.shape, weights.shape), f"bits [{count}, {count}] and weights [{count}], one per gap")
+        raise UserError(
+            "matrix", (matrix.shape, weights.shape), f"bits [{count}, {count}] and weights [{count}], one per gap"
+        )
     if (weights < 0).any() or (weights > 0).sum() < 2:
         raise UserError("weights", weights.tolist(), "no negative weight and at least two positive ones")
     own = matrix.diagonal()
@@ -64,8 +68,9 @@ def predict(matrix, gaps, weights) -> Relatedness:
     mean = (others * shares).sum(0) / others.sum(0)
     best = np.where(others > 0, shares, -np.inf).max(0)
     gaps = gaps[targets] / own[targets]
-    return Relatedness(shares, targets, gaps, _prediction(WEIGHTED, mean[targets], gaps),
-                       _prediction(BEST, best[targets], gaps))
+    return Relatedness(
+        shares, targets, gaps, _prediction(WEIGHTED, mean[targets], gaps), _prediction(BEST, best[targets], gaps)
+    )
 
 
 def _prediction(name: str, offers, gaps) -> Prediction:
@@ -73,7 +78,9 @@ def _prediction(name: str, offers, gaps) -> Prediction:
     if n < LEAST:
         return Prediction(name, offers, n, *(None,) * 4, f"{n} targets; at least {LEAST} are needed")
     if np.ptp(offers) == 0 or np.ptp(gaps) == 0:
-        return Prediction(name, offers, n, *(None,) * 4, "all targets have the same " + ("offer" if np.ptp(gaps) else "gap"))
+        return Prediction(
+            name, offers, n, *(None,) * 4, "all targets have the same " + ("offer" if np.ptp(gaps) else "gap")
+        )
     errors, baselines = [], []
     for j in range(n):
         x, y = np.delete(offers, j), np.delete(gaps, j)

@@ -11,6 +11,7 @@ scores makes logits of them. It is fitted on leave-one-out scores, which ridge h
 1979), as an item's own score has seen its label. Without the map the same probes read 0.573 (0.707) bits, and logistic
 probes in all p dimensions 0.573 (0.731). Those remain ahead where classes are nearly separable in many dimensions.
 """
+
 from __future__ import annotations
 
 import functools
@@ -23,22 +24,23 @@ from bottleneck.analysis import information
 from bottleneck.analysis.probes import descend, edge
 from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, basis, logistic, ridge
 
-STRIDE = 2              # of the descent in log-loss along the grid of penalties
-SHRINKAGE = 1e-2        # of the K x K map, in units of the scores' variance in K - 1 directions
-TOLERANCE = 1e-4        # of its solver
-SLOPES = (np.log(1e-3), np.log(1e2))    # bounds of the calibrated slope, as logarithms
+STRIDE = 2  # of the descent in log-loss along the grid of penalties
+SHRINKAGE = 1e-2  # of the K x K map, in units of the scores' variance in K - 1 directions
+TOLERANCE = 1e-4  # of its solver
+SLOPES = (np.log(1e-3), np.log(1e2))  # bounds of the calibrated slope, as logarithms
 
 
 @dataclass(frozen=True)
 class Reading:
     """What one probe says about one target: fitted on probe, chosen on val, read on test once."""
-    bits: np.ndarray        # [n_test] information
-    correct: np.ndarray     # [n_test] bool
-    val_correct: np.ndarray # [n_val] bool, for choices, not for reports
-    val_bits: float         # mean on val, where the probe was calibrated: for choices, not for reports
-    lam: float              # the penalty, or the shrinkage when whitened
-    at_edge: str            # "" | "weak" | "strong": the penalty was chosen from that end of the grid
-    scaling: str            # "raw" | "whitened", or the feature map of a non-linear probe
+
+    bits: np.ndarray  # [n_test] information
+    correct: np.ndarray  # [n_test] bool
+    val_correct: np.ndarray  # [n_val] bool, for choices, not for reports
+    val_bits: float  # mean on val, where the probe was calibrated: for choices, not for reports
+    lam: float  # the penalty, or the shrinkage when whitened
+    at_edge: str  # "" | "weak" | "strong": the penalty was chosen from that end of the grid
+    scaling: str  # "raw" | "whitened", or the feature map of a non-linear probe
 
 
 def screen(x, targets, penalty: float | None = None) -> dict:
@@ -55,8 +57,10 @@ def screen(x, targets, penalty: float | None = None) -> dict:
     encoded, columns = one_hots(targets)
     weights, intercept = ridge(space, encoded["probe"], grid, whitened=whitened)
     squared = squared_errors(weights, val, encoded["val"] - intercept)
-    shifts = np.stack([space.penalties(WHITENED_PENALTY, lam) if whitened else space.penalties(lam) for lam in grid[::STRIDE]])
-    leverages = space.coordinates ** 2 @ (1.0 / (space.variances + shifts)).T / len(space.coordinates)
+    shifts = np.stack(
+        [space.penalties(WHITENED_PENALTY, lam) if whitened else space.penalties(lam) for lam in grid[::STRIDE]]
+    )
+    leverages = space.coordinates**2 @ (1.0 / (space.variances + shifts)).T / len(space.coordinates)
 
     def read(name):
         (y, classes), own = targets[name], columns[name]
@@ -75,8 +79,15 @@ def screen(x, targets, penalty: float | None = None) -> dict:
         kernel, bias, (slope, _) = fit(best)
         to_raw, offset = space.to_input(kernel, bias)
         logits = {"val": val @ kernel + bias, "test": x["test"] @ to_raw + offset}
-        return reading(logits, y, prior, slope, grid[STRIDE * best], edge(best, len(shifts)) if whitened else "",
-                       "whitened" if whitened else "raw")
+        return reading(
+            logits,
+            y,
+            prior,
+            slope,
+            grid[STRIDE * best],
+            edge(best, len(shifts)) if whitened else "",
+            "whitened" if whitened else "raw",
+        )
 
     return {name: read(name) for name in targets}
 
@@ -93,7 +104,9 @@ def errors(x, y, num_classes: int) -> np.ndarray:
 
 def one_hots(targets) -> tuple[dict[str, np.ndarray], dict]:
     """All targets' one-hots side by side, split -> [n, sum of K] for probe and val, and each target's columns."""
-    encoded = {split: np.hstack([np.eye(classes)[y[split]] for y, classes in targets.values()]) for split in ("probe", "val")}
+    encoded = {
+        split: np.hstack([np.eye(classes)[y[split]] for y, classes in targets.values()]) for split in ("probe", "val")
+    }
     ends = np.cumsum([classes for _, classes in targets.values()])
     return encoded, {name: slice(end - classes, end) for end, (name, (_, classes)) in zip(ends, targets.items())}
 
@@ -106,7 +119,7 @@ def squared_errors(weights, coordinates, targets) -> np.ndarray:
     n, (steps, r, m) = len(targets), weights.shape
     moments, cross = coordinates.T @ coordinates / n, coordinates.T @ targets / n
     flat = weights.transpose(1, 0, 2).reshape(r, steps * m)
-    return (targets ** 2).mean(0) - 2.0 * (weights * cross).sum(1) + (flat * (moments @ flat)).sum(0).reshape(steps, m)
+    return (targets**2).mean(0) - 2.0 * (weights * cross).sum(1) + (flat * (moments @ flat)).sum(0).reshape(steps, m)
 
 
 def calibrate(logits, labels, prior) -> tuple[float, float]:
@@ -131,10 +144,14 @@ def calibrate(logits, labels, prior) -> tuple[float, float]:
 def reading(logits, y, prior, slope: float, lam: float, at_edge: str, scaling: str) -> Reading:
     """The Reading of a probe that gives `logits`, split -> [n, K] for val and test, calibrated by `slope` on val."""
     base, mix = np.log(prior), information.Calibration(1.0, 1.0 / (len(y["val"]) + 1.0), prior, np.nan)
-    bits = {split: information.bits(information.apply(mix, base + slope * (z - base)), y[split], prior)
-            for split, z in logits.items()}
+    bits = {
+        split: information.bits(information.apply(mix, base + slope * (z - base)), y[split], prior)
+        for split, z in logits.items()
+    }
     correct = {split: z.argmax(1) == y[split] for split, z in logits.items()}
-    return Reading(bits["test"], correct["test"], correct["val"], float(bits["val"].mean()), float(lam), at_edge, scaling)
+    return Reading(
+        bits["test"], correct["test"], correct["val"], float(bits["val"].mean()), float(lam), at_edge, scaling
+    )
 
 
 def _link(scores, leverage, labels, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

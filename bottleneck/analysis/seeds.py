@@ -3,6 +3,7 @@
 A count of seeds above a threshold turns noise of test items into disagreement between seeds. Here every seed has an
 interval over the items, and seeds whose interval contains 0 are counted as undecided, not as one or the other.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from bottleneck.errors import UserError
 @dataclass(frozen=True)
 class Spread:
     """Standard deviation between seeds, with its interval; what items and their interaction with seeds add is removed."""
+
     sd: float
     low: float
     high: float
@@ -26,13 +28,14 @@ class Spread:
 @dataclass(frozen=True)
 class Seeds:
     """Evidence D_s = I_s - margin I_ref,s per seed, in bits: above 0 the seed keeps the feature, below 0 it lost it."""
-    verdict: str                    # "all" | "some" | "none" | "undecided"
-    seeds: tuple[Interval, ...]     # D_s over items, Bonferroni over seeds: jointly at the level asked for
-    mean: Interval                  # of D over seeds and items
-    retained: int                   # seeds whose interval is above 0
-    lost: int                       # seeds whose interval is below 0
-    undecided: int                  # the other seeds
-    spread: Spread | None           # of I between seeds; None with one seed or one item
+
+    verdict: str  # "all" | "some" | "none" | "undecided"
+    seeds: tuple[Interval, ...]  # D_s over items, Bonferroni over seeds: jointly at the level asked for
+    mean: Interval  # of D over seeds and items
+    retained: int  # seeds whose interval is above 0
+    lost: int  # seeds whose interval is below 0
+    undecided: int  # the other seeds
+    spread: Spread | None  # of I between seeds; None with one seed or one item
 
 
 def evidence(mixture, reference, margin: float = FRACTION, level: float = 0.95) -> Seeds:
@@ -69,17 +72,20 @@ def spread(table, level: float = 0.95) -> Spread | None:
         return None
     between, _, residual = mean_squares(table)
     tail = (1.0 - level) / 2.0
-    upper, lower = ((s - 1) * (between - residual * stats.f.isf(q, s - 1, (s - 1) * (n - 1)))
-                    / (n * stats.chi2.isf(q, s - 1)) for q in (1.0 - tail, tail))
+    upper, lower = (
+        (s - 1) * (between - residual * stats.f.isf(q, s - 1, (s - 1) * (n - 1))) / (n * stats.chi2.isf(q, s - 1))
+        for q in (1.0 - tail, tail)
+    )
     return Spread(*(float(np.sqrt(max(variance, 0.0))) for variance in ((between - residual) / n, lower, upper)))
 
 
 @dataclass(frozen=True)
 class Concatenation:
     """What one concatenation of all seeds reads. Items are the unit: it speaks of these networks."""
-    joined: Interval        # bits
-    over_mean: Interval     # minus the mean of its members
-    over_best: Interval     # minus the member that is best on validation
+
+    joined: Interval  # bits
+    over_mean: Interval  # minus the mean of its members
+    over_best: Interval  # minus the member that is best on validation
 
 
 def concatenation(joined, members, best: int, level: float = 0.95) -> Concatenation:
@@ -93,4 +99,6 @@ def concatenation(joined, members, best: int, level: float = 0.95) -> Concatenat
         raise UserError("joined", (joined.shape, members.shape), "bits [N] and [S, N] on the same items")
     if not 0 <= best < len(members):
         raise UserError("best", best, f"the index of one of {len(members)} members")
-    return Concatenation(*(two_way(table, level) for table in (joined, joined - members.mean(0), joined - members[best])))
+    return Concatenation(
+        *(two_way(table, level) for table in (joined, joined - members.mean(0), joined - members[best]))
+    )

@@ -6,6 +6,7 @@ log-loss has a nearly diagonal Hessian, `c s_i + penalty_i`, so dividing it out 
 where gradient descent in the raw features would turn bad conditioning into apparent feature loss. Losses are means,
 so a penalty means the same at every n.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,21 +17,22 @@ from scipy import optimize
 from bottleneck.analysis import information
 from bottleneck.errors import UserError
 
-GRID = tuple(float(v) for v in np.logspace(-6, 5, 45))       # the community's grid (Kornblith et al. 2019; DINOv2)
-WHITENED_PENALTY = 1e-3     # whitening sweeps the shrinkage; the penalty in whitened coordinates stays here
-TOLERANCE = 1e-6            # on the largest gradient entry, in preconditioned coordinates
+GRID = tuple(float(v) for v in np.logspace(-6, 5, 45))  # the community's grid (Kornblith et al. 2019; DINOv2)
+WHITENED_PENALTY = 1e-3  # whitening sweeps the shrinkage; the penalty in whitened coordinates stays here
+TOLERANCE = 1e-6  # on the largest gradient entry, in preconditioned coordinates
 MAX_ITERATIONS = 2000
 
 
 @dataclass(frozen=True)
 class Basis:
     """Eigenbasis of the probe split's features: `x -> ((x - mean) * inverse_scale) @ vectors`."""
-    scaling: str                    # "raw" or "standardised"; whitening is standardised with a shrinkage
-    mean: np.ndarray                # [p]
-    inverse_scale: np.ndarray       # [p], 0 for a constant column when standardised
-    vectors: np.ndarray             # [p, r], orthonormal
-    variances: np.ndarray           # [r], descending
-    coordinates: np.ndarray         # [n, r] of the probe split
+
+    scaling: str  # "raw" or "standardised"; whitening is standardised with a shrinkage
+    mean: np.ndarray  # [p]
+    inverse_scale: np.ndarray  # [p], 0 for a constant column when standardised
+    vectors: np.ndarray  # [p, r], orthonormal
+    variances: np.ndarray  # [r], descending
+    coordinates: np.ndarray  # [n, r] of the probe split
 
     def project(self, x) -> np.ndarray:
         """Coordinates [m, r] of other items [m, p]."""
@@ -57,7 +59,9 @@ def basis(x, scaling: str = "raw") -> Basis:
     inverse_scale = np.ones(x.shape[1])
     if scaling == "standardised":
         std = np.sqrt((z * z).mean(0))
-        varies = std > 1e-12 * np.maximum(np.abs(mean), std.max(initial=1e-300))     # else rounding, of its own mean or others'
+        varies = std > 1e-12 * np.maximum(
+            np.abs(mean), std.max(initial=1e-300)
+        )  # else rounding, of its own mean or others'
         inverse_scale = np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
         z *= inverse_scale
     elif scaling != "raw":
@@ -73,7 +77,7 @@ def basis(x, scaling: str = "raw") -> Basis:
     if p > n:
         vectors = vectors / np.linalg.norm(vectors, axis=0)
     coordinates = z @ vectors
-    return Basis(scaling, mean, inverse_scale, vectors, (coordinates ** 2).mean(0), coordinates)
+    return Basis(scaling, mean, inverse_scale, vectors, (coordinates**2).mean(0), coordinates)
 
 
 def ridge(space: Basis, targets, lambdas=GRID, *, whitened: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -92,15 +96,24 @@ def ridge(space: Basis, targets, lambdas=GRID, *, whitened: bool = False) -> tup
 @dataclass(frozen=True)
 class Fit:
     """A logistic probe in the coordinates of its basis."""
-    weights: np.ndarray         # [r, K], summing to zero over classes
-    intercept: np.ndarray       # [K]
-    objective: float            # mean log-loss (nats) + half the penalty
-    grad_norm: float            # largest entry, in preconditioned coordinates w_i sqrt(c s_i + penalty_i)
+
+    weights: np.ndarray  # [r, K], summing to zero over classes
+    intercept: np.ndarray  # [K]
+    objective: float  # mean log-loss (nats) + half the penalty
+    grad_norm: float  # largest entry, in preconditioned coordinates w_i sqrt(c s_i + penalty_i)
     iterations: int
 
 
-def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: float | None = None,
-             start: Fit | None = None, tolerance: float = TOLERANCE) -> Fit:
+def logistic(
+    space: Basis,
+    labels,
+    lam: float,
+    *,
+    num_classes: int,
+    shrinkage: float | None = None,
+    start: Fit | None = None,
+    tolerance: float = TOLERANCE,
+) -> Fit:
     """Multinomial logistic regression: mean log-loss + (lam/2) |W|^2 in the scaling's coordinates, intercept free.
 
     `shrinkage` switches to whitened coordinates. Stops when the largest gradient entry in the preconditioned
@@ -119,7 +132,7 @@ def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: f
     one_hot = np.zeros((num_classes, n))
     one_hot[labels, rows] = 1.0
 
-    def softmax_loss(weights, intercept):                       # [K, r], [K] -> loss, d loss / d logits [K, n]
+    def softmax_loss(weights, intercept):  # [K, r], [K] -> loss, d loss / d logits [K, n]
         logits = weights @ coordinates.T
         logits += intercept[:, None]
         logits -= logits.max(0)
@@ -130,7 +143,7 @@ def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: f
         logits /= total
         return loss, logits
 
-    def sigmoid_loss(weights, intercept):                       # the logit of class 1, [1, r], [1]
+    def sigmoid_loss(weights, intercept):  # the logit of class 1, [1, r], [1]
         logit = coordinates @ weights[0] + intercept[0]
         tail = np.exp(-np.abs(logit))
         loss = (np.log1p(tail).sum() + np.maximum(logit, 0.0).sum() - logit[labels == 1].sum()) / n
@@ -138,14 +151,14 @@ def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: f
 
     if binary:
         evaluate, target = sigmoid_loss, one_hot[1:]
-        penalties = penalties / 2.0                             # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
+        penalties = penalties / 2.0  # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
         first = np.vstack([start.weights, start.intercept]) @ np.array([[-1.0], [1.0]])
     else:
         evaluate, target = softmax_loss, one_hot
         first = np.vstack([start.weights, start.intercept])
-    theta = np.ascontiguousarray(first.T)                       # [k, r + 1]
+    theta = np.ascontiguousarray(first.T)  # [k, r + 1]
 
-    def scale(theta):                                           # and the curvature c it is made of
+    def scale(theta):  # and the curvature c it is made of
         probability = evaluate(theta[:, :-1], theta[:, -1])[1]
         curvature = max(float((probability * (1.0 - probability)).mean()), 1e-10)
         return curvature, 1.0 / np.sqrt(np.append(curvature * space.variances + penalties, curvature))
@@ -166,13 +179,23 @@ def logistic(space: Basis, labels, lam: float, *, num_classes: int, shrinkage: f
     shape, iterations = theta.shape, 0
     curvature, precondition = scale(theta)
     for _ in range(10):
-        found = optimize.minimize(objective, (theta / precondition).ravel(), jac=True, method="L-BFGS-B",
-                                  options={"maxcor": 20, "ftol": 0.0, "gtol": tolerance, "maxiter": MAX_ITERATIONS,
-                                           "maxfun": 2 * MAX_ITERATIONS})
+        found = optimize.minimize(
+            objective,
+            (theta / precondition).ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxcor": 20,
+                "ftol": 0.0,
+                "gtol": tolerance,
+                "maxiter": MAX_ITERATIONS,
+                "maxfun": 2 * MAX_ITERATIONS,
+            },
+        )
         theta, iterations = found.x.reshape(shape) * precondition, iterations + int(found.nit)
         before, (curvature, precondition) = curvature, scale(theta)
         if curvature > 0.25 * before:
-            break           # else the loss has flattened on the way (confident probes): finish in coordinates that fit
+            break  # else the loss has flattened on the way (confident probes): finish in coordinates that fit
     theta = theta.T
     if binary:
         theta = theta * np.array([[-0.5, 0.5]])

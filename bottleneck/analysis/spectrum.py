@@ -2,6 +2,7 @@
 
 Context, never a verdict: neither number sees whether a small direction carries the label.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ class Spectrum:
     Bounded by n - 1 as well as by p, and biased well below that bound: for p independent units of one variance the
     participation ratio reads about (n-1)p/(n+p), not p. Compare only spectra of the same n, and print n.
     """
-    effective_rank: float           # exp(entropy of l / sum l): Roy & Vetterli 2007, on variances
-    participation_ratio: float      # (sum l)^2 / sum l^2
-    top_share: float                # largest l / sum l
+
+    effective_rank: float  # exp(entropy of l / sum l): Roy & Vetterli 2007, on variances
+    participation_ratio: float  # (sum l)^2 / sum l^2
+    top_share: float  # largest l / sum l
     n: int
     p: int
 
@@ -40,7 +42,7 @@ def spectrum(x) -> Spectrum:
     variances = np.maximum(np.linalg.eigvalsh(z.T @ z if p <= n else z @ z.T), 0.0)
     total = variances.sum()
     shares = variances / total if total > 0 else np.full(len(variances), np.nan)
-    return Spectrum(float(np.exp(special.entr(shares).sum())), float(1.0 / (shares ** 2).sum()), float(shares[-1]), n, p)
+    return Spectrum(float(np.exp(special.entr(shares).sum())), float(1.0 / (shares**2).sum()), float(shares[-1]), n, p)
 
 
 def class_separation(x, y) -> float:
@@ -57,11 +59,11 @@ def class_separation(x, y) -> float:
     if not 2 <= count < n or len(members) != n:
         raise UserError("y", (len(members), count), f"{n} labels of at least 2 classes, fewer classes than items")
     means = np.eye(count)[members].T @ z / np.bincount(members)[:, None]
-    total, within = (z ** 2).sum(), ((z - means[members]) ** 2).sum()
+    total, within = (z**2).sum(), ((z - means[members]) ** 2).sum()
     return float(1.0 - within / (n - count) * (n - 1) / total) if total > 0 else float("nan")
 
 
 def _centred(x) -> np.ndarray:
     z = np.asarray(x, np.float64)
-    z = z - z[:1]                   # a constant unit becomes exactly 0, whatever its value
+    z = z - z[:1]  # a constant unit becomes exactly 0, whatever its value
     return z - z.mean(0)

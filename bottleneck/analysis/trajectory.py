@@ -6,6 +6,7 @@ and read on test items: what the noise of items adds to the choice does not reac
 networks themselves from step to step is on both splits and counts as real (20 equal steps of 5 seeds that wander
 independently by 1 point show 0.87 points of forgetting); keeping few, log-spaced steps and the margin are for that.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -21,16 +22,17 @@ from bottleneck.errors import UserError
 @dataclass(frozen=True)
 class Learning:
     """What the kept steps say about one factor or label. Exploratory: intervals, unadjusted for multiplicity."""
-    verdict: str                    # see `learning`
-    peak: int                       # the step with most information on validation
-    last: int                       # the last step
-    since: int | None               # the step from which the rise is measured
-    init: Interval                  # I at step 0, bits, like all that follow
-    best: Interval                  # I at the peak
-    end: Interval                   # I at the last step
-    forgetting: Interval            # I_peak - I_last; exactly 0 where the peak is the last step
-    rise: Interval | None           # I_last - I_since, the gain over the last doubling; None without such a step
-    reference: Interval             # I of direct training
+
+    verdict: str  # see `learning`
+    peak: int  # the step with most information on validation
+    last: int  # the last step
+    since: int | None  # the step from which the rise is measured
+    init: Interval  # I at step 0, bits, like all that follow
+    best: Interval  # I at the peak
+    end: Interval  # I at the last step
+    forgetting: Interval  # I_peak - I_last; exactly 0 where the peak is the last step
+    rise: Interval | None  # I_last - I_since, the gain over the last doubling; None without such a step
+    reference: Interval  # I of direct training
 
 
 def learning(steps, test, val, reference, *, entropy: float, margin: float = FRACTION, level: float = 0.95) -> Learning:
@@ -60,10 +62,12 @@ def learning(steps, test, val, reference, *, entropy: float, margin: float = FRA
     if len(steps) < 2 or steps[0] != 0 or any(a >= b for a, b in itertools.pairwise(steps)):
         raise UserError("steps", steps, "at least two steps, ascending from 0")
     if test.ndim != 3 or len(test) != len(steps) or val.shape != test.shape[:2]:
-        raise UserError("test", (test.shape, val.shape), f"bits [{len(steps)}, S, N] on test and [{len(steps)}, S] on val")
+        raise UserError(
+            "test", (test.shape, val.shape), f"bits [{len(steps)}, S, N] on test and [{len(steps)}, S] on val"
+        )
 
     curve = val.mean(1)
-    peak = int(np.flatnonzero(curve == curve.max())[-1])           # of equals the latest: no forgetting between them
+    peak = int(np.flatnonzero(curve == curve.max())[-1])  # of equals the latest: no forgetting between them
     doubling = [t for t, step in enumerate(steps) if steps[-1] <= 4 * step <= 2 * steps[-1]]
     init, best, end = test[0], test[peak], test[-1]
     rise = end - test[doubling[-1]] if doubling else None
@@ -87,9 +91,18 @@ def learning(steps, test, val, reference, *, entropy: float, margin: float = FRA
         verdict = "learned in part"
     else:
         verdict = "undecided"
-    return Learning(verdict, steps[peak], steps[-1], steps[doubling[-1]] if doubling else None, two_way(init, level),
-                    two_way(best, level), two_way(end, level), two_way(forgetting, level),
-                    None if rise is None else two_way(rise, level), direct)
+    return Learning(
+        verdict,
+        steps[peak],
+        steps[-1],
+        steps[doubling[-1]] if doubling else None,
+        two_way(init, level),
+        two_way(best, level),
+        two_way(end, level),
+        two_way(forgetting, level),
+        None if rise is None else two_way(rise, level),
+        direct,
+    )
 
 
 def log_steps(total: int, halvings: int) -> tuple[int, ...]:

@@ -1,4 +1,5 @@
 """Images in one `.npz` file: `x_train, y_train, x_test, y_test`, uint8, gray or colour. Never a pickle."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -25,6 +26,7 @@ class ArraysSpec:
     bilinear filter (which averages when it shrinks). Classes are the labels of y_train in increasing order,
     named by the number.
     """
+
     path: str = path_field()
 
     randomisable = ()
@@ -47,7 +49,7 @@ class _Unusable(Exception):
     """What the file should have been; `load` adds the key and the path."""
 
 
-@functools.lru_cache(maxsize=8)   # several components often share one file
+@functools.lru_cache(maxsize=8)  # several components often share one file
 def _load(path, shape, _version):
     content = _read(path)
     digest = hashlib.sha256()
@@ -63,8 +65,9 @@ def _load(path, shape, _version):
         images, labels = content[f"x_{split}"], content[f"y_{split}"]
         ids = np.arange(first, first + len(labels), dtype=np.int32)
         first += len(labels)
-        splits[split] = Examples(np.searchsorted(names, labels).astype(np.int32), ids, {},
-                                 functools.partial(_fetch, images, shape))
+        splits[split] = Examples(
+            np.searchsorted(names, labels).astype(np.int32), ids, {}, functools.partial(_fetch, images, shape)
+        )
     return Source(splits, tuple(str(name) for name in names), digest.hexdigest())
 
 
@@ -119,8 +122,7 @@ def _fetch(images, shape, indices):
 
 
 def resize(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """uint8 [n, h, w, c] to [n, *shape, c]: Pillow's bilinear filter, with support scaled up when it shrinks.
-    """
+    """uint8 [n, h, w, c] to [n, *shape, c]: Pillow's bilinear filter, with support scaled up when it shrinks."""
     channels = images.shape[3]
     out = np.empty((len(images), *shape, channels), np.uint8)
     for i, image in enumerate(images):

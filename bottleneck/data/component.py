@@ -3,6 +3,7 @@
 `load` builds one from plain configuration, applies the transforms in order, and states the component's identity
 (configuration and content, never a path).
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,7 +18,7 @@ from bottleneck.data import transforms
 from bottleneck.data.source import SPLITS, DataSpec, Examples, Source, fields, hold_out, load_source, source_spec
 from bottleneck.errors import UserError
 
-HELD_BYTES = 2**28   # a split up to this size is made once, at its first fetch, and kept in memory
+HELD_BYTES = 2**28  # a split up to this size is made once, at its first fetch, and kept in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ComponentSpec:
     factors made independent of the label, all else unchanged. sizes: this component's own train, probe, val
     or test.
     """
+
     source: dict[str, Any]
     transforms: dict[str, dict] = dataclasses.field(default_factory=dict)
     randomise: tuple[str, ...] = ()
@@ -43,6 +45,7 @@ class ComponentSpec:
 @dataclasses.dataclass(frozen=True)
 class Component:
     """A loaded component. identity: what makes it, JSON-able, the same wherever the files lie."""
+
     name: str
     splits: dict[str, Examples]
     classes: tuple[str, ...]
@@ -104,8 +107,9 @@ def build(specs: dict[str, dict]) -> list[tuple[str, transforms.Transform]]:
     return chain
 
 
-def run(origin, chain: list[tuple[str, transforms.Transform]], data: DataSpec,
-        randomise: tuple[str, ...]) -> tuple[Source, list]:
+def run(
+    origin, chain: list[tuple[str, transforms.Transform]], data: DataSpec, randomise: tuple[str, ...]
+) -> tuple[Source, list]:
     """Loads source spec `origin`, makes the four splits and applies `chain`.
 
     Returns the source and, as JSON-able data, what the chain is: [key, transform, fields] and, for dominoes,
@@ -130,8 +134,9 @@ def run(origin, chain: list[tuple[str, transforms.Transform]], data: DataSpec,
                 second = source_spec(transform.source)
                 inner = build(transform.transforms)
                 partner, inner_described = run(second, inner, data, ())
-                entry.append({"source": {"name": transform.source["name"], **fields(second)},
-                              "transforms": inner_described})
+                entry.append(
+                    {"source": {"name": transform.source["name"], **fields(second)}, "transforms": inner_described}
+                )
                 source = transform.apply(source, context, partner)
                 data = dataclasses.replace(data, image_size=(height, 2 * data.shape[1]))
             else:
@@ -143,15 +148,13 @@ def run(origin, chain: list[tuple[str, transforms.Transform]], data: DataSpec,
 
 
 def touch(component: Component) -> None:
-    """Fetches one item of every split, so that files that cannot be read are met (UserError) before any work.
-    """
+    """Fetches one item of every split, so that files that cannot be read are met (UserError) before any work."""
     for examples in component.splits.values():
         examples.fetch(np.arange(min(1, len(examples))))
 
 
 def _held(examples: Examples, prefix: str) -> Callable[[np.ndarray], np.ndarray]:
-    """`fetch`, made once and kept where the split is small; mistakes in the data carry the component's name.
-    """
+    """`fetch`, made once and kept where the split is small; mistakes in the data carry the component's name."""
     lock, kept, size = threading.Lock(), [], len(examples)
 
     def made(indices):

@@ -5,6 +5,7 @@ a factor without one is independent of the label. Nuisances: position, size, ori
 the texture, pixel noise. After the trifeature images of Hermann and Lampinen (arXiv:2006.12433), small enough
 for 16 pixels.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -26,11 +27,22 @@ TEXTURES = ("horizontal", "vertical", "diagonal", "antidiagonal", "checks", "dot
 # The side on which the background is brighter:
 BACKGROUNDS = ("right", "left", "down", "up", "down right", "up left", "down left", "up right")
 
-_RGB = np.array([(.85, .30, .25), (.25, .65, .30), (.30, .40, .90), (.80, .75, .20),
-                 (.80, .30, .80), (.20, .70, .75), (.90, .55, .20), (.75, .75, .75)], np.float32)
-_RAMPS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (.7, .7), (-.7, -.7), (-.7, .7), (.7, -.7)], np.float32)
-_PERIOD = 0.25                # of the texture, in image sides
-_CHUNK_PIXELS = 2**16         # rendered at once: arrays that stay in the cache
+_RGB = np.array(
+    [
+        (0.85, 0.30, 0.25),
+        (0.25, 0.65, 0.30),
+        (0.30, 0.40, 0.90),
+        (0.80, 0.75, 0.20),
+        (0.80, 0.30, 0.80),
+        (0.20, 0.70, 0.75),
+        (0.90, 0.55, 0.20),
+        (0.75, 0.75, 0.75),
+    ],
+    np.float32,
+)
+_RAMPS = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7), (0.7, -0.7)], np.float32)
+_PERIOD = 0.25  # of the texture, in image sides
+_CHUNK_PIXELS = 2**16  # rendered at once: arrays that stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +55,7 @@ class FactorsSpec:
     size: range of the object's side, in image sides. orientation: largest rotation, in degrees. seed: another
     seed, other images.
     """
+
     reliability: dict[str, float] = dataclasses.field(default_factory=dict)
     values: int = 2
     relief: float = 0.2
@@ -96,9 +109,9 @@ def _fetch(spec, key, shape, ids, factors, indices):
     chunk = max(1, _CHUNK_PIXELS // (shape[0] * shape[1]))
     images = np.empty((len(indices), *shape, 3), np.uint8)
     for start in range(0, len(indices), chunk):
-        rows = indices[start:start + chunk]
+        rows = indices[start : start + chunk]
         chosen = {factor: values[rows] for factor, values in factors.items()}
-        images[start:start + chunk] = _render(spec, key, shape, ids[rows], chosen)
+        images[start : start + chunk] = _render(spec, key, shape, ids[rows], chosen)
     return images
 
 
@@ -106,6 +119,7 @@ def _render(spec, key, shape, ids, factors):
     """uint8 [n, H, W, 3]. Coordinates run from -1 to 1 along the shorter side, y downwards; arrays are [n, H,
     W].
     """
+
     def nuisance(name, low, high):
         return (low + (high - low) * keyed.uniform((*key, name), ids)).astype(np.float32)[:, None, None]
 
@@ -116,10 +130,10 @@ def _render(spec, key, shape, ids, factors):
     px = x - nuisance("x", -2 * spec.position, 2 * spec.position)
     py = y - nuisance("y", -2 * spec.position, 2 * spec.position)
     angle = nuisance("orientation", -1, 1) * np.float32(np.deg2rad(spec.orientation))
-    scale = 2 * nuisance("size", *spec.size)   # a square of unit area becomes one of side `size` image sides
+    scale = 2 * nuisance("size", *spec.size)  # a square of unit area becomes one of side `size` image sides
     cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
     distance = _distance(factors["shape"], px * cosine + py * sine, py * cosine - px * sine)
-    coverage = np.clip(0.5 - distance * (scale * np.float32(half)), 0, 1)   # one pixel of soft edge
+    coverage = np.clip(0.5 - distance * (scale * np.float32(half)), 0, 1)  # one pixel of soft edge
     period = np.float32(np.pi / _PERIOD)
     phase = (nuisance("phase x", 0, 2 * np.pi), nuisance("phase y", 0, 2 * np.pi))
     relief = 1 + np.float32(spec.relief) * _pattern(factors["texture"], px * period, py * period, phase)
@@ -203,8 +217,9 @@ _TEXTURES = (
 )
 
 
-def bayes(reliabilities: Mapping[str, Mapping[str, float]], weights: Mapping[str, float],
-          values: int = 2) -> dict[str, dict]:
+def bayes(
+    reliabilities: Mapping[str, Mapping[str, float]], weights: Mapping[str, float], values: int = 2
+) -> dict[str, dict]:
     """Exact optima for components of `values` balanced classes whose images reveal every factor.
 
     Returns component -> {"direct", "shared", "heads"} -> {"accuracy", "bits"}: training on the component
@@ -214,7 +229,7 @@ def bayes(reliabilities: Mapping[str, Mapping[str, float]], weights: Mapping[str
     """
     factors = [f for f in FACTORS if any(f in r for r in reliabilities.values())]
     cells = np.array(list(itertools.product(range(values), repeat=len(factors)))).reshape(-1, len(factors))
-    joint = {}   # component -> P(label, factor values), [K, cells]
+    joint = {}  # component -> P(label, factor values), [K, cells]
     for name, reliability in reliabilities.items():
         joint[name] = np.full((values, len(cells)), 1 / values)
         for column, factor in enumerate(factors):
@@ -230,8 +245,7 @@ def bayes(reliabilities: Mapping[str, Mapping[str, float]], weights: Mapping[str
 
 
 def _optimum(table, seen, values):
-    """Accuracy and bits, under `table`, of the posterior of `seen` (both [K, cells], `seen` up to a factor).
-    """
+    """Accuracy and bits, under `table`, of the posterior of `seen` (both [K, cells], `seen` up to a factor)."""
     total = seen.sum(axis=0)
     posterior = np.where(total > 0, seen / np.where(total > 0, total, 1), 1 / values)
     best = np.isclose(posterior, posterior.max(axis=0), rtol=1e-12, atol=0)

@@ -1,6 +1,7 @@
 """Images in a folder: `split/class/*.png|jpg|jpeg`, or a `metadata.csv` with path, split, label and any
 factors.
 """
+
 from __future__ import annotations
 
 import csv
@@ -34,6 +35,7 @@ class FolderSpec:
     `fit`: crop cuts the middle of the image to the study's aspect ratio, stretch does not; both then resize
     by Pillow's bilinear filter.
     """
+
     path: str = path_field()
     metadata: str = "metadata.csv"
     image: str = "path"
@@ -73,8 +75,12 @@ def load(spec: FolderSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> S
     for split in np.unique(splits_of):
         where = np.flatnonzero(splits_of == split)
         paths = [str(root / rows[i][2]) for i in where]
-        splits[str(split)] = Examples(labels[where], ids[where], {k: v[where] for k, v in factors.items()},
-                                      functools.partial(_fetch, paths, data.shape, spec.fit))
+        splits[str(split)] = Examples(
+            labels[where],
+            ids[where],
+            {k: v[where] for k, v in factors.items()},
+            functools.partial(_fetch, paths, data.shape, spec.fit),
+        )
     return Source(splits, classes, digest.hexdigest())
 
 
@@ -134,7 +140,7 @@ def _fetch(paths, shape, fit, indices):
     if len(indices) < 64:
         images = [read(i) for i in indices]
     else:
-        with ThreadPoolExecutor(_THREADS) as threads:   # Pillow decodes outside the interpreter's lock
+        with ThreadPoolExecutor(_THREADS) as threads:  # Pillow decodes outside the interpreter's lock
             images = list(threads.map(read, indices))
     return np.stack(images) if images else np.zeros((0, *shape, 3), np.uint8)
 

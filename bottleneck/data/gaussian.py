@@ -4,6 +4,7 @@ x ~ N(0, I_d) and the target is `scale * <u_j, x> e_j` plus noise, with orthonor
 components. A two-layer linear network of width k trained on a mixture keeps the k largest weight_j * scale_j
 (Saxe, McClelland and Ganguli, arXiv:1312.6120, for the order in which the modes are learned).
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,6 +20,7 @@ class GaussianSpec:
     """index: which direction and which output, j. outputs: how many components share the space. seed: of the
     u.
     """
+
     index: int = 0
     dim: int = 20
     outputs: int = 6

@@ -4,6 +4,7 @@ for.
 A counter-based generator in the spirit of Salmon et al. (SC 2011), with the SplitMix64 finaliser of Steele,
 Lea and Flood (OOPSLA 2014) as the mixing function.
 """
+
 from __future__ import annotations
 
 import hashlib

@@ -8,6 +8,7 @@ the offset of step s is the s-th van der Corput point, so the examples drawn bef
 form) and walks each component by a keyed permutation per epoch: a Feistel network with cycle-walking (Black
 and Rogaway, CT-RSA 2002).
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -24,8 +25,8 @@ import numpy as np
 from bottleneck.errors import UserError
 
 BITS = 15
-UNIT = 1 << BITS   # weights are multiples of 1 / UNIT
-_DOMAIN = {"iid": 0x11D, "stratified": 0x57A7}   # keeps the two kinds' keys apart
+UNIT = 1 << BITS  # weights are multiples of 1 / UNIT
+_DOMAIN = {"iid": 0x11D, "stratified": 0x57A7}  # keeps the two kinds' keys apart
 
 
 class Tables(NamedTuple):
@@ -35,6 +36,7 @@ class Tables(NamedTuple):
     [S, J + 1], cumulative weights in 1 / UNIT; drawn int32 [S, J], examples drawn before the segment
     (stratified).
     """
+
     name_hash: np.ndarray
     sizes: np.ndarray
     starts: np.ndarray
@@ -42,8 +44,7 @@ class Tables(NamedTuple):
     drawn: np.ndarray
 
 
-def tables(names: Sequence[str], sizes: Sequence[int], schedule, batch: int,
-           steps: int | None = None) -> Tables:
+def tables(names: Sequence[str], sizes: Sequence[int], schedule, batch: int, steps: int | None = None) -> Tables:
     """Tables of `schedule`, a sequence of (start step, weights [J]); weights need not sum to one.
 
     `steps`, where given, is checked against the 2**31 examples of one component that 32-bit counters can
@@ -61,8 +62,13 @@ def tables(names: Sequence[str], sizes: Sequence[int], schedule, batch: int,
     drawn_before = np.zeros((len(starts), len(names)), np.int64)
     for s in range(1, len(starts)):
         drawn_before[s] = drawn_before[s - 1] + _counts(boundaries[s - 1], starts[s] - starts[s - 1], batch)
-    made = Tables(np.array([zlib.crc32(n.encode()) for n in names], np.uint32), sizes.astype(np.int32),
-                  np.array(starts, np.int32), boundaries.astype(np.int32), drawn_before.astype(np.int32))
+    made = Tables(
+        np.array([zlib.crc32(n.encode()) for n in names], np.uint32),
+        sizes.astype(np.int32),
+        np.array(starts, np.int32),
+        boundaries.astype(np.int32),
+        drawn_before.astype(np.int32),
+    )
     if max(drawn_before.max(), 0 if steps is None else drawn(made, steps, batch).max()) >= 2**31:
         raise UserError("steps", steps, "fewer than 2**31 examples of one component")
     return made
@@ -114,7 +120,7 @@ def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratifie
 
         return component, jax.vmap(one)(tables.name_hash[component], slots, tables.sizes[component])
     local = step - tables.starts[segment]
-    filled = (batch * edges + _reverse(local % UNIT)) >> BITS   # slots of this batch below each boundary
+    filled = (batch * edges + _reverse(local % UNIT)) >> BITS  # slots of this batch below each boundary
     component = jnp.sum(slots[:, None] >= filled[1:], axis=1, dtype=jnp.int32)
     before = tables.drawn[segment] + _counts(edges, local, batch, jnp)
     ordinal = before[component] + slots - filled[component]
@@ -134,8 +140,7 @@ def drawn(tables: Tables, step: int, batch: int) -> np.ndarray:
 
 
 def _counts(edges, steps, batch: int, xp=np):
-    """[J] examples in `steps` steps of a segment. Sums below a boundary may wrap: their differences do not.
-    """
+    """[J] examples in `steps` steps of a segment. Sums below a boundary may wrap: their differences do not."""
     share = batch * edges
     whole, part = share >> BITS, share & (UNIT - 1)
     periods, rest = steps >> BITS, steps & (UNIT - 1)
@@ -164,11 +169,12 @@ def _points_below(level, count, xp):
 
 def _permuted(key, name_hash, epoch, position, size):
     """int32 [B]: where the permutation of (name, epoch) sends `position` in 0..size-1."""
+
     def round_keys(name, number):
         return jax.random.bits(jax.random.fold_in(jax.random.fold_in(key, name), number), (8,), jnp.uint32)
 
     keys = jax.vmap(round_keys)(name_hash, epoch)
-    width = 32 - jax.lax.clz(size - 1)   # the network works on 0 .. 2**width - 1, less than twice the size
+    width = 32 - jax.lax.clz(size - 1)  # the network works on 0 .. 2**width - 1, less than twice the size
     low_bits = (width + 1) // 2
     low_mask = ((1 << low_bits) - 1).astype(jnp.uint32)
     high_mask = ((1 << (width - low_bits)) - 1).astype(jnp.uint32)
@@ -182,9 +188,11 @@ def _permuted(key, name_hash, epoch, position, size):
         return (high << shift) | low
 
     limit = size.astype(jnp.uint32)
-    walked = jax.lax.while_loop(lambda value: jnp.any(value >= limit),
-                                lambda value: jnp.where(value >= limit, network(value), value),
-                                network(position.astype(jnp.uint32)))
+    walked = jax.lax.while_loop(
+        lambda value: jnp.any(value >= limit),
+        lambda value: jnp.where(value >= limit, network(value), value),
+        network(position.astype(jnp.uint32)),
+    )
     return walked.astype(jnp.int32)
 
 
@@ -202,6 +210,7 @@ class LabelSpace:
     offset int32 [J]: added to a component's labels. mask bool [J, outputs]: logits its loss may use. blocks:
     for each component the (start, stop) of the columns of its own classes.
     """
+
     kind: str
     outputs: int
     offset: np.ndarray
@@ -209,8 +218,9 @@ class LabelSpace:
     blocks: tuple[tuple[int, int], ...]
 
 
-def label_space(kind: Literal["shared", "disjoint", "per_component"], outputs: Sequence[int],
-                regression: bool = False) -> LabelSpace:
+def label_space(
+    kind: Literal["shared", "disjoint", "per_component"], outputs: Sequence[int], regression: bool = False
+) -> LabelSpace:
     """The label space of components with `outputs` classes each (or regression targets each).
 
     `shared`: class c of every component is output c, as many outputs as the largest component has.

@@ -1,6 +1,7 @@
 """The resident path: all training images on the device as uint8, gathered and normalised inside the training
 step.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 
-_CHUNK = 4096   # images fetched at once, so that filling the pool needs little more memory than the pool
+_CHUNK = 4096  # images fetched at once, so that filling the pool needs little more memory than the pool
 
 
 class Pool(NamedTuple):
@@ -21,6 +22,7 @@ class Pool(NamedTuple):
     x uint8 [N, H, W, 3] or float32 [N, d]; y int32 [N] or float32 [N, m]; id int32 [N]; offsets int32 [J],
     where each component starts; mean, std float32 [3].
     """
+
     x: np.ndarray
     y: np.ndarray
     id: np.ndarray
@@ -39,7 +41,7 @@ def pool(components: Sequence[Component], data: DataSpec, split: str = "train") 
     for part, offset in zip(parts, offsets, strict=True):
         for start in range(0, len(part), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(part)))
-            x[offset + start:offset + start + len(rows)] = part.fetch(rows)
+            x[offset + start : offset + start + len(rows)] = part.fetch(rows)
     labels = np.concatenate([part.labels for part in parts])
     ids = np.concatenate([part.ids for part in parts])
     return Pool(x, labels, ids, offsets, np.asarray(data.mean, np.float32), np.asarray(data.std, np.float32))
@@ -53,8 +55,13 @@ def gather(pool: Pool, component, index, dtype=jnp.float32) -> dict:
     """
     row = jnp.asarray(pool.offsets)[component] + index
     x = normalise(jnp.asarray(pool.x)[row], pool.mean, pool.std, dtype)
-    return {"x": x, "y": jnp.asarray(pool.y)[row], "component": component,
-            "weight": jnp.ones(row.shape, jnp.float32), "id": jnp.asarray(pool.id)[row]}
+    return {
+        "x": x,
+        "y": jnp.asarray(pool.y)[row],
+        "component": component,
+        "weight": jnp.ones(row.shape, jnp.float32),
+        "id": jnp.asarray(pool.id)[row],
+    }
 
 
 def normalise(x, mean, std, dtype=jnp.float32):

@@ -1,4 +1,5 @@
 """A source: labels, ids, known factors and a pure `fetch` for each of four splits, from plain configuration."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -31,6 +32,7 @@ class Examples:
     component over all splits. factors: name -> int32 [n]. fetch: indices int [k] -> uint8 [k, H, W, 3], or
     float32 [k, d] for vector inputs; pure.
     """
+
     labels: np.ndarray
     ids: np.ndarray
     factors: dict[str, np.ndarray]
@@ -43,8 +45,12 @@ class Examples:
         """The items at `rows` (int [k] or bool [n]), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         fetch = self.fetch
-        return Examples(self.labels[rows], self.ids[rows], {k: v[rows] for k, v in self.factors.items()},
-                        lambda indices: fetch(rows[indices]))
+        return Examples(
+            self.labels[rows],
+            self.ids[rows],
+            {k: v[rows] for k, v in self.factors.items()},
+            lambda indices: fetch(rows[indices]),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Source:
     classes: names, () for regression. fingerprint: hash of file-based data (a folder's names, sizes and labels), "" for generated
     data.
     """
+
     splits: dict[str, Examples]
     classes: tuple[str, ...]
     fingerprint: str = ""
@@ -69,6 +76,7 @@ class DataSpec:
     `test`. `mean` and `std` are in units of [0, 1]. `probe_split="train"` fits probes on the first `probe`
     training items.
     """
+
     image_size: int | tuple[int, int] = 32
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
@@ -129,8 +137,7 @@ def fields(spec) -> dict:
 
 
 def path_field(**kwargs):
-    """A dataclass field left out of the identity: where data lie, or what the identity states in another way.
-    """
+    """A dataclass field left out of the identity: where data lie, or what the identity states in another way."""
     return dataclasses.field(metadata={"identity": False}, **kwargs)
 
 
@@ -156,8 +163,12 @@ def hold_out(source: Source, data: DataSpec) -> Source:
         for label, class_name in enumerate(source.classes):
             if not np.any(train.labels[rest] == label) or count and not np.any(splits[split].labels == label):
                 items = int(np.sum(train.labels == label))
-                raise UserError(f"sizes.{split}", count, f"a size that leaves items of every class in train "
-                                f"and in {split} (class {class_name!r} has {items} training items)")
+                raise UserError(
+                    f"sizes.{split}",
+                    count,
+                    f"a size that leaves items of every class in train "
+                    f"and in {split} (class {class_name!r} has {items} training items)",
+                )
     if not len(rest):
         raise UserError("sizes.probe", data.probe, f"fewer items than the training set has ({len(train)})")
     order = _stratified(train, rest, data.train, (data.split_seed, "train"))
@@ -176,8 +187,11 @@ def _check_classes(source: Source) -> None:
         if not len(examples):
             raise UserError("source", split, "a source with items in this split")
         for label, class_name in enumerate(source.classes):
-            if split != "train" and np.any(examples.labels == label) and not np.any(
-                    source.splits["train"].labels == label):
+            if (
+                split != "train"
+                and np.any(examples.labels == label)
+                and not np.any(source.splits["train"].labels == label)
+            ):
                 raise UserError("source", class_name, f"no class in {split} that is absent from train")
 
 
@@ -194,7 +208,7 @@ def _stratified(examples: Examples, rows: np.ndarray, count: int | None, key: tu
     classes, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     exact = count * sizes / len(order)
     quota = np.floor(exact).astype(int)
-    quota[np.argsort(quota - exact, kind="stable")[:count - quota.sum()]] += 1
+    quota[np.argsort(quota - exact, kind="stable")[: count - quota.sum()]] += 1
     rank = np.empty(len(order), int)
     for label in range(len(classes)):
         where = np.flatnonzero(inverse == label)

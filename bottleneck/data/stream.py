@@ -4,6 +4,7 @@ device.
 One element is one batch, a pure function of (seed, step): reading can start at any step, and the examples are
 those `resident.gather` would have taken.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,18 @@ from bottleneck.data import mixture
 from bottleneck.data.component import Component
 
 
-def batches(components: Sequence[Component], tables: mixture.Tables, seed: int, batch: int, kind: str,
-            start: int, stop: int, rows: slice = slice(None), split: str = "train",
-            threads: int = 8) -> Iterator[dict]:
+def batches(
+    components: Sequence[Component],
+    tables: mixture.Tables,
+    seed: int,
+    batch: int,
+    kind: str,
+    start: int,
+    stop: int,
+    rows: slice = slice(None),
+    split: str = "train",
+    threads: int = 8,
+) -> Iterator[dict]:
     """Batches of steps start..stop-1, in order: {x, y, component, weight, id} as NumPy arrays.
 
     x is as fetched (uint8 images), for `resident.normalise` on the device. `rows`: this host's part of the
@@ -40,8 +50,7 @@ def batches(components: Sequence[Component], tables: mixture.Tables, seed: int, 
 
 
 def assemble(parts: Sequence, component: np.ndarray, index: np.ndarray) -> dict:
-    """One batch from `parts` (an Examples for each component): row b is item index[b] of part component[b].
-    """
+    """One batch from `parts` (an Examples for each component): row b is item index[b] of part component[b]."""
     batch = {}
     for j in np.unique(component):
         where = np.flatnonzero(component == j)

@@ -1,5 +1,5 @@
-"""Classification sets of tensorflow-datasets, read through `data_source` (array_record files, no TensorFlow).
-"""
+"""Classification sets of tensorflow-datasets, read through `data_source` (array_record files, no TensorFlow)."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -21,6 +21,7 @@ class TfdsSpec:
     train, test, val: its splits (val: none means held out of train). image, label: its features. `fit` as in
     folder.
     """
+
     dataset: str
     data_dir: str | None = path_field(default=None)
     train: str = "train"
@@ -42,7 +43,7 @@ def load(spec: TfdsSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Sou
         raise UserError("source.name", "tfds", advice) from None
     try:
         builder = tfds.builder(spec.dataset, data_dir=spec.data_dir, file_format="array_record")
-    except Exception as error:   # tfds raises its own classes, and AssertionError, for names it does not know
+    except Exception as error:  # tfds raises its own classes, and AssertionError, for names it does not know
         expected = f"a data set tfds knows ({_first_line(error)})"
         raise UserError("source.dataset", spec.dataset, expected) from None
     known = builder.info.features
@@ -58,8 +59,7 @@ def load(spec: TfdsSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Sou
         try:
             records = builder.as_data_source(split=wanted, decoders=skip)
         except Exception as error:
-            expected = (f"data prepared by `tfds build {spec.dataset} --file_format=array_record` "
-                        f"({_first_line(error)})")
+            expected = f"data prepared by `tfds build {spec.dataset} --file_format=array_record` ({_first_line(error)})"
             raise UserError("source.dataset", f"{spec.dataset}[{wanted}]", expected) from None
         labels = np.array([records[i][spec.label] for i in range(len(records))], np.int32)
         ids = np.arange(first, first + len(labels), dtype=np.int32)

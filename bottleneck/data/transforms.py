@@ -5,6 +5,7 @@ fetched. Every random choice is keyed by (data.split_seed, split, the transform'
 order. Dominoes after Shah et al. (arXiv:2006.07710); the tint is ColoredMNIST's idea (Arjovsky et al.,
 arXiv:1907.02893).
 """
+
 from __future__ import annotations
 
 import colorsys
@@ -14,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from bottleneck.data import keyed, source as sources
+from bottleneck.data import keyed
+from bottleneck.data import source as sources
 from bottleneck.data.source import DataSpec, Examples, Source
 from bottleneck.errors import UserError
 
@@ -24,6 +26,7 @@ class Context:
     """Where a transform stands: its key in the component's `transforms`, the study's data (at the image size
     of this point of the chain), and the planted factors to make independent of the label.
     """
+
     key: str
     data: DataSpec
     randomise: tuple[str, ...]
@@ -37,6 +40,7 @@ class Transform:
     """What all transforms share. `early` ones, listed first, act before the splits are made, so that sizes
     count what they leave.
     """
+
     early = False
 
     def plants(self, key: str) -> tuple[str, ...]:
@@ -46,8 +50,8 @@ class Transform:
 
 @dataclasses.dataclass(frozen=True)
 class Classes(Transform):
-    """Keeps the classes named in `keep`, in that order, as classes 0, 1, ... (a number stands for its name).
-    """
+    """Keeps the classes named in `keep`, in that order, as classes 0, 1, ... (a number stands for its name)."""
+
     keep: tuple[int | str, ...]
     early = True
 
@@ -71,6 +75,7 @@ class Labels(Transform):
 
     The old class stays known as factor `class`.
     """
+
     map: dict[str, int]
     early = True
 
@@ -87,8 +92,9 @@ class Labels(Transform):
         names = ["|".join(np.array(source.classes)[new == label]) for label in range(count)]
 
         def change(split, examples):
-            return dataclasses.replace(examples, labels=new[examples.labels],
-                                       factors={"class": examples.labels, **examples.factors})
+            return dataclasses.replace(
+                examples, labels=new[examples.labels], factors={"class": examples.labels, **examples.factors}
+            )
 
         return _changed(source, change, tuple(names))
 
@@ -100,6 +106,7 @@ class Tint(Transform):
     The K colours are evenly spaced hues; `strength` is the colour's share of the result. Adds its key as a
     factor.
     """
+
     reliability: float = 1.0
     strength: float = 0.3
 
@@ -130,8 +137,8 @@ class Tint(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Rotate(Transform):
-    """Turns every image by `degrees`, counter-clockwise; quarter turns are exact, others bilinear on black.
-    """
+    """Turns every image by `degrees`, counter-clockwise; quarter turns are exact, others bilinear on black."""
+
     degrees: float
 
     def apply(self, source: Source, context: Context) -> Source:
@@ -149,6 +156,7 @@ class Rotate(Transform):
 @dataclasses.dataclass(frozen=True)
 class Blur(Transform):
     """Blurs every image; `radius` is the standard deviation of the (Pillow) Gaussian in pixels."""
+
     radius: float
 
     def __post_init__(self):
@@ -170,6 +178,7 @@ class LabelNoise(Transform):
     for the clean task, as is usual in the study of noisy labels. Name all four splits to make the noise part
     of the task. Adds its key as a factor: 1 where the label was changed.
     """
+
     rate: float
     splits: tuple[Literal["train", "probe", "val", "test"], ...] = ("train",)
 
@@ -179,8 +188,9 @@ class LabelNoise(Transform):
     def apply(self, source: Source, context: Context) -> Source:
         def change(split, examples):
             rate = self.rate if split in self.splits else 0.0
-            noisy = keyed.announce(context.stream(split, "noise"), examples.ids, examples.labels, 1 - rate,
-                                   len(source.classes))
+            noisy = keyed.announce(
+                context.stream(split, "noise"), examples.ids, examples.labels, 1 - rate, len(source.classes)
+            )
             changed = _with_factors(examples, {context.key: (noisy != examples.labels).astype(np.int32)})
             return dataclasses.replace(changed, labels=noisy)
 
@@ -196,8 +206,7 @@ class RandomLabels(Transform):
     def apply(self, source: Source, context: Context) -> Source:
         def change(split, examples):
             labels = keyed.integers(context.stream(split, "labels"), examples.ids, len(source.classes))
-            return dataclasses.replace(examples, labels=labels,
-                                       factors={"class": examples.labels, **examples.factors})
+            return dataclasses.replace(examples, labels=labels, factors={"class": examples.labels, **examples.factors})
 
         return _changed(source, change)
 
@@ -211,6 +220,7 @@ class Dominoes(Transform):
     Partners come from the same split. Class c of the second source stands for class c of the first. Adds
     factors `left` and `right`. `source` and `transforms` are those of the second source, as in a component.
     """
+
     source: dict[str, Any] = sources.path_field()
     announces: Literal["left", "right", "both"] = "both"
     reliability: float = 1.0
@@ -245,8 +255,9 @@ class Dominoes(Transform):
             factors = {name: codes[left_item] for name, codes in examples.factors.items()}
 
             def fetch(indices):
-                return np.concatenate([examples.fetch(left_item[indices]),
-                                       second.splits[split].fetch(right_item[indices])], axis=2)
+                return np.concatenate(
+                    [examples.fetch(left_item[indices]), second.splits[split].fetch(right_item[indices])], axis=2
+                )
 
             both = Examples(examples.labels, examples.ids, factors, fetch)
             return _with_factors(both, {"left": left, "right": right})
@@ -256,8 +267,16 @@ class Dominoes(Transform):
         return dataclasses.replace(changed, fingerprint="+".join(prints) if any(prints) else "")
 
 
-TRANSFORMS = {"classes": Classes, "labels": Labels, "tint": Tint, "rotate": Rotate, "blur": Blur,
-               "label_noise": LabelNoise, "random_labels": RandomLabels, "dominoes": Dominoes}
+TRANSFORMS = {
+    "classes": Classes,
+    "labels": Labels,
+    "tint": Tint,
+    "rotate": Rotate,
+    "blur": Blur,
+    "label_noise": LabelNoise,
+    "random_labels": RandomLabels,
+    "dominoes": Dominoes,
+}
 
 
 def _changed(source, change, classes=None):

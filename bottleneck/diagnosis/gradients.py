@@ -1,4 +1,5 @@
 """Whether a component's gradient starves: its norm and its direction at every kept step of the mixture run."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,7 +11,7 @@ from bottleneck.diagnosis.steps import over_seeds
 from bottleneck.evaluation import run_of
 from bottleneck.store import Store
 
-ITEMS = 1000      # training items per component
+ITEMS = 1000  # training items per component
 
 
 def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
@@ -26,11 +27,32 @@ def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
         each = []
         for member in readings.mixture(step):
             run = run_of(plan, member)
-            each.append(gradients.gradients(run, store.variables(run, step), batches, run.weights(step), np.float32(data.mean), np.float32(data.std)))
+            each.append(
+                gradients.gradients(
+                    run,
+                    store.variables(run, step),
+                    batches,
+                    run.weights(step),
+                    np.float32(data.mean),
+                    np.float32(data.std),
+                )
+            )
 
         def emit(metric, values, target, reference=None, step=step):
-            found.append(over_seeds(store, values, len(batches[target][1]), arm="mixture", step=step, metric=metric, target=target,
-                                    reference=reference, split="train", selected_on=None))
+            found.append(
+                over_seeds(
+                    store,
+                    values,
+                    len(batches[target][1]),
+                    arm="mixture",
+                    step=step,
+                    metric=metric,
+                    target=target,
+                    reference=reference,
+                    split="train",
+                    selected_on=None,
+                )
+            )
 
         for j, name in enumerate(names):
             emit("gradient_norm", [g.norms[j] for g in each], name)

@@ -1,13 +1,14 @@
 """How deep a feature lies: the first rung of the ladder at which the mixture's last step reads it."""
+
 from __future__ import annotations
 
 import dataclasses
 
-
 from bottleneck.analyses import Analysis
 from bottleneck.analysis import gap, information, ladder, screen
 from bottleneck.analysis.features import SPLITS
-from bottleneck.diagnosis.readings import LABEL, Readings, factors, rows as reading_rows, stack
+from bottleneck.diagnosis.readings import LABEL, Readings, factors, stack
+from bottleneck.diagnosis.readings import rows as reading_rows
 from bottleneck.representations.members import Member
 from bottleneck.store import Store
 
@@ -18,11 +19,12 @@ CONTROL = "control"
 @dataclasses.dataclass(frozen=True)
 class Rungs:
     """Readings of one target by every seed's network: protocol -> [S] dicts of factor -> Reading."""
+
     last: list[Member]
-    trained: dict[str, list[Member]]        # layer -> members at the last step
-    untrained: dict[str, list[Member]]      # the same at step 0
-    by: dict[str, list[dict]]               # prominent, linear, nonlinear, at the probe's layer
-    control: dict[str, list[dict]]          # of the control tasks: linear, nonlinear
+    trained: dict[str, list[Member]]  # layer -> members at the last step
+    untrained: dict[str, list[Member]]  # the same at step 0
+    by: dict[str, list[dict]]  # prominent, linear, nonlinear, at the probe's layer
+    control: dict[str, list[dict]]  # of the control tasks: linear, nonlinear
 
 
 def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
@@ -42,11 +44,23 @@ def climb(store: Store, readings: Readings, analysis: Analysis, known: dict) -> 
     target, last = analysis.subject, readings.mixture()
     layers = list(dict.fromkeys(m.layer for m, _ in analysis.reads if m.run == "mixture"))
     tasks = controls(store.plan.targets[target], known)
-    by = {"prominent": [readings.prominent(m, target) for m in last], "linear": [readings.linear(m, target) for m in last],
-          "nonlinear": [readings.nonlinear(m, target, {**known, **tasks}) for m in last]}
-    control = {"linear": [screen.screen(readings.features(m, target), tasks) for m in last], "nonlinear": by["nonlinear"]} if tasks else {}
-    return Rungs(last, {layer: readings.mixture(layer=layer) for layer in layers},
-                 {layer: readings.mixture(0, layer) for layer in layers}, by, control)
+    by = {
+        "prominent": [readings.prominent(m, target) for m in last],
+        "linear": [readings.linear(m, target) for m in last],
+        "nonlinear": [readings.nonlinear(m, target, {**known, **tasks}) for m in last],
+    }
+    control = (
+        {"linear": [screen.screen(readings.features(m, target), tasks) for m in last], "nonlinear": by["nonlinear"]}
+        if tasks
+        else {}
+    )
+    return Rungs(
+        last,
+        {layer: readings.mixture(layer=layer) for layer in layers},
+        {layer: readings.mixture(0, layer) for layer in layers},
+        by,
+        control,
+    )
 
 
 def controls(component, known: dict) -> dict:
@@ -62,21 +76,36 @@ def read(store: Store, readings: Readings, rungs: Rungs, target: str, factor: st
     name, _ = readings.reference(target, factor)
 
     def emit(each, arm, protocol="linear", layer=layer, step=rungs.last[0].step):
-        found.extend(reading_rows(store, KIND, each, arm=arm, target=target, factor=factor, protocol=protocol, layer=layer, step=step))
+        found.extend(
+            reading_rows(
+                store, KIND, each, arm=arm, target=target, factor=factor, protocol=protocol, layer=layer, step=step
+            )
+        )
 
     for arm, members in (("mixture", rungs.trained), ("random", rungs.untrained)):
         for tap, own in members.items():
             emit([readings.linear(m, target)[factor] for m in own], arm, layer=tap, step=own[0].step)
     for protocol in ("prominent", "nonlinear"):
         emit([each[factor] for each in rungs.by[protocol]], "mixture", protocol)
-    emit([readings.linear(m, target)[factor] for m in readings.direct(name)], f"direct-{name}", step=readings.direct(name)[0].step)
+    emit(
+        [readings.linear(m, target)[factor] for m in readings.direct(name)],
+        f"direct-{name}",
+        step=readings.direct(name)[0].step,
+    )
     emit([readings.linear(None, target)[factor]], "pixels", layer=None, step=None)
     return found
 
 
 def guards(store: Store, readings: Readings, rungs: Rungs, target: str, factor: str | None, known: tuple) -> list[dict]:
     """Selectivity against the control task, and what is read when some factor combinations are kept for the test."""
-    common = dict(arm="mixture", target=target, factor=factor, layer=rungs.last[0].layer, step=rungs.last[0].step, extra={"analysis": KIND})
+    common = dict(
+        arm="mixture",
+        target=target,
+        factor=factor,
+        layer=rungs.last[0].layer,
+        step=rungs.last[0].step,
+        extra={"analysis": KIND},
+    )
     values, count = known
     found = []
     for protocol, each in rungs.control.items():
@@ -87,32 +116,72 @@ def guards(store: Store, readings: Readings, rungs: Rungs, target: str, factor: 
     masks = ladder.disjoint({s: component.splits[s].factors for s in SPLITS}, factor) if factor is not LABEL else None
     if masks is not None:
         y = {s: values[s][masks[s]] for s in SPLITS}
-        each = [screen.screen({s: x[masks[s]] for s, x in readings.features(m, target).items()}, {factor: (y, count)})[factor]
-                for m in rungs.last]
+        each = [
+            screen.screen({s: x[masks[s]] for s, x in readings.features(m, target).items()}, {factor: (y, count)})[
+                factor
+            ]
+            for m in rungs.last
+        ]
         for metric, table in (("bits", stack(each)), ("accuracy", stack(each, "correct"))):
             found.append(store.row(gap.two_way(table), **common, protocol="linear", metric=f"disjoint_{metric}"))
     return found
 
 
-def landing(store: Store, readings: Readings, rungs: Rungs, target: str, factor: str | None, known: tuple) -> list[dict]:
+def landing(
+    store: Store, readings: Readings, rungs: Rungs, target: str, factor: str | None, known: tuple
+) -> list[dict]:
     """The rung of one factor, and what training added to an untrained network at the earlier layers."""
     values, count = known
     name, reference = readings.reference(target, factor)
     last = rungs.last[0]
     tables = {protocol: stack([r[factor] for r in each]) for protocol, each in rungs.by.items()}
     control = rungs.control.get("nonlinear")
-    before = list(rungs.trained)[:list(rungs.trained).index(last.layer)]         # they go from input to output
-    earlier = {layer: tuple(readings.linears(own[layer], target, factor) for own in (rungs.trained, rungs.untrained)) for layer in before}
+    before = list(rungs.trained)[: list(rungs.trained).index(last.layer)]  # they go from input to output
+    earlier = {
+        layer: tuple(readings.linears(own[layer], target, factor) for own in (rungs.trained, rungs.untrained))
+        for layer in before
+    }
     found = ladder.land(
-        reference, tables, earlier, entropy=information.entropy(information.prior(values["probe"], count)), margin=store.plan.study.margin,
-        control=stack([r[CONTROL, count] for r in control]) if control and (CONTROL, count) in control[0] else None)
+        reference,
+        tables,
+        earlier,
+        entropy=information.entropy(information.prior(values["probe"], count)),
+        margin=store.plan.study.margin,
+        control=stack([r[CONTROL, count] for r in control]) if control and (CONTROL, count) in control[0] else None,
+    )
     common = dict(arm="mixture", target=target, factor=factor, step=last.step)
-    lines = [store.row(gain, **common, reference="random", protocol="linear", layer=layer, metric="over_untrained_bits",
-                       extra={"analysis": KIND}) for layer, gain in found.gains.items()]
+    lines = [
+        store.row(
+            gain,
+            **common,
+            reference="random",
+            protocol="linear",
+            layer=layer,
+            metric="over_untrained_bits",
+            extra={"analysis": KIND},
+        )
+        for layer, gain in found.gains.items()
+    ]
     word = found.rung if found.rung in ladder.RUNGS else None
-    return [*lines, store.row(
-        **common, metric="rung", layer=found.layer or (last.layer if word in tables else None), reference=f"direct-{name}",
-        value=word and ladder.RUNGS.index(word), n_seeds=len(rungs.last), n_examples=reference.shape[1],
-        extra={"analysis": KIND, "rung": found.rung, "certain": found.certain, "untrained": found.untrained, "reference": f"direct-{name}",
-               "reference_bits": float(reference.mean()), "shares": found.shares,
-               "entropy": information.entropy(information.prior(values["probe"], count))})]
+    return [
+        *lines,
+        store.row(
+            **common,
+            metric="rung",
+            layer=found.layer or (last.layer if word in tables else None),
+            reference=f"direct-{name}",
+            value=word and ladder.RUNGS.index(word),
+            n_seeds=len(rungs.last),
+            n_examples=reference.shape[1],
+            extra={
+                "analysis": KIND,
+                "rung": found.rung,
+                "certain": found.certain,
+                "untrained": found.untrained,
+                "reference": f"direct-{name}",
+                "reference_bits": float(reference.mean()),
+                "shares": found.shares,
+                "entropy": information.entropy(information.prior(values["probe"], count)),
+            },
+        ),
+    ]

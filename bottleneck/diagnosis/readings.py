@@ -3,6 +3,7 @@
 Closed-form probes, so that every factor of every (step, layer, target) can be read; the headline probes of verdicts are
 logistic and live in `evaluation`. Each (member, target) is read once per process, whichever analyses ask for it.
 """
+
 from __future__ import annotations
 
 import functools
@@ -17,7 +18,7 @@ from bottleneck.plan import Evaluation
 from bottleneck.representations.members import Member
 from bottleneck.store import Store
 
-LABEL = None      # the factor that is a component's own label
+LABEL = None  # the factor that is a component's own label
 
 
 def factors(component: Component) -> dict[str | None, tuple[dict, int]]:
@@ -56,7 +57,9 @@ class Readings:
 
     def prominent(self, member: Member, target: str) -> dict[str | None, Reading]:
         """factor -> the raw-scale ridge probe's reading at the penalty that serves the pretraining task best."""
-        return screen.screen(self.features(member, target), factors(self.store.plan.targets[target]), penalty=self.penalty(member))
+        return screen.screen(
+            self.features(member, target), factors(self.store.plan.targets[target]), penalty=self.penalty(member)
+        )
 
     def _penalty(self, member: Member) -> float:
         """The raw-scale ridge penalty of the least validation error on the mixture's own labels, weighted as it is."""
@@ -80,7 +83,10 @@ class Readings:
 
     def mixture(self, step: int | None = None, layer: str | None = None) -> list[Member]:
         steps = self.store.plan.run("mixture", self.seeds[0]).steps
-        return [Member("mixture", s, steps if step is None else step, layer or self.store.plan.study.probe.layer) for s in self.seeds]
+        return [
+            Member("mixture", s, steps if step is None else step, layer or self.store.plan.study.probe.layer)
+            for s in self.seeds
+        ]
 
     def _reference(self, target: str, factor: str | None) -> tuple[str, np.ndarray]:
         """Whose direct training reads `factor` best on `target` (chosen on validation), and its bits [S, N].
@@ -90,7 +96,9 @@ class Readings:
         best = target
         if factor is not LABEL:
             names = dict.fromkeys((target, *self.store.plan.components))
-            best = max(names, key=lambda name: np.mean([self.linear(m, target)[factor].val_bits for m in self.direct(name)]))
+            best = max(
+                names, key=lambda name: np.mean([self.linear(m, target)[factor].val_bits for m in self.direct(name)])
+            )
         return best, self.linears(self.direct(best), target, factor)
 
 
@@ -104,8 +112,16 @@ def rows(store: Store, kind: str, each: list, **common) -> list[dict]:
     found, common = [], {**common, "extra": {"analysis": kind}}
     for metric, outcome in (("bits", "bits"), ("accuracy", "correct")):
         table = stack(each, outcome)
-        for seed, items, read in zip(store.plan.study.run_seeds, table, each, strict=False):      # the pooled input has one
-            found.append(store.row(gap.two_way(items), **common, metric=metric, seed=seed, scaling=getattr(read, "scaling", None),
-                                   **{"lambda": getattr(read, "lam", None)}))
+        for seed, items, read in zip(store.plan.study.run_seeds, table, each, strict=False):  # the pooled input has one
+            found.append(
+                store.row(
+                    gap.two_way(items),
+                    **common,
+                    metric=metric,
+                    seed=seed,
+                    scaling=getattr(read, "scaling", None),
+                    **{"lambda": getattr(read, "lam", None)},
+                )
+            )
         found.append(store.row(gap.two_way(table), **common, metric=metric))
     return found

@@ -1,15 +1,24 @@
 """Carries out the analyses of a plan: one task, one file of rows; tasks of one subject share what they read."""
+
 from __future__ import annotations
 
 import collections
 
-from bottleneck import jobs, rows as row_files
+from bottleneck import jobs
+from bottleneck import rows as row_files
 from bottleneck.diagnosis import gradients, ladder, recovery, relatedness, seeds, similarity, steps
 from bottleneck.diagnosis.readings import Readings
 from bottleneck.store import Store
 
-KINDS = {"ladder": ladder, "steps": steps, "seeds": seeds, "cka": similarity, "relatedness": relatedness, "recovery": recovery,
-         "gradients": gradients}
+KINDS = {
+    "ladder": ladder,
+    "steps": steps,
+    "seeds": seeds,
+    "cka": similarity,
+    "relatedness": relatedness,
+    "recovery": recovery,
+    "gradients": gradients,
+}
 
 
 def run(store: Store) -> None:
@@ -20,8 +29,12 @@ def run(store: Store) -> None:
         if not store.rows(analysis).is_file():
             waiting[analysis.subject].append(analysis)
     readings = Readings(store)
-    jobs.carry_out("analyze", "task", list(waiting.values()), lambda analysis: row_files.write(
-        store.rows(analysis), KINDS[analysis.kind].rows(store, readings, analysis)))
+    jobs.carry_out(
+        "analyze",
+        "task",
+        list(waiting.values()),
+        lambda analysis: row_files.write(store.rows(analysis), KINDS[analysis.kind].rows(store, readings, analysis)),
+    )
 
 
 def summary(store: Store, answers: list[dict]) -> list[dict]:

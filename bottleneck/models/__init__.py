@@ -6,6 +6,7 @@ dropout. Compute runs in the dtype given to `build`; parameters, normalisation s
 are float32 (float64 when that dtype is float64). The trunk's initial parameters depend only on the key, never
 on the number of outputs.
 """
+
 from __future__ import annotations
 
 import math
@@ -27,8 +28,7 @@ MODULES = {
 DTYPES = ("float32", "bfloat16", "float64")
 
 
-def build(spec: Mapping, outputs: int, dtype="float32",
-          image_shape: tuple[int, ...] | None = None) -> nn.Module:
+def build(spec: Mapping, outputs: int, dtype="float32", image_shape: tuple[int, ...] | None = None) -> nn.Module:
     """The module of `spec`, a mapping of "name" ("mlp", "resnet", "vit") and the fields of that model's spec.
 
     `outputs` is the size of the logits. With `image_shape` (H, W, C) the model is also checked against the

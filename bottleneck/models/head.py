@@ -1,4 +1,5 @@
 """What the models share: the dtype of their parameters, and the linear classifier with feature dropout."""
+
 from __future__ import annotations
 
 import jax
@@ -22,5 +23,6 @@ def classify(module: nn.Module, features, use_bias: bool = True, *, train: bool,
         keep = 1 - jnp.asarray(dropout, features.dtype)
         kept = jax.random.bernoulli(module.make_rng("dropout"), keep, features.shape)
         features = jnp.where(kept, features / keep, 0)
-    return nn.Dense(module.outputs, use_bias=use_bias, dtype=features.dtype, param_dtype=features.dtype,
-                    name="head")(features)
+    return nn.Dense(module.outputs, use_bias=use_bias, dtype=features.dtype, param_dtype=features.dtype, name="head")(
+        features
+    )

@@ -3,6 +3,7 @@
 With `activation="none"`, depth 1 and no biases this is the two-layer linear bottleneck network, whose optimum
 and whose order of learning are known in closed form (Baldi & Hornik 1989; Saxe, McClelland & Ganguli 2014).
 """
+
 from __future__ import annotations
 
 import collections
@@ -20,6 +21,7 @@ from bottleneck.models.head import classify, parameter_dtype
 @dataclasses.dataclass(frozen=True)
 class MLPSpec:
     """`depth` hidden layers of `width` units; `use_bias` covers the classifier too."""
+
     width: int = 128
     depth: int = 2
     activation: Literal["relu", "none"] = "relu"
@@ -33,6 +35,7 @@ class MLPSpec:
 
 class MLP(nn.Module):
     """Taps: layer1 ... layer{depth-1}, features (the last hidden layer), [B, width] after activation."""
+
     spec: MLPSpec
     outputs: int
     dtype: Any
@@ -46,8 +49,14 @@ class MLP(nn.Module):
         h = x.reshape(x.shape[0], -1).astype(self.dtype)
         taps = collections.OrderedDict()
         for layer in range(1, spec.depth + 1):
-            h = nn.Dense(spec.width, use_bias=spec.use_bias, dtype=self.dtype, param_dtype=wide,
-                         kernel_init=init, name=f"layer{layer}")(h)
+            h = nn.Dense(
+                spec.width,
+                use_bias=spec.use_bias,
+                dtype=self.dtype,
+                param_dtype=wide,
+                kernel_init=init,
+                name=f"layer{layer}",
+            )(h)
             h = jax.nn.relu(h) if relu else h
             taps["features" if layer == spec.depth else f"layer{layer}"] = h
         taps["features"] = jnp.asarray(h, wide)

@@ -5,6 +5,7 @@ Depths 20, 32, 44, 56 are the CIFAR networks: three stages of 16, 32, 64 channel
 either a 3x3 stem ("small") or the ImageNet stem ("large": 7x7, stride 2, then max-pooling). In bottleneck
 blocks the stride sits in the 3x3 convolution, as in torchvision.
 """
+
 from __future__ import annotations
 
 import collections
@@ -19,7 +20,7 @@ from flax import linen as nn
 from bottleneck.errors import UserError
 from bottleneck.models.head import classify, parameter_dtype
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 152: (3, 8, 36, 3)}   # per stage
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 152: (3, 8, 36, 3)}  # per stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ResNetSpec:
     `zero_residual` starts the last normalisation scale of every block at 0, so that blocks start as the
     identity.
     """
+
     depth: Literal[18, 20, 32, 34, 44, 50, 56, 152] = 20
     width: float = 1.0
     stem: Literal["small", "large"] | None = None
@@ -43,12 +45,20 @@ class ResNetSpec:
 
 def convolution(channels: int, size: int, stride: int, **options) -> nn.Conv:
     """A square convolution without bias, padded symmetrically by (size - 1) // 2 as in PyTorch."""
-    return nn.Conv(channels, (size, size), stride, padding=(size - 1) // 2, use_bias=False,
-                   kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"), **options)
+    return nn.Conv(
+        channels,
+        (size, size),
+        stride,
+        padding=(size - 1) // 2,
+        use_bias=False,
+        kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+        **options,
+    )
 
 
 class ResNet(nn.Module):
     """Taps: stem, stage1 ... (maps [B, H, W, C] after the last activation), features (their spatial mean)."""
+
     spec: ResNetSpec
     outputs: int
     dtype: Any
@@ -64,12 +74,22 @@ class ResNet(nn.Module):
         large = spec.stem == "large" or spec.stem is None and spec.depth in (34, 50, 152)
 
         conv = functools.partial(convolution, dtype=self.dtype, param_dtype=wide)
-        norm = functools.partial(nn.BatchNorm, use_running_average=not train,
-                                 momentum=self.batch_norm_momentum, epsilon=1e-5,
-                                 dtype=self.dtype, param_dtype=wide,
-                                 force_float32_reductions=wide == jnp.float32)   # else float64 statistics
-        block = functools.partial(Bottleneck if spec.depth in (50, 152) else Block, conv=conv, norm=norm,
-                                  projection=not cifar, zero_residual=spec.zero_residual)
+        norm = functools.partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=self.batch_norm_momentum,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            param_dtype=wide,
+            force_float32_reductions=wide == jnp.float32,
+        )  # else float64 statistics
+        block = functools.partial(
+            Bottleneck if spec.depth in (50, 152) else Block,
+            conv=conv,
+            norm=norm,
+            projection=not cifar,
+            zero_residual=spec.zero_residual,
+        )
 
         h = conv(base, 7 if large else 3, 2 if large else 1, name="stem")(x.astype(self.dtype))
         h = jax.nn.relu(norm(name="stem_norm")(h))
@@ -88,6 +108,7 @@ class ResNet(nn.Module):
 
 class Block(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
+
     channels: int
     stride: int
     conv: Any
@@ -106,6 +127,7 @@ class Block(nn.Module):
 
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions around a shortcut; the last has four times the channels."""
+
     channels: int
     stride: int
     conv: Any
@@ -131,6 +153,6 @@ def _shortcut(block, x, channels):
         return x
     if block.projection:
         return block.norm(name="shortcut_norm")(block.conv(channels, 1, block.stride, name="shortcut")(x))
-    x = x[:, ::block.stride, ::block.stride]
+    x = x[:, :: block.stride, :: block.stride]
     before = (channels - x.shape[-1]) // 2
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, channels - x.shape[-1] - before)))

@@ -1,4 +1,5 @@
 """BatchNorm statistics measured afresh: at the averaged point of a schedule-free run, or on a target's own images."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -3,6 +3,7 @@
 Ti, S and B have the sizes of DeiT (Touvron et al. 2021); "tiny" (64 dimensions, 4 blocks) is for images of
 16-32 pixels on a CPU.
 """
+
 from __future__ import annotations
 
 import collections
@@ -24,6 +25,7 @@ SIZES = {"tiny": (64, 4, 2), "Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 1
 @dataclasses.dataclass(frozen=True)
 class ViTSpec:
     """`patch` in pixels; `width` multiplies the number of attention heads, each of 32 or 64 dimensions."""
+
     variant: Literal["tiny", "Ti", "S", "B"] = "tiny"
     patch: int = 4
     width: float = 1.0
@@ -43,6 +45,7 @@ class ViTSpec:
 
 class ViT(nn.Module):
     """Taps: block1 ... ([B, 1 + patches, p], class token first), features (the normed class token [B, p])."""
+
     spec: ViTSpec
     outputs: int
     dtype: Any
@@ -75,6 +78,7 @@ class ViT(nn.Module):
 
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)); softmax in float32 or wider."""
+
     heads: int
     dtype: Any
     param_dtype: Any
@@ -83,12 +87,14 @@ class Block(nn.Module):
     def __call__(self, x):
         dims = x.shape[-1]
         norm = functools.partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype, param_dtype=self.param_dtype)
-        dense = functools.partial(nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype,
-                                  kernel_init=nn.initializers.xavier_uniform())
+        dense = functools.partial(
+            nn.Dense, dtype=self.dtype, param_dtype=self.param_dtype, kernel_init=nn.initializers.xavier_uniform()
+        )
 
         h = norm(name="norm1")(x)
-        q, k, v = (dense(dims, name=name)(h).reshape(*h.shape[:2], self.heads, -1)
-                   for name in ("query", "key", "value"))
+        q, k, v = (
+            dense(dims, name=name)(h).reshape(*h.shape[:2], self.heads, -1) for name in ("query", "key", "value")
+        )
         scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=self.param_dtype)
         weights = jax.nn.softmax(scores / (dims // self.heads) ** 0.5).astype(self.dtype)
         h = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape)

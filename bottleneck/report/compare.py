@@ -1,4 +1,5 @@
 """Two studies side by side: what each found per target, how far their gaps differ, and in what they were set up otherwise."""
+
 from __future__ import annotations
 
 import math
@@ -12,11 +13,13 @@ from bottleneck.report.section import Figure
 from bottleneck.report.table import MISSING, Number, Table
 from bottleneck.rows import select
 
-Study = tuple[str, list[dict], dict]         # name, rows, provenance
+Study = tuple[str, list[dict], dict]  # name, rows, provenance
 DIFFERENCE = "difference"
-METHOD = ("Differences of gaps take the studies as independent: the arms of both intervals add as squares (Zou and Donner, "
-          "Statistics in Medicine 27, 2008). For studies that share test items or runs the intervals are too wide. Exploratory: "
-          "95%, not adjusted for multiplicity.")
+METHOD = (
+    "Differences of gaps take the studies as independent: the arms of both intervals add as squares (Zou and Donner, "
+    "Statistics in Medicine 27, 2008). For studies that share test items or runs the intervals are too wide. Exploratory: "
+    "95%, not adjusted for multiplicity."
+)
 
 
 def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
@@ -28,16 +31,28 @@ def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
     first, second = _named(first, second)
     gaps = figure(first, second)
     others = [{k: v for k, v in provenance.items() if k != "config"} for _, _, provenance in (first, second)]
-    atomic.write(path, page.fill(
-        "compare.html", names=(first[0], second[0]), sentences=sentences(first, second), provenance=differences(*others),
-        figures=[page.figure(gaps)] if gaps else [], tables=[page.table(t) for t in tables(first, second)], method=METHOD))
+    atomic.write(
+        path,
+        page.fill(
+            "compare.html",
+            names=(first[0], second[0]),
+            sentences=sentences(first, second),
+            provenance=differences(*others),
+            figures=[page.figure(gaps)] if gaps else [],
+            tables=[page.table(t) for t in tables(first, second)],
+            method=METHOD,
+        ),
+    )
     return path
 
 
 def terminal(first: Study, second: Study, width: int = 120) -> str:
     """The same for a terminal: sentences, then tables."""
     first, second = _named(first, second)
-    return "\n\n".join(["\n".join(sentences(first, second)), *(table.text(t, width) for t in tables(first, second))]) + "\n"
+    return (
+        "\n\n".join(["\n".join(sentences(first, second)), *(table.text(t, width) for t in tables(first, second))])
+        + "\n"
+    )
 
 
 def tables(first: Study, second: Study) -> list[Table]:
@@ -52,8 +67,10 @@ def sentences(first: Study, second: Study) -> list[str]:
     verdicts = [{t: extra(lookup.verdict(main, t)).get("verdict") for t in targets(main)} for main in mains]
     shared = [t for t in verdicts[0] if t in verdicts[1]]
     changed = [t for t in shared if verdicts[0][t] != verdicts[1][t]]
-    said = [(f"{t} is {verdicts[0][t] or 'without a verdict'} in {a} and {verdicts[1][t] or 'without a verdict'} in "
-             f"{b}.") for t in changed]
+    said = [
+        (f"{t} is {verdicts[0][t] or 'without a verdict'} in {a} and {verdicts[1][t] or 'without a verdict'} in {b}.")
+        for t in changed
+    ]
     same = [t for t in shared if t not in changed]
     if same:
         said.append(f"The verdict is the same on {several(same, 8)}.")
@@ -74,15 +91,20 @@ def answers(first: Study, second: Study) -> Table:
         for (name, main), gap in zip(mains, found):
             if gap is None:
                 continue
-            key, star = dict(target=target, protocol=PROBE, metric=lookup.unit(main)), "*" if extra(gap).get("provisional") else ""
+            key, star = (
+                dict(target=target, protocol=PROBE, metric=lookup.unit(main)),
+                "*" if extra(gap).get("provisional") else "",
+            )
             sides = (number(find(main, arm=arm, **key), half=True) for arm in ARMS[:2])
             lines.append((target, name, (extra(gap).get("verdict") or MISSING) + star, *sides, number(gap)))
         if (apart := difference(*found)) is not None:
             lines.append((target, DIFFERENCE, MISSING, MISSING, MISSING, apart))
     rests = [f"{name}: {counts(select(main, seed='all', metric=f'gap_{lookup.unit(main)}'))}" for name, main in mains]
     starred = " * provisional: fewer than 4 seeds." if any(line[2].endswith("*") for line in lines) else ""
-    caption = (f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, not "
-               f"adjusted.{starred}")
+    caption = (
+        f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, not "
+        f"adjusted.{starred}"
+    )
     header = ("target", "study", "verdict", f"direct ({unit})", f"mixture ({unit})", f"gap ({unit})")
     return Table("answers", "What is missing, in both", caption, header, tuple(lines))
 
@@ -93,9 +115,18 @@ def difference(first: dict | None, second: dict | None) -> Number | None:
     With d = a - b, the limits are d - sqrt((a - l_a)^2 + (u_b - b)^2) and d + sqrt((u_a - a)^2 + (b - l_b)^2): variances
     add (Zou and Donner 2008), and of t intervals each arm keeps its own quantile, which the difference would not need to.
     """
-    if first is None or second is None or None in (first["value"], second["value"]) or first["metric"] != second["metric"]:
+    if (
+        first is None
+        or second is None
+        or None in (first["value"], second["value"])
+        or first["metric"] != second["metric"]
+    ):
         return None
-    a, b, limits = first["value"], second["value"], [*(first["ci95"] or (None, None)), *(second["ci95"] or (None, None))]
+    a, b, limits = (
+        first["value"],
+        second["value"],
+        [*(first["ci95"] or (None, None)), *(second["ci95"] or (None, None))],
+    )
     if None in limits:
         return Number(a - b)
     low_a, high_a, low_b, high_b = limits
@@ -105,14 +136,20 @@ def difference(first: dict | None, second: dict | None) -> Number | None:
 def features(first: Study, second: Study) -> Table:
     """Where, when and in which seeds: one line per label and factor that either study looked at."""
     sides = [lookup.split(rows)[1] for _, rows, _ in (first, second)]
-    every = [r for kinds in sides for kind in ("ladder", "steps", "seeds") for r in kinds.get(kind, []) if r["seed"] == "all"]
+    every = [
+        r for kinds in sides for kind in ("ladder", "steps", "seeds") for r in kinds.get(kind, []) if r["seed"] == "all"
+    ]
     lines = []
     for target in targets(every):
         for factor in factors(every, target):
             told = [findings.summary(kinds, target, factor) for kinds in sides]
             if {cell for words in told for cell in words} - {MISSING, findings.UNTESTABLE}:
                 lines.append((target, findings.name(factor), *(cell for pair in zip(*told) for cell in pair)))
-    header = ("target", "factor", *(f"{word}: {name}" for word in ("where", "when", "seeds") for name, *_ in (first, second)))
+    header = (
+        "target",
+        "factor",
+        *(f"{word}: {name}" for word in ("where", "when", "seeds") for name, *_ in (first, second)),
+    )
     caption = "The first rung that reads it at the last step, the course over training, and the seeds that keep it. Exploratory."
     if any(str(cell).endswith("*") for line in lines for cell in line):
         caption += " * intervals do not decide."
@@ -121,15 +158,23 @@ def features(first: Study, second: Study) -> Table:
 
 def settings(first: Study, second: Study) -> Table:
     """The keys of the configurations that differ."""
-    configs = [config if isinstance(config := provenance.get("config"), dict) else {} for _, _, provenance in (first, second)]
-    return Table("settings", "Configuration", "Keys that differ.", ("key", first[0], second[0]), tuple(differences(*configs)))
+    configs = [
+        config if isinstance(config := provenance.get("config"), dict) else {} for _, _, provenance in (first, second)
+    ]
+    return Table(
+        "settings", "Configuration", "Keys that differ.", ("key", first[0], second[0]), tuple(differences(*configs))
+    )
 
 
 def differences(first: dict, second: dict) -> list[tuple[str, str, str]]:
     """(dotted key, its value in each) of what differs between two nested dicts; an em dash where there is none."""
     sides = [dict(_flat(side)) for side in (first, second)]
     keys = dict.fromkeys(key for side in sides for key in side)
-    return [(key, *(side.get(key, MISSING) for side in sides)) for key in sorted(keys) if sides[0].get(key) != sides[1].get(key)]
+    return [
+        (key, *(side.get(key, MISSING) for side in sides))
+        for key in sorted(keys)
+        if sides[0].get(key) != sides[1].get(key)
+    ]
 
 
 def _flat(value: dict, prefix: str = ""):
@@ -154,15 +199,26 @@ def figure(first: Study, second: Study) -> Figure | None:
             for r, shift, colour, marker in zip(pair, (-0.16, 0.16), (VERMILLION, BLUE), "os"):
                 axes.plot(ends(r), [y + shift] * 2, color=colour, linewidth=1.4, solid_capstyle="butt")
                 axes.plot([r["value"]], [y + shift], marker=marker, markersize=5, color=colour, linestyle="")
-        axes.set(xlim=reach([0.0, *(v for pair in found.values() for r in pair for v in ends(r))]), ylim=(len(found) - 0.4, -0.6))
+        axes.set(
+            xlim=reach([0.0, *(v for pair in found.values() for r in pair for v in ends(r))]),
+            ylim=(len(found) - 0.4, -0.6),
+        )
         axes.set_yticks(range(len(found)), list(found))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", alpha=0.15, linewidth=0.6)
 
     unit = "R2" if lookup.unit(mains[0]) == "r2" else "bits"
-    svg = panels("gaps", [""], draw, inner=0.36 * len(found), left=0.3 + 0.08 * max(map(len, found)), xlabel=f"gap ({unit})")
-    return Figure("gaps", "Gaps in both", "Direct training minus the mixture's features, with 95% intervals.", (svg,),
-                  ((first[0], VERMILLION, False), (second[0], BLUE, False)), fixed=True)
+    svg = panels(
+        "gaps", [""], draw, inner=0.36 * len(found), left=0.3 + 0.08 * max(map(len, found)), xlabel=f"gap ({unit})"
+    )
+    return Figure(
+        "gaps",
+        "Gaps in both",
+        "Direct training minus the mixture's features, with 95% intervals.",
+        (svg,),
+        ((first[0], VERMILLION, False), (second[0], BLUE, False)),
+        fixed=True,
+    )
 
 
 def _named(first: Study, second: Study) -> tuple[Study, Study]:

@@ -1,4 +1,5 @@
 """Curves over steps with interval bands: one panel each, several beside each other under one key."""
+
 from __future__ import annotations
 
 import math
@@ -11,15 +12,16 @@ from bottleneck.rows import select
 
 HUES = (VERMILLION, BLUE, GREEN, PURPLE, OCHRE, GREY)
 DASHED = (0, (4, 2))
-ROOM = 0.16              # of an axis, between two steps that are both named
+ROOM = 0.16  # of an axis, between two steps that are both named
 
 
 @dataclass(frozen=True)
 class Curve:
     """Values over steps. The level of a reference stands beside the last one, or goes `through` the panel."""
+
     label: str
     colour: str
-    points: tuple[tuple[int, float, float, float], ...]      # step, value, and the ends of its interval
+    points: tuple[tuple[int, float, float, float], ...]  # step, value, and the ends of its interval
     dashed: bool = False
     level: float | None = None
     through: bool = False
@@ -34,7 +36,9 @@ def curve(rows: list[dict], label: str, colour: str, scale: float = 1, **style) 
 
 def by_target(rows: list[dict], hues: dict, scale: float = 1, **style) -> list[Curve | None]:
     """One curve for every target in `hues`; null is the mixture as a whole."""
-    return [curve(select(rows, target=target), target or "mixture", hue, scale, **style) for target, hue in hues.items()]
+    return [
+        curve(select(rows, target=target), target or "mixture", hue, scale, **style) for target, hue in hues.items()
+    ]
 
 
 def hues(names) -> dict[str, str]:
@@ -42,8 +46,17 @@ def hues(names) -> dict[str, str]:
     return {name: HUES[i % len(HUES)] for i, name in enumerate(names)}
 
 
-def figure(name: str, title: str, caption: str, found: dict[str, list[Curve | None]], *, ylabel: str = "", xlabel: str = "step",
-           shared: bool = True, ceiling: float | None = None) -> Figure | None:
+def figure(
+    name: str,
+    title: str,
+    caption: str,
+    found: dict[str, list[Curve | None]],
+    *,
+    ylabel: str = "",
+    xlabel: str = "step",
+    shared: bool = True,
+    ceiling: float | None = None,
+) -> Figure | None:
     """A panel for every title in `found`, all of one scale if `shared`. `ceiling`: as in `extent`. None without a curve."""
     found = {t: [c for c in each if c] for t, each in found.items()}
     found = {t: each for t, each in found.items() if each}
@@ -51,7 +64,9 @@ def figure(name: str, title: str, caption: str, found: dict[str, list[Curve | No
     if not every:
         return None
     room = extent(every, ceiling) if shared else None
-    drawn = tuple(panel(f"{name}-{t}", t, each, ylabel, xlabel, room or extent(each, ceiling)) for t, each in found.items())
+    drawn = tuple(
+        panel(f"{name}-{t}", t, each, ylabel, xlabel, room or extent(each, ceiling)) for t, each in found.items()
+    )
     key = dict.fromkeys((c.label, c.colour.replace(INK, "currentColor"), c.dashed) for c in every)
     return Figure(name, title, caption, drawn, tuple(key))
 
@@ -75,8 +90,14 @@ def panel(name: str, title: str, curves: list[Curve], ylabel: str, xlabel: str, 
             if curve.level is not None and curve.through:
                 axes.axhline(curve.level, color=curve.colour, linewidth=0.8, alpha=0.5, zorder=1)
             elif curve.level is not None:
-                axes.plot([high + 0.02 * length, high + 0.07 * length], [curve.level] * 2, color=curve.colour, linewidth=2.2,
-                          solid_capstyle="butt", zorder=4)
+                axes.plot(
+                    [high + 0.02 * length, high + 0.07 * length],
+                    [curve.level] * 2,
+                    color=curve.colour,
+                    linewidth=2.2,
+                    solid_capstyle="butt",
+                    zorder=4,
+                )
         shown = named(places)
         axes.set_xticks([places[step] for step in shown], [f"{step:,}" for step in shown])
         axes.set_xticks([place for step, place in places.items() if step not in shown], minor=True)

@@ -3,6 +3,7 @@
 Text stays text. Axes and words are drawn in `currentColor`, so a page's style sheet themes them. Data colours
 are after Okabe and Ito (2008), those that keep a contrast of about 3 to 1 on white and on near-black.
 """
+
 from __future__ import annotations
 
 import io
@@ -14,25 +15,47 @@ from markupsafe import escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-INK = "#010203"          # stands for currentColor while Matplotlib draws
+INK = "#010203"  # stands for currentColor while Matplotlib draws
 BLUE, VERMILLION, GREEN, PURPLE, OCHRE, GREY = "#3182BD", "#D55E00", "#009E73", "#B5679A", "#B8860B", "#7F8790"
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "*")
 STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "bottleneck", "text.parse_math": False,
-    "font.family": "sans-serif", "font.size": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bottleneck",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
     "legend.frameon": False,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color",
-                     "ytick.color", "grid.color"), INK)}
+    **dict.fromkeys(
+        (
+            "text.color",
+            "axes.edgecolor",
+            "axes.labelcolor",
+            "axes.titlecolor",
+            "xtick.color",
+            "ytick.color",
+            "grid.color",
+        ),
+        INK,
+    ),
+}
 FONTS = "system-ui, 'Helvetica Neue', Arial, sans-serif"
 LINKS = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
-WIDTH = 3.3              # inches, of one panel
-GAP = 16                 # pixels, between figures beside each other
-LETTER = 7.4             # pixels, of a letter in text of 12 pixels, in a wide font
+WIDTH = 3.3  # inches, of one panel
+GAP = 16  # pixels, between figures beside each other
+LETTER = 7.4  # pixels, of a letter in text of 12 pixels, in a wide font
 
 
-def panels(name, titles, draw, *, inner: float, left: float, right: float = 0.2, xlabel: str, ylabel="", labels=()) -> str:
+def panels(
+    name, titles, draw, *, inner: float, left: float, right: float = 0.2, xlabel: str, ylabel="", labels=()
+) -> str:
     """A grid of equal panels, in inches: `inner` high, `left` for tick labels and `right` for words, a legend of `labels` below."""
     columns = min(len(titles), 3)
     lines, across = math.ceil(len(titles) / columns), 4 if columns > 1 else 2
@@ -46,8 +69,9 @@ def panels(name, titles, draw, *, inner: float, left: float, right: float = 0.2,
         for i, title in enumerate(titles):
             column, line = i % columns, i // columns
             bottom = height - line * cell - inner - 0.3
-            axes = figure.add_axes(((column * WIDTH + left) / width, bottom / height,
-                                    (WIDTH - left - right) / width, inner / height))
+            axes = figure.add_axes(
+                ((column * WIDTH + left) / width, bottom / height, (WIDTH - left - right) / width, inner / height)
+            )
             axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
             draw(axes, title)
             axes.set_title(short(title), x=-(left - 0.06) / (WIDTH - left - right))
@@ -62,7 +86,7 @@ def panels(name, titles, draw, *, inner: float, left: float, right: float = 0.2,
 
 
 def short(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else name[:most - 1] + "\u2026"
+    return name if len(name) <= most else name[: most - 1] + "\u2026"
 
 
 def reach(values, ceiling: float | None = None) -> tuple[float, float]:
@@ -77,7 +101,7 @@ def to_svg(figure: Figure, name: str) -> str:
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()
-    svg = svg[svg.index("<svg"):]
+    svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL).replace(INK, "currentColor")
     # Matplotlib's style sheet would apply to the whole page; the same is said on the element below.
     svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
@@ -93,7 +117,7 @@ def to_svg(figure: Figure, name: str) -> str:
 
 def compose(pieces: list[str], foot: str) -> str:
     """SVG figures in lines of three, with `foot` (where there is one) below them all, as one <svg> element."""
-    lines = [pieces[i:i + 3] for i in range(0, len(pieces), 3)] + ([[foot]] if foot else [])
+    lines = [pieces[i : i + 3] for i in range(0, len(pieces), 3)] + ([[foot]] if foot else [])
     placed, top, width = [], 0.0, 0.0
     for line in lines:
         sizes, left = [_size(piece) for piece in line], 0.0
@@ -107,7 +131,9 @@ def compose(pieces: list[str], foot: str) -> str:
 def element(width: float, height: float, parts: list[str], style: str = "") -> str:
     """An <svg> element of `parts`, in pixels."""
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {LINKS} role="img" {size}{style}>\n' + "\n".join(parts) + "\n</svg>"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {LINKS} role="img" {size}{style}>\n' + "\n".join(parts) + "\n</svg>"
+    )
 
 
 def key(labels) -> str:

@@ -1,14 +1,19 @@
 """What the analyses found of every label and factor, in words: where it is readable, when it was learned, in which seeds."""
+
 from __future__ import annotations
 
 from bottleneck.report.lookup import LABEL, counts, extra, factors, find, several, targets
 from bottleneck.report.table import MISSING, Table
 
 UNTESTABLE = "untestable"
-DEPTH = ("prominent", "linear", "nonlinear", "earlier", "nowhere")       # the rungs of the ladder, downwards
-WHERE = {"prominent": "prominent at {layer}", "linear": "linearly readable at {layer}",
-         "nonlinear": "readable only non-linearly at {layer}", "earlier": "readable only earlier, at {layer}",
-         "nowhere": "readable in full nowhere in the network"}
+DEPTH = ("prominent", "linear", "nonlinear", "earlier", "nowhere")  # the rungs of the ladder, downwards
+WHERE = {
+    "prominent": "prominent at {layer}",
+    "linear": "linearly readable at {layer}",
+    "nonlinear": "readable only non-linearly at {layer}",
+    "earlier": "readable only earlier, at {layer}",
+    "nowhere": "readable in full nowhere in the network",
+}
 
 
 def rung(kinds: dict, target: str, factor: str | None) -> dict | None:
@@ -28,8 +33,12 @@ def evidence(kinds: dict, target: str, factor: str | None) -> dict | None:
 
 def untestable(kinds: dict) -> set[tuple[str, str | None]]:
     """The (target, factor) of which even direct training reads nothing."""
-    told = [r for kind, metric, key in (("ladder", "rung", "rung"), ("steps", "learning", "verdict"))
-            for r in kinds.get(kind, []) if r["metric"] == metric and extra(r).get(key) == UNTESTABLE]
+    told = [
+        r
+        for kind, metric, key in (("ladder", "rung", "rung"), ("steps", "learning", "verdict"))
+        for r in kinds.get(kind, [])
+        if r["metric"] == metric and extra(r).get(key) == UNTESTABLE
+    ]
     return {(r["target"], r["factor"]) for r in told}
 
 
@@ -43,14 +52,17 @@ def grouped(rows: list[dict], key: str, words) -> dict[str, str]:
     A factor that gets one word on all its targets is "in every target"; factors of the same targets are named together.
     """
     said = [(r["factor"], r["target"], extra(r).get(key)) for r in rows if extra(r).get(key) in words]
-    said.sort(key=lambda told: told[0] is not None)         # labels first
+    said.sort(key=lambda told: told[0] is not None)  # labels first
     found = {}
     for word in words:
         places: dict[tuple, list[str]] = {}
         for factor in dict.fromkeys(f for f, _, w in said if w == word):
             where, every = ([t for f, t, w in said if f == factor and w in wanted] for wanted in ((word,), words))
             places.setdefault(() if where == every and len(every) > 1 else tuple(where), []).append(name(factor))
-        told = [f"{several(names)} in {several(list(where)) if where else 'every target'}" for where, names in places.items()]
+        told = [
+            f"{several(names)} in {several(list(where)) if where else 'every target'}"
+            for where, names in places.items()
+        ]
         if told:
             found[word] = ", ".join(told)
     return found
@@ -70,7 +82,9 @@ def best(row: dict | None) -> tuple[str, float] | None:
     if not shares:
         return None
     which = max(shares, key=shares.get)
-    return {"prominent": "prominently", "linear": "linearly", "nonlinear": "non-linearly"}.get(which, f"at {which}"), shares[which]
+    return {"prominent": "prominently", "linear": "linearly", "nonlinear": "non-linearly"}.get(
+        which, f"at {which}"
+    ), shares[which]
 
 
 def short_where(row: dict | None) -> str:
@@ -89,21 +103,27 @@ def seeds(row: dict | None) -> str:
     if not found.get("class"):
         return ""
     if None in (kept, lost, open_):
-        return {"all": "kept in all "
-                       "seeds", "some": "kept in some seeds", "none": "lost in all seeds"}.get(found["class"], "seeds undecided")
+        return {"all": "kept in all seeds", "some": "kept in some seeds", "none": "lost in all seeds"}.get(
+            found["class"], "seeds undecided"
+        )
     total = kept + lost + open_
     whole = {1: ("kept in the one seed", "lost in the one seed"), 2: ("kept in both seeds", "lost in both seeds")}.get(
-        total, (f"kept in all {total} seeds", f"lost in all {total} seeds"))
-    return dict(zip(("all", "none"), whole)).get(found["class"]) or (f"kept in {kept}, lost in {lost}, undecided in {open_} of "
-                                                                     f"{total} seeds")
+        total, (f"kept in all {total} seeds", f"lost in all {total} seeds")
+    )
+    return dict(zip(("all", "none"), whole)).get(found["class"]) or (
+        f"kept in {kept}, lost in {lost}, undecided in {open_} of {total} seeds"
+    )
 
 
 def summary(kinds: dict, target: str, factor: str | None) -> tuple[str, str, str]:
     """Where, when and in which seeds, in a word each."""
     nothing, landed = (target, factor) in untestable(kinds), rung(kinds, target, factor)
     most = best(landed) if extra(landed).get("rung") == "nowhere" else None
-    return (short_where(landed) + (f" ({100 * most[1]:.0f}%)" if most else ""), extra(learning(kinds, target, factor)).get("verdict") or MISSING,
-            MISSING if nothing else extra(evidence(kinds, target, factor)).get("class") or MISSING)
+    return (
+        short_where(landed) + (f" ({100 * most[1]:.0f}%)" if most else ""),
+        extra(learning(kinds, target, factor)).get("verdict") or MISSING,
+        MISSING if nothing else extra(evidence(kinds, target, factor)).get("class") or MISSING,
+    )
 
 
 def clauses(kinds: dict) -> dict[str, str]:
@@ -134,8 +154,10 @@ def overview(kinds: dict) -> Table | None:
             lines.append((target, name(factor), *summary(kinds, target, factor)))
     if not lines:
         return None
-    caption = (f"{counts(used)}. Where the last step reads it in full, from prominent down to nowhere (and the most that is read of "
-               "what direct training reads); when it was learned; which seeds keep it. Exploratory: intervals, no adjustment.")
+    caption = (
+        f"{counts(used)}. Where the last step reads it in full, from prominent down to nowhere (and the most that is read of "
+        "what direct training reads); when it was learned; which seeds keep it. Exploratory: intervals, no adjustment."
+    )
     if any(line[2].endswith("*") for line in lines):
         caption += " * intervals do not decide."
     if left_out:

@@ -3,6 +3,7 @@
 The ramp is cividis (Nunez, Anderton and Renslow, PLoS ONE 13, 2018): even steps of lightness, dark to bright on both
 themes. The printed number has the ink, black or white, that contrasts more with its cell.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,21 +15,22 @@ from bottleneck.report.drawing import FONTS, LETTER, element, short
 from bottleneck.report.table import MISSING
 
 RAMP = matplotlib.colormaps["cividis"]
-HEIGHT = 26              # pixels, of a cell
-FLAT = 62                # pixels: columns that would be wider have slanted names
+HEIGHT = 26  # pixels, of a cell
+FLAT = 62  # pixels: columns that would be wider have slanted names
 
 
 @dataclass(frozen=True)
 class Grid:
     """Cells by line and column: (shade in [0, 1], printed words), or None where no row has a number."""
+
     title: str
     lines: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[tuple[tuple[float, str] | None, ...], ...]
-    notes: tuple[str, ...] = ()             # words to the right of each line
-    breaks: tuple[int, ...] = ()            # columns before which there is a gap
-    across: str = ""                        # what the columns are
-    down: str = ""                          # what the lines are
+    notes: tuple[str, ...] = ()  # words to the right of each line
+    breaks: tuple[int, ...] = ()  # columns before which there is a gap
+    across: str = ""  # what the columns are
+    down: str = ""  # what the lines are
 
 
 def draw(grid: Grid) -> str:
@@ -50,8 +52,16 @@ def draw(grid: Grid) -> str:
     if grid.across:
         out.append(_text((left + right) / 2, 34, grid.across, anchor="middle", soft=True))
     if grid.down:
-        out.append(_text(0, 0, grid.down, anchor="middle", soft=True,
-                         turn=f"translate(12 {top + HEIGHT * len(grid.lines) / 2:.1f}) rotate(-90)"))
+        out.append(
+            _text(
+                0,
+                0,
+                grid.down,
+                anchor="middle",
+                soft=True,
+                turn=f"translate(12 {top + HEIGHT * len(grid.lines) / 2:.1f}) rotate(-90)",
+            )
+        )
     for x, name in zip(places, names):
         turn = "" if flat else f"translate({x + wide / 2 - 2:.1f} {top - 7:.1f}) rotate(-45)"
         out.append(_text(x + wide / 2, top - 6, name, anchor="middle") if flat else _text(0, 0, name, turn=turn))
@@ -71,8 +81,10 @@ def _cell(x: float, y: float, wide: float, cell) -> list[str]:
         return [_text(middle, base, MISSING, anchor="middle", soft=True)]
     shade, words = cell
     colour, ink = colours(shade)
-    return [f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide - 1:.1f}" height="{HEIGHT - 1}" fill="{colour}"/>',
-            _text(middle, base, words, anchor="middle", fill=ink)]
+    return [
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide - 1:.1f}" height="{HEIGHT - 1}" fill="{colour}"/>',
+        _text(middle, base, words, anchor="middle", fill=ink),
+    ]
 
 
 def colours(shade: float) -> tuple[str, str]:
@@ -89,6 +101,14 @@ def _width(words: str) -> float:
 
 
 def _text(x: float, y: float, words: str, *, anchor="", fill="", soft=False, turn="", size=0.0, weight="") -> str:
-    given = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor, "fill": fill, "opacity": "0.65" if soft else "",
-             "transform": turn, "font-size": f"{size:g}" if size else "", "font-weight": weight}
+    given = {
+        "x": f"{x:.1f}",
+        "y": f"{y:.1f}",
+        "text-anchor": anchor,
+        "fill": fill,
+        "opacity": "0.65" if soft else "",
+        "transform": turn,
+        "font-size": f"{size:g}" if size else "",
+        "font-weight": weight,
+    }
     return "<text " + " ".join(f'{k}="{v}"' for k, v in given.items() if v) + f">{escape(words)}</text>"

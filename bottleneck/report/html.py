@@ -1,4 +1,5 @@
 """The report: one HTML file that holds all it shows, with figures as SVG and tables as CSV and LaTeX beside it."""
+
 from __future__ import annotations
 
 import pathlib
@@ -18,11 +19,12 @@ OUTSIDE = "Targets outside the mixture"
 @dataclass(frozen=True)
 class Content:
     """All that a report shows, drawn once."""
-    rows: list[dict]                    # of the main answer
-    figures: dict[str, Figure]          # of the main answer, by name
-    sections: list[Section]             # of the analyses
-    clauses: dict[str, str]             # what the analyses add to a target's sentence
-    overview: Table | None              # where, when and in which seeds, in a few words
+
+    rows: list[dict]  # of the main answer
+    figures: dict[str, Figure]  # of the main answer, by name
+    sections: list[Section]  # of the analyses
+    clauses: dict[str, str]  # what the analyses add to a target's sentence
+    overview: Table | None  # where, when and in which seeds, in a few words
 
 
 def write(workdir: pathlib.Path, rows: list[dict], provenance: dict) -> pathlib.Path:
@@ -32,8 +34,12 @@ def write(workdir: pathlib.Path, rows: list[dict], provenance: dict) -> pathlib.
     The same rows and provenance give the same bytes.
     """
     content = read(rows)
-    parts = [*content.figures.values(), *tables.all_tables(content.rows), *filter(None, [content.overview]),
-             *(part for found in content.sections for part in found.parts)]
+    parts = [
+        *content.figures.values(),
+        *tables.all_tables(content.rows),
+        *filter(None, [content.overview]),
+        *(part for found in content.sections for part in found.parts),
+    ]
     for part in parts:
         if isinstance(part, Figure):
             atomic.write(workdir / "figures" / f"{part.name}.svg", part.svg())
@@ -59,8 +65,14 @@ def figures(rows: list[dict]) -> dict[str, Figure]:
 def gap(rows: list[dict]) -> Figure:
     """Every target's gap."""
     margin = lookup.margin(rows)
-    beyond = "" if margin is None else (" The short upright line is the margin: beyond it, the mixture keeps less than "
-                                        f"{100 * margin:g}% of what direct training shows.")
+    beyond = (
+        ""
+        if margin is None
+        else (
+            " The short upright line is the margin: beyond it, the mixture keeps less than "
+            f"{100 * margin:g}% of what direct training shows."
+        )
+    )
     caption = "Direct training minus the mixture's features, with 95% intervals." + beyond
     return Figure("gap", "Gap per target", caption, (plots.bits(rows),), fixed=True)
 
@@ -71,42 +83,67 @@ def accuracy(rows: list[dict]) -> Figure:
     caption = "Dots are seeds, ticks their means with 95% intervals; all panels share one scale."
     caption += f" Reference lines: {', '.join(drawn)}." if drawn else ""
     panels = tuple(filter(None, (plots.accuracy(rows, [name]) for name in lookup.targets(rows))))
-    return Figure("accuracy", f"{'R2' if lookup.score(rows) == 'r2' else 'Accuracy'} by linear probe, per arm", caption, panels)
+    return Figure(
+        "accuracy", f"{'R2' if lookup.score(rows) == 'r2' else 'Accuracy'} by linear probe, per arm", caption, panels
+    )
 
 
 def few_shot(rows: list[dict]) -> Figure | None:
     """Few-shot probes, target by target."""
     percent = lookup.score(rows) == "accuracy"
-    caption = ("Linear probes on so many examples per class, mean over seeds and draws with 95% intervals, cut at the panel's "
-               "edge; the thin line is direct training's probe on all.")
-    return curves.figure("few-shot", "Few-shot probes", caption, plots.shots(rows), xlabel="examples per class",
-                         ylabel="accuracy (%)" if percent else "R2", ceiling=100 if percent else None)
+    caption = (
+        "Linear probes on so many examples per class, mean over seeds and draws with 95% intervals, cut at the panel's "
+        "edge; the thin line is direct training's probe on all."
+    )
+    return curves.figure(
+        "few-shot",
+        "Few-shot probes",
+        caption,
+        plots.shots(rows),
+        xlabel="examples per class",
+        ylabel="accuracy (%)" if percent else "R2",
+        ceiling=100 if percent else None,
+    )
 
 
 def budget(rows: list[dict]) -> Figure:
     """What representations cost and reach."""
-    caption = ("Linear probe against total training steps of all members, with 95% intervals; the line is direct training. "
-               "Representations of equal cost are drawn side by side around it.")
+    caption = (
+        "Linear probe against total training steps of all members, with 95% intervals; the line is direct training. "
+        "Representations of equal cost are drawn side by side around it."
+    )
     return Figure("budget", "What they cost and reach", caption, (plots.budget(rows),), fixed=True)
 
 
 def render(content: Content, provenance: dict) -> str:
     """The report's HTML."""
     rows = content.rows
-    found = [{"name": s.name, "title": s.title, "sentence": s.sentence, "parts": [page.part(p) for p in s.parts]}
-             for s in content.sections]
+    found = [
+        {"name": s.name, "title": s.title, "sentence": s.sentence, "parts": [page.part(p) for p in s.parts]}
+        for s in content.sections
+    ]
     return page.fill(
-        "report.html", study=", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name", sections=found,
-        sentences=_sentences(content), tables={t.name: page.table(t) for t in tables.all_tables(rows)},
-        figures={name: page.figure(figure) for name, figure in content.figures.items()}, metric=lookup.score(rows),
-        methods=[methods(rows), exploratory(content.sections)], provenance=page.flat(provenance))
+        "report.html",
+        study=", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name",
+        sections=found,
+        sentences=_sentences(content),
+        tables={t.name: page.table(t) for t in tables.all_tables(rows)},
+        figures={name: page.figure(figure) for name, figure in content.figures.items()},
+        metric=lookup.score(rows),
+        methods=[methods(rows), exploratory(content.sections)],
+        provenance=page.flat(provenance),
+    )
 
 
 def _drawn(rows: list[dict]) -> list[str]:
     """The reference lines which the accuracy panels draw."""
     names = {label for t in lookup.targets(rows) for label in plots.strips(rows, t, lookup.score(rows), 1)}
-    lines = (("direct", "direct training: blue line"), ("random init", "random initialisation: dashed"),
-             ("pooled input", "pooled input: dotted"), ("Bayes", "Bayes optimum: thin line"))
+    lines = (
+        ("direct", "direct training: blue line"),
+        ("random init", "random initialisation: dashed"),
+        ("pooled input", "pooled input: dotted"),
+        ("Bayes", "Bayes optimum: thin line"),
+    )
     return [words for label, words in lines if label in names]
 
 
@@ -119,5 +156,6 @@ def _sentences(content: Content) -> dict[str, list[dict]]:
         if said:
             head = f"{name} is {verdict}" if said.startswith(f"{name} is {verdict}") else ""
             groups[OUTSIDE if lookup.outside(found) else ""].append(
-                {"verdict": verdict, "head": head, "text": said[len(head):], "clause": content.clauses.get(name, "")})
+                {"verdict": verdict, "head": head, "text": said[len(head) :], "clause": content.clauses.get(name, "")}
+            )
     return {title: found for title, found in groups.items() if found}

@@ -1,4 +1,5 @@
 """The report's section on where and how deep: the first rung of the ladder that reads each label and factor."""
+
 from __future__ import annotations
 
 from bottleneck.report import findings, heatmap
@@ -9,9 +10,14 @@ from bottleneck.report.table import MISSING, Table, trim
 from bottleneck.rows import select
 
 KIND = "ladder"
-PHRASES = {"nowhere": "nowhere in full", "earlier": "only before the last layer", "nonlinear": "only non-linearly",
-           "linear": "linearly though not prominently", "prominent": "prominently"}
-OTHERS = ("nonlinear", "prominent")        # columns beside the layers
+PHRASES = {
+    "nowhere": "nowhere in full",
+    "earlier": "only before the last layer",
+    "nonlinear": "only non-linearly",
+    "linear": "linearly though not prominently",
+    "prominent": "prominently",
+}
+OTHERS = ("nonlinear", "prominent")  # columns beside the layers
 
 
 def section(kinds: dict) -> Section | None:
@@ -21,8 +27,13 @@ def section(kinds: dict) -> Section | None:
     if not rungs:
         return None
     layers = order(means)
-    return Section("ladder", "Where and how "
-                             "deep", sentence(rungs), (figure(rungs, layers), table(means, rungs, layers)), methods(means, rungs))
+    return Section(
+        "ladder",
+        "Where and how deep",
+        sentence(rungs),
+        (figure(rungs, layers), table(means, rungs, layers)),
+        methods(means, rungs),
+    )
 
 
 def sentence(rungs: list[dict]) -> str:
@@ -43,10 +54,16 @@ def figure(rungs: list[dict], layers: list[str]) -> Figure:
     for target in targets(rungs):
         found = _of(rungs, target)
         cells = tuple(tuple(_cell(share(r, column, layers)) for column in (*layers, *others)) for r in found)
-        lines, notes = (tuple(words(r) for r in found) for words in (lambda r: findings.name(r["factor"]), findings.short_where))
-        panels.append(heatmap.draw(heatmap.Grid(target, lines, (*layers, *others), cells, notes, breaks=(len(layers),))))
-    caption = ("Bits as a percentage of what the best reading of direct training has: by linear probe at each layer; at the last "
-               "layer also by a nonlinear probe, and in its prominent directions. Beside it, the first rung that reads it.")
+        lines, notes = (
+            tuple(words(r) for r in found) for words in (lambda r: findings.name(r["factor"]), findings.short_where)
+        )
+        panels.append(
+            heatmap.draw(heatmap.Grid(target, lines, (*layers, *others), cells, notes, breaks=(len(layers),)))
+        )
+    caption = (
+        "Bits as a percentage of what the best reading of direct training has: by linear probe at each layer; at the last "
+        "layer also by a nonlinear probe, and in its prominent directions. Beside it, the first rung that reads it."
+    )
     unsure = " * intervals do not decide." if any(extra(r).get("certain") is False for r in rungs) else ""
     return Figure("ladder-layers", "Readable where", caption + unsure, tuple(panels), fixed=True)
 
@@ -79,26 +96,54 @@ def table(rows: list[dict], rungs: list[dict], layers: list[str]) -> Table:
     linear = [r for r in select(mixture, protocol="linear", metric="bits") if r["layer"] in layers[-1:]]
     for landed in (r for target in targets(rungs) for r in _of(rungs, target)):
         said, key = extra(landed), dict(target=landed["target"], factor=landed["factor"])
-        sure = {True: "yes", False: "no"}.get(said.get("certain"), MISSING) if said.get("rung") != UNTESTABLE else MISSING
-        lines.append((
-            landed["target"], findings.name(landed["factor"]), said.get("rung") or MISSING, sure, landed["layer"] or MISSING,
-            said.get("untrained") or MISSING, plain(said.get("reference_bits")), number(find(linear, **key), half=True),
-            number(find(mixture, **key, metric="selectivity_bits", protocol="linear"), half=True),
-            number(find(mixture, **key, metric="disjoint_accuracy"), half=True)))
-    layer = ("Untrained: a layer at which an untrained network reads as "
-             "much. ") if any(extra(r).get("untrained") for r in rungs) else ""
-    caption = (f"{counts(select(mixture, metric='bits'))}. Certain: the intervals decide the rung. {layer}Direct: the best "
-               "reading of direct training. Selectivity: minus the bits of a control task that only a lookup of combinations "
-               "solves. Type-disjoint: fitted on some combinations of factor values, read on others; it can fall below "
-               "chance.")
-    header = ("target", "factor", "rung", "certain", "layer", "untrained", "direct (bits)", "linear (bits)", "selectivity (bits)",
-              "type-disjoint (%)")
+        sure = (
+            {True: "yes", False: "no"}.get(said.get("certain"), MISSING) if said.get("rung") != UNTESTABLE else MISSING
+        )
+        lines.append(
+            (
+                landed["target"],
+                findings.name(landed["factor"]),
+                said.get("rung") or MISSING,
+                sure,
+                landed["layer"] or MISSING,
+                said.get("untrained") or MISSING,
+                plain(said.get("reference_bits")),
+                number(find(linear, **key), half=True),
+                number(find(mixture, **key, metric="selectivity_bits", protocol="linear"), half=True),
+                number(find(mixture, **key, metric="disjoint_accuracy"), half=True),
+            )
+        )
+    layer = (
+        ("Untrained: a layer at which an untrained network reads as much. ")
+        if any(extra(r).get("untrained") for r in rungs)
+        else ""
+    )
+    caption = (
+        f"{counts(select(mixture, metric='bits'))}. Certain: the intervals decide the rung. {layer}Direct: the best "
+        "reading of direct training. Selectivity: minus the bits of a control task that only a lookup of combinations "
+        "solves. Type-disjoint: fitted on some combinations of factor values, read on others; it can fall below "
+        "chance."
+    )
+    header = (
+        "target",
+        "factor",
+        "rung",
+        "certain",
+        "layer",
+        "untrained",
+        "direct (bits)",
+        "linear (bits)",
+        "selectivity (bits)",
+        "type-disjoint (%)",
+    )
     return trim(Table("ladder", "The ladder", caption, header, tuple(lines)))
 
 
 def methods(rows: list[dict], rungs: list[dict]) -> str:
-    return (f"The ladder ({counts(select(rows, arm='mixture', metric='bits'))}) asks in turn: raw-scale ridge at the penalty that "
-            "serves the pretraining task best (prominent), whitened ridge (linear), logistic regression on quadratic and radial "
-            "features (nonlinear), whitened ridge at an earlier layer where an untrained network does not read it (earlier), else "
-            "nowhere; a rung reads what reaches the "
-            f"margin of the best reading of direct training. It looked at {len(rungs)} labels and factors.")
+    return (
+        f"The ladder ({counts(select(rows, arm='mixture', metric='bits'))}) asks in turn: raw-scale ridge at the penalty that "
+        "serves the pretraining task best (prominent), whitened ridge (linear), logistic regression on quadratic and radial "
+        "features (nonlinear), whitened ridge at an earlier layer where an untrained network does not read it (earlier), else "
+        "nowhere; a rung reads what reaches the "
+        f"margin of the best reading of direct training. It looked at {len(rungs)} labels and factors."
+    )

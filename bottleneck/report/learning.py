@@ -1,4 +1,5 @@
 """The report's section on when: what probes and head read over the kept steps, and what the features do meanwhile."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -13,7 +14,11 @@ from bottleneck.rows import select
 
 KIND = "steps"
 VERDICTS = ("learned then lost", "still rising", "never learned", "learned in part", "undecided", "learned")
-SHAPES = {"effective_rank": "effective rank", "participation_ratio": "participation ratio", "class_separation": "class separation"}
+SHAPES = {
+    "effective_rank": "effective rank",
+    "participation_ratio": "participation ratio",
+    "class_separation": "class separation",
+}
 ALIKE = {"init": "the untrained network", "last": "the last step", "seed": "another seed", "direct": "direct training"}
 
 
@@ -40,11 +45,15 @@ def trajectories(rows: list[dict]) -> Figure | None:
         for factor in factors(of, target):
             level = extra(findings.learning({KIND: rows}, target, factor)).get("reference_bits")
             linear = select(of, factor=factor, protocol="linear")
-            found[target].append(curve(linear, findings.name(factor), colours[factor], level=level, through=factor is None))
+            found[target].append(
+                curve(linear, findings.name(factor), colours[factor], level=level, through=factor is None)
+            )
         found[target].append(curve(select(of, factor=None, protocol="head"), "head as it is", INK, dashed=True))
-    caption = ("Linear probes on the mixture's features, mean over seeds with 95% intervals, cut at the panel's edge; dashed, "
-               "the pretrained head as it is, on the label. Thick ends at the right are what direct training reads of each "
-               "factor, the thin line what it reads of the label. Steps are on a logarithmic scale.")
+    caption = (
+        "Linear probes on the mixture's features, mean over seeds with 95% intervals, cut at the panel's edge; dashed, "
+        "the pretrained head as it is, on the label. Thick ends at the right are what direct training reads of each "
+        "factor, the thin line what it reads of the label. Steps are on a logarithmic scale."
+    )
     return curves.figure("trajectories", "What is readable over training", caption, found, ylabel="bits")
 
 
@@ -59,15 +68,36 @@ def table(rows: list[dict]) -> Table | None:
             said = extra(learned)
             bits = (plain(said.get(f"{key}_bits")) for key in ("init", "peak", "last"))
             steps = (whole(said.get(key)) for key in ("peak", "last"))
-            lines.append((target, findings.name(factor), said.get("verdict") or MISSING, *steps, *bits, number(learned),
-                          plain(said.get("reference_bits"))))
+            lines.append(
+                (
+                    target,
+                    findings.name(factor),
+                    said.get("verdict") or MISSING,
+                    *steps,
+                    *bits,
+                    number(learned),
+                    plain(said.get("reference_bits")),
+                )
+            )
     if not lines:
         return None
-    caption = (f"{counts(select(rows, metric='learning'))}; bits by linear probe. The peak is chosen on validation and read on "
-               "test, so that a noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not "
-               "adjusted for multiplicity.")
-    header = ("target", "factor", "verdict", "peak (step)", "last (step)", "untrained (bits)", "at the peak (bits)",
-              "at the end (bits)", "forgetting (bits)", "direct (bits)")
+    caption = (
+        f"{counts(select(rows, metric='learning'))}; bits by linear probe. The peak is chosen on validation and read on "
+        "test, so that a noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not "
+        "adjusted for multiplicity."
+    )
+    header = (
+        "target",
+        "factor",
+        "verdict",
+        "peak (step)",
+        "last (step)",
+        "untrained (bits)",
+        "at the peak (bits)",
+        "at the end (bits)",
+        "forgetting (bits)",
+        "direct (bits)",
+    )
     return Table("learning", "Learned, and kept", caption, header, tuple(lines))
 
 
@@ -76,15 +106,23 @@ def accuracies(rows: list[dict]) -> Figure | None:
     hues, found = curves.hues(targets(rows)), {"all targets": [], "per target": [], "worst group": []}
     for protocol in ("linear", "head"):
         of, style = select(rows, protocol=protocol, factor=None), dict(scale=100, dashed=protocol == "head")
-        found["all targets"] += [curve(select(of, metric="accuracy_balanced"), "balanced", INK, **style),
-                                 curve(select(of, metric="accuracy_mixed"), "as mixed", GREY, **style)]
+        found["all targets"] += [
+            curve(select(of, metric="accuracy_balanced"), "balanced", INK, **style),
+            curve(select(of, metric="accuracy_mixed"), "as mixed", GREY, **style),
+        ]
         found["per target"] += curves.by_target(select(of, metric="accuracy", arm="mixture"), hues, **style)
         found["worst group"] += curves.by_target(select(of, metric="accuracy_worst_group"), hues, **style)
-    caption = ("Percent of test items; whole lines are linear probes, dashed ones the head as it is. Balanced: the mean over "
-               "targets. As mixed: weighted as the mixture. Worst group: of a label and a factor's value, where there are such "
-               "groups.")
-    drawn = curves.figure("accuracy-steps", "Accuracy over training", caption, found, ylabel="accuracy (%)", ceiling=100)
-    return drawn and replace(drawn, key=tuple(entry for entry in drawn.key if not entry[2]))     # the caption says what is dashed
+    caption = (
+        "Percent of test items; whole lines are linear probes, dashed ones the head as it is. Balanced: the mean over "
+        "targets. As mixed: weighted as the mixture. Worst group: of a label and a factor's value, where there are such "
+        "groups."
+    )
+    drawn = curves.figure(
+        "accuracy-steps", "Accuracy over training", caption, found, ylabel="accuracy (%)", ceiling=100
+    )
+    return drawn and replace(
+        drawn, key=tuple(entry for entry in drawn.key if not entry[2])
+    )  # the caption says what is dashed
 
 
 def last_accuracies(rows: list[dict]) -> Table | None:
@@ -94,19 +132,31 @@ def last_accuracies(rows: list[dict]) -> Table | None:
         return None
     last, lines = max(r["step"] for r in scored), []
     scored = select(scored, step=last)
-    totals = (("all, balanced", dict(target=None, metric="accuracy_balanced"), dict(target=None, metric="accuracy_spread")),
-              ("all, as mixed", dict(target=None, metric="accuracy_mixed"), None))
+    totals = (
+        ("all, balanced", dict(target=None, metric="accuracy_balanced"), dict(target=None, metric="accuracy_spread")),
+        ("all, as mixed", dict(target=None, metric="accuracy_mixed"), None),
+    )
     each = [(t, dict(target=t, metric="accuracy"), dict(target=t, metric="accuracy_seed_sd")) for t in targets(scored)]
     for name, mean, spread in (*each, *totals):
         for protocol, words in (("linear", "linear probe"), ("head", "head as it is")):
             of = select(scored, protocol=protocol)
             worst = find(of, target=mean["target"], metric="accuracy_worst_group") if mean["target"] else None
             if row := find(of, **mean):
-                lines.append((name, words, number(row, half=True), number(find(of, **spread), half=True) if spread else MISSING,
-                              number(worst, half=True), extra(worst).get("group") or MISSING))
-    caption = (f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, between "
-               "targets. Worst group: of a label and a factor's value, chosen on validation at this step and read on test. "
-               "95% intervals, not adjusted for multiplicity.")
+                lines.append(
+                    (
+                        name,
+                        words,
+                        number(row, half=True),
+                        number(find(of, **spread), half=True) if spread else MISSING,
+                        number(worst, half=True),
+                        extra(worst).get("group") or MISSING,
+                    )
+                )
+    caption = (
+        f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, between "
+        "targets. Worst group: of a label and a factor's value, chosen on validation at this step and read on test. "
+        "95% intervals, not adjusted for multiplicity."
+    )
     header = ("target", "read by", "accuracy (%)", "spread (%)", "worst group (%)", "which")
     return Table("accuracy-last", "Accuracy at the last step", caption, header, tuple(lines))
 
@@ -117,10 +167,12 @@ def shapes(rows: list[dict]) -> Figure | None:
     layers, items = values(used, "layer"), sorted({r["n_examples"] for r in used if r["n_examples"]})
     used = [r for r in used if r["layer"] in (None, *layers[-1:])]
     hues = curves.hues(targets(used))
-    caption = (f"{'At ' + layers[-1] + ', on' if layers else 'On'} each target's test items, mean over seeds. Effective rank and "
-               f"participation ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are biased "
-               "well below it: compare only equal n. Class separation: the share of variance between classes, debiased. Context, "
-               "never a verdict: neither sees whether a small direction carries the label.")
+    caption = (
+        f"{'At ' + layers[-1] + ', on' if layers else 'On'} each target's test items, mean over seeds. Effective rank and "
+        f"participation ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are biased "
+        "well below it: compare only equal n. Class separation: the share of variance between classes, debiased. Context, "
+        "never a verdict: neither sees whether a small direction carries the label."
+    )
     found = {words: curves.by_target(select(used, metric=metric), hues) for metric, words in SHAPES.items()}
     return curves.figure("shapes", "Shape of the features", caption, found, shared=False)
 
@@ -129,9 +181,11 @@ def gradients(rows: list[dict]) -> Figure | None:
     """Gradient norm of every component over steps, and its cosine with the mixture's gradient."""
     norms, cosines = select(rows, metric="gradient_norm"), select(rows, metric="gradient_cosine", reference="mixture")
     hues = curves.hues(targets([*norms, *cosines]))
-    caption = ("Of each component's own training loss at the kept steps, over all parameters, mean over seeds with 95% "
-               "intervals, cut at the panel's edge. A component whose norm stays large while its cosine is small or negative is "
-               "outvoted, not learned.")
+    caption = (
+        "Of each component's own training loss at the kept steps, over all parameters, mean over seeds with 95% "
+        "intervals, cut at the panel's edge. A component whose norm stays large while its cosine is small or negative is "
+        "outvoted, not learned."
+    )
     found = {"gradient norm": curves.by_target(norms, hues), "cosine with the mixture": curves.by_target(cosines, hues)}
     return curves.figure("gradients", "Gradients per component", caption, found, shared=False)
 
@@ -140,9 +194,13 @@ def similarity(rows: list[dict]) -> Figure | None:
     """CKA over steps, with the untrained network, the last step, another seed and direct training."""
     used = select(rows, metric="cka")
     hues = {None: INK, **curves.hues(targets(used))}
-    found = {f"with {words}": curves.by_target(select(used, reference=reference), hues) for reference, words in ALIKE.items()}
-    caption = ("Within-component, debiased CKA of each step's features with those of other networks, mean over seeds with 95% "
-               "intervals. Context, never a verdict.")
+    found = {
+        f"with {words}": curves.by_target(select(used, reference=reference), hues) for reference, words in ALIKE.items()
+    }
+    caption = (
+        "Within-component, debiased CKA of each step's features with those of other networks, mean over seeds with 95% "
+        "intervals. Context, never a verdict."
+    )
     return curves.figure("cka-steps", "Similarity (CKA) over training", caption, found, ylabel="CKA")
 
 
@@ -152,6 +210,9 @@ def methods(rows: list[dict]) -> str:
         return ""
     steps = sorted({r["step"] for r in read if r["step"] is not None})
     over = f" at {len(steps)} steps from {steps[0]:,} to {steps[-1]:,}" if steps else ""
-    peaks = (f"; the peaks of {len(learned)} courses are chosen on "
-             f"{' or '.join(values(learned, 'selected_on'))}") if learned else ""
+    peaks = (
+        (f"; the peaks of {len(learned)} courses are chosen on {' or '.join(values(learned, 'selected_on'))}")
+        if learned
+        else ""
+    )
     return f"Trajectories ({counts(read)}) are whitened ridge probes{over}, each fitted anew{peaks}."

@@ -1,16 +1,24 @@
 """What the rows of a study say: finding rows, and turning them into cells. Nothing here shows or draws."""
+
 from __future__ import annotations
 
 from bottleneck.report.table import MISSING, Cell, Number
 from bottleneck.rows import select
 
-PROBE = "linear_probe"       # the protocol of the verdicts
-ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")     # in reading order
+PROBE = "linear_probe"  # the protocol of the verdicts
+ARMS = ("direct", "mixture", "matched", "longer", "heads", "randomised", "wider")  # in reading order
 FLOORS = ("random", "pixels", "majority")
 LABELS = {"random": "random init", "pixels": "pooled input", "bayes": "Bayes"}
-LABEL = "label"              # how a component's own label is called among its factors
-PERCENT = ("accuracy", "disjoint_accuracy", "accuracy_balanced", "accuracy_mixed", "accuracy_spread", "accuracy_seed_sd",
-           "accuracy_worst_group")
+LABEL = "label"  # how a component's own label is called among its factors
+PERCENT = (
+    "accuracy",
+    "disjoint_accuracy",
+    "accuracy_balanced",
+    "accuracy_mixed",
+    "accuracy_spread",
+    "accuracy_seed_sd",
+    "accuracy_worst_group",
+)
 
 
 def split(rows: list[dict]) -> tuple[list[dict], dict[str, list[dict]]]:
@@ -135,5 +143,5 @@ def span(found: list[int]) -> str:
 def several(words: list[str], most: int = 4) -> str:
     """Words as a list in a sentence: a, b and c; beyond `most`, how many more there are."""
     if len(words) > most:
-        words = [*words[:most - 1], f"{len(words) - most + 1} more"]
+        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else "none"

@@ -1,4 +1,5 @@
 """Pages: self-contained HTML from templates, with tables and provenance made ready for them."""
+
 from __future__ import annotations
 
 import pathlib
@@ -10,23 +11,25 @@ from markupsafe import Markup
 from bottleneck.report.section import Figure
 from bottleneck.report.table import MISSING, Cell, Number, Table, is_numeric
 
-LONG = 40                # lines: a longer table is folded
-MANY = 9                 # columns: a table with more is set closer
-NARROW = 280             # pixels: a wider drawing may have to scroll on a telephone
-SHRINK = 0.8             # the least size at which a drawing is shown
-TONES = {                # words of verdicts -> the colour they have
+LONG = 40  # lines: a longer table is folded
+MANY = 9  # columns: a table with more is set closer
+NARROW = 280  # pixels: a wider drawing may have to scroll on a telephone
+SHRINK = 0.8  # the least size at which a drawing is shown
+TONES = {  # words of verdicts -> the colour they have
     **dict.fromkeys(("lost", "named", "nowhere", "never learned", "learned then lost", "none"), "lost"),
     **dict.fromkeys(("retained", "prominent", "learned", "all"), "retained"),
     **dict.fromkeys(("inconclusive", "undecided", "some", "still rising", "learned in part"), "open"),
     **dict.fromkeys(("linear", "nonlinear", "earlier"), "open"),
-    **dict.fromkeys(("untestable", "ruled out"), "soft")}
+    **dict.fromkeys(("untestable", "ruled out"), "soft"),
+}
 
 
 def fill(template: str, **values) -> str:
     """The page of a template beside this file."""
     loader = jinja2.FileSystemLoader(pathlib.Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined,
-                                     trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.get_template(template).render(**values)
 
 
@@ -34,12 +37,20 @@ def table(shown: Table) -> dict:
     """A table for a template: cells with their text and class."""
     numeric = [is_numeric(column) for column in zip(*shown.rows)]
     cells = [[_cell(cell, n) for cell, n in zip(row, numeric)] for row in shown.rows]
-    for above, below in zip(shown.rows, cells[1:]):      # a target of several lines is named once
+    for above, below in zip(shown.rows, cells[1:]):  # a target of several lines is named once
         below[0]["repeat"] = above[0] == below[0]["text"]
     # Intervals of one column take one width, so that its values stand under each other.
     room = [max(len(row[i]["interval"]) for row in cells) for i in range(len(numeric))]
-    return {"kind": "table", "title": shown.title, "caption": shown.caption, "header": list(zip(shown.header, numeric)),
-            "rows": cells, "room": room, "close": len(shown.header) > MANY, "folded": len(cells) > LONG}
+    return {
+        "kind": "table",
+        "title": shown.title,
+        "caption": shown.caption,
+        "header": list(zip(shown.header, numeric)),
+        "rows": cells,
+        "room": room,
+        "close": len(shown.header) > MANY,
+        "folded": len(cells) > LONG,
+    }
 
 
 def figure(shown: Figure) -> dict:
@@ -48,8 +59,14 @@ def figure(shown: Figure) -> dict:
     for svg in shown.panels:
         least = round(SHRINK * int(re.search(r'\bwidth="(\d+)', svg)[1]))
         panels.append({"svg": Markup(svg), "least": least, "scrolls": shown.fixed and least > NARROW})
-    return {"kind": "figure", "title": shown.title, "caption": shown.caption, "key": shown.key, "fixed": shown.fixed,
-            "panels": panels}
+    return {
+        "kind": "figure",
+        "title": shown.title,
+        "caption": shown.caption,
+        "key": shown.key,
+        "fixed": shown.fixed,
+        "panels": panels,
+    }
 
 
 def part(shown: Figure | Table) -> dict:
@@ -61,9 +78,15 @@ def _cell(cell: Cell, numeric: bool) -> dict:
     if isinstance(cell, Number):
         value, _, interval = words.partition(" ")
         return {"text": value, "interval": interval, "numeric": numeric, "tone": "", "missing": False, "repeat": False}
-    tone = TONES.get(re.match(r"[^:*(]*", words)[0].rstrip(), "")           # without a layer, a share, or doubt
-    return {"text": words, "interval": "", "numeric": numeric, "tone": tone,
-            "missing": cell == MISSING, "repeat": False}
+    tone = TONES.get(re.match(r"[^:*(]*", words)[0].rstrip(), "")  # without a layer, a share, or doubt
+    return {
+        "text": words,
+        "interval": "",
+        "numeric": numeric,
+        "tone": tone,
+        "missing": cell == MISSING,
+        "repeat": False,
+    }
 
 
 def flat(value, prefix: str = "") -> list[tuple[str, str]]:

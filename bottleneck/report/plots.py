@@ -1,4 +1,5 @@
 """Figures of the main answer as SVG text: pure functions from rows, the same bytes for the same rows."""
+
 from __future__ import annotations
 
 import matplotlib
@@ -6,14 +7,31 @@ from matplotlib.figure import Figure
 
 from bottleneck.report import lookup
 from bottleneck.report.curves import Curve, curve
-from bottleneck.report.drawing import BLUE, GREEN, INK, MARKERS, OCHRE, PURPLE, STYLE, VERMILLION, panels, reach, short, to_svg
+from bottleneck.report.drawing import (
+    BLUE,
+    GREEN,
+    INK,
+    MARKERS,
+    OCHRE,
+    PURPLE,
+    STYLE,
+    VERMILLION,
+    panels,
+    reach,
+    short,
+    to_svg,
+)
 from bottleneck.report.lookup import ARMS, LABELS, PROBE, ends
 from bottleneck.rows import select
 
-COLOURS = {"direct": BLUE, "mixture": VERMILLION}                                     # every other arm: GREEN
-VERDICTS = {"lost": (VERMILLION, "o"), "retained": (GREEN, "s"), "inconclusive": (PURPLE, "D"),
-            "untestable": (INK, "x")}
-SPACING = 1.07           # ratio of the places at which two representations of equal cost are drawn
+COLOURS = {"direct": BLUE, "mixture": VERMILLION}  # every other arm: GREEN
+VERDICTS = {
+    "lost": (VERMILLION, "o"),
+    "retained": (GREEN, "s"),
+    "inconclusive": (PURPLE, "D"),
+    "untestable": (INK, "x"),
+}
+SPACING = 1.07  # ratio of the places at which two representations of equal cost are drawn
 
 
 def accuracy(rows: list[dict], only: list[str] | None = None) -> str:
@@ -26,16 +44,20 @@ def accuracy(rows: list[dict], only: list[str] | None = None) -> str:
     scale = 100 if metric == "accuracy" else 1
     found = {t: strips(rows, t, metric, scale) for t in lookup.targets(rows)}
     found = {t: strip for t, strip in found.items() if strip}
-    every = [v for strip in found.values() for _, mean, ends, dots in strip.values()
-             for v in (mean, *ends, *dots)]
+    every = [v for strip in found.values() for _, mean, ends, dots in strip.values() for v in (mean, *ends, *dots)]
     shown = {t: s for t, s in found.items() if only is None or t in only}
     if not shown:
         return ""
     limits = reach(every, scale if metric == "accuracy" else None)
     lines = max(map(len, found.values()))
-    return panels("-".join(["accuracy", *(only or ())]), list(shown),
-                  lambda axes, target: _strip(axes, shown[target], limits, lines),
-                  inner=0.19 * lines, left=0.95, xlabel="R2" if metric == "r2" else "accuracy (%)")
+    return panels(
+        "-".join(["accuracy", *(only or ())]),
+        list(shown),
+        lambda axes, target: _strip(axes, shown[target], limits, lines),
+        inner=0.19 * lines,
+        left=0.95,
+        xlabel="R2" if metric == "r2" else "accuracy (%)",
+    )
 
 
 def strips(rows: list[dict], target: str, metric: str, scale: float) -> dict[str, tuple]:
@@ -46,8 +68,11 @@ def strips(rows: list[dict], target: str, metric: str, scale: float) -> dict[str
         mean = lookup.find(rows, arm=arm, target=target, metric=metric, **kind)
         if mean is None or mean["value"] is None:
             continue
-        seeds = [r for r in lookup.chosen(rows)
-                 if (r["arm"], r["target"], r["metric"]) == (arm, target, metric) and r["value"] is not None]
+        seeds = [
+            r
+            for r in lookup.chosen(rows)
+            if (r["arm"], r["target"], r["metric"]) == (arm, target, metric) and r["value"] is not None
+        ]
         dots = [scale * r["value"] for r in sorted(seeds, key=lambda r: r["seed"])]
         found[LABELS.get(arm, arm)] = (arm, scale * mean["value"], [scale * e for e in ends(mean)], dots)
     return found
@@ -63,11 +88,21 @@ def _strip(axes, strip: dict[str, tuple], limits, lines: int):
             axes.axvline(mean, color=colour, linewidth=0.8, linestyle=dashes, alpha=alpha, zorder=1)
         axes.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt", zorder=2)
         marker, size = ("D", 5) if arm == "bayes" else ("|", 11)
-        axes.plot([mean], [y], marker=marker, markersize=size, markeredgewidth=1.8, markerfacecolor="none",
-                  color=colour, linestyle="", zorder=3)
+        axes.plot(
+            [mean],
+            [y],
+            marker=marker,
+            markersize=size,
+            markeredgewidth=1.8,
+            markerfacecolor="none",
+            color=colour,
+            linestyle="",
+            zorder=3,
+        )
         spread = [y + 0.34 * (i / (len(dots) - 1) - 0.5) if len(dots) > 1 else y for i in range(len(dots))]
-        axes.plot(dots, spread, marker="o", markersize=3.8, markeredgewidth=0, color=colour, alpha=0.6,
-                  linestyle="", zorder=4)
+        axes.plot(
+            dots, spread, marker="o", markersize=3.8, markeredgewidth=0, color=colour, alpha=0.6, linestyle="", zorder=4
+        )
     axes.set(xlim=limits, ylim=(lines - 0.4, -0.6))
     axes.set_yticks(range(len(strip)), list(strip))
     axes.tick_params(axis="y", length=0)
@@ -96,13 +131,16 @@ def bits(rows: list[dict]) -> str:
             axes.plot([r["value"]], [y], marker=marker, markersize=6, color=colour, linestyle="")
             distance = lookup.find(rows, target=r["target"], metric=f"margin_{u}")
             if verdict != "untestable" and distance is not None and distance["value"] is not None:
-                edge = r["value"] - distance["value"]      # the gap at which D would be 0
+                edge = r["value"] - distance["value"]  # the gap at which D would be 0
                 axes.plot([edge, edge], [y - 0.32, y + 0.32], color=INK, linewidth=1.1)
                 values.append(edge)
             axes.text(1.03, y, verdict, transform=axes.get_yaxis_transform(), va="center", color=colour)
             values += [r["value"], low, high]
-        axes.set(xlim=reach(values), ylim=(len(found) - 0.4, -0.6),
-                 xlabel=f"gap: direct minus mixture ({'R2' if u == 'r2' else 'bits'})")
+        axes.set(
+            xlim=reach(values),
+            ylim=(len(found) - 0.4, -0.6),
+            xlabel=f"gap: direct minus mixture ({'R2' if u == 'r2' else 'bits'})",
+        )
         axes.set_yticks(range(len(found)), [short(r["target"]) for r in found])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", alpha=0.15, linewidth=0.6)
@@ -121,8 +159,7 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
         return found if found and found["value"] is not None else None
 
     names = [*("mixture", "longer"), *declared]
-    points = {t: {n: r for n in names if (r := reached(n, t)) and r["train_steps"]}
-              for t in lookup.targets(rows)}
+    points = {t: {n: r for n in names if (r := reached(n, t)) and r["train_steps"]} for t in lookup.targets(rows)}
     names = [n for n in names if any(n in found for found in points.values())]
     if not set(names) & set(declared):
         return ""
@@ -154,8 +191,16 @@ def budget(rows: list[dict], only: list[str] | None = None) -> str:
 
     labels = [("direct training", line)] * any(direct.values())
     labels += [("single network" if n == "mixture" else n, _mark(i, n)) for i, n in enumerate(names)]
-    return panels("-".join(["budget", *(only or ())]), shown, draw, inner=1.9, left=0.5,
-                  xlabel="total training steps", ylabel="R2" if u == "r2" else "bits", labels=labels)
+    return panels(
+        "-".join(["budget", *(only or ())]),
+        shown,
+        draw,
+        inner=1.9,
+        left=0.5,
+        xlabel="total training steps",
+        ylabel="R2" if u == "r2" else "bits",
+        labels=labels,
+    )
 
 
 def shots(rows: list[dict]) -> dict[str, list[Curve | None]]:
@@ -169,8 +214,11 @@ def shots(rows: list[dict]) -> dict[str, list[Curve | None]]:
         found[target] = []
         for arm in (*ARMS, "random"):
             of, colour = select(read, arm=arm, target=target), INK if arm == "random" else COLOURS.get(arm, GREEN)
-            found[target].append(curve(of, LABELS.get(arm, arm), colour, scale, dashed=arm == "random", level=levels.get(arm),
-                                       through=True))
+            found[target].append(
+                curve(
+                    of, LABELS.get(arm, arm), colour, scale, dashed=arm == "random", level=levels.get(arm), through=True
+                )
+            )
     return found
 
 

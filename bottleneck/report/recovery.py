@@ -1,4 +1,5 @@
 """The report's section on recovery: what fine-tuning takes to bring a label back, beside a random initialisation."""
+
 from __future__ import annotations
 
 from bottleneck.report import curves
@@ -44,8 +45,10 @@ def over_steps(rows: list[dict]) -> Figure | None:
     for target in targets(read):
         of = select(read, target=target)
         found[target] = starts([r for r in of if size(r) == max(map(size, of))])
-    caption = ("Whole networks, on all of the target's examples; bits on test items, mean over seeds with 95% intervals, cut at "
-               "the panel's edge.")
+    caption = (
+        "Whole networks, on all of the target's examples; bits on test items, mean over seeds with 95% intervals, cut at "
+        "the panel's edge."
+    )
     return _figure("recovery-steps", "Fine-tuning steps", caption, found, "fine-tuning steps")
 
 
@@ -55,8 +58,10 @@ def over_examples(rows: list[dict]) -> Figure | None:
     for target in targets(read):
         of = select(read, target=target)
         found[target] = starts([{**r, "step": size(r)} for r in select(of, step=max(r["step"] for r in of))])
-    caption = ("At the last fine-tuning step, on so many of the target's examples; mean over seeds with 95% intervals, cut at the "
-               "panel's edge.")
+    caption = (
+        "At the last fine-tuning step, on so many of the target's examples; mean over seeds with 95% intervals, cut at the "
+        "panel's edge."
+    )
     return _figure("recovery-examples", "Fine-tuning examples", caption, found, "examples")
 
 
@@ -83,16 +88,31 @@ def table(rows: list[dict]) -> Table | None:
     for target in targets(rows):
         for arm in STARTS:
             of = select(rows, target=target, arm=arm)
-            cells = [cell for unit in UNITS for cell in (budget(find(of, metric=f"{unit}_to_recover")),
-                                                         saving(find(of, metric=f"log2_{unit}_saved")))]
+            cells = [
+                cell
+                for unit in UNITS
+                for cell in (
+                    budget(find(of, metric=f"{unit}_to_recover")),
+                    saving(find(of, metric=f"log2_{unit}_saved")),
+                )
+            ]
             if set(cells) != {MISSING}:
                 lines.append((target, NAMES[arm], *cells))
     if not lines:
         return None
-    header = ("target", "start", "steps to recover", "steps saved (log2)", "examples to recover", "examples saved (log2)")
-    caption = (f"{counts([r for r in rows if 'saved' in r['metric']])}. The budget at which fine-tuning reaches the margin of "
-               "direct training's bits, median over seeds; 'not reached' where it did not within what was tried. Saved over a "
-               "random start, in doublings: 1 is half the budget; 95% intervals, not adjusted for multiplicity.")
+    header = (
+        "target",
+        "start",
+        "steps to recover",
+        "steps saved (log2)",
+        "examples to recover",
+        "examples saved (log2)",
+    )
+    caption = (
+        f"{counts([r for r in rows if 'saved' in r['metric']])}. The budget at which fine-tuning reaches the margin of "
+        "direct training's bits, median over seeds; 'not reached' where it did not within what was tried. Saved over a "
+        "random start, in doublings: 1 is half the budget; 95% intervals, not adjusted for multiplicity."
+    )
     return trim(Table("recovery", "What it takes to recover", caption, header, tuple(lines)))
 
 
@@ -110,10 +130,14 @@ def saving(row: dict | None) -> Number | str:
     least, most = (extra(row).get(key) for key in ("at_least", "at_most"))
     if None not in (least, most):
         return f"{least:z.2f} to {most:z.2f}"
-    return f"at least {least:z.2f}" if least is not None else f"at most {most:z.2f}" if most is not None else "not known"
+    return (
+        f"at least {least:z.2f}" if least is not None else f"at most {most:z.2f}" if most is not None else "not known"
+    )
 
 
 def methods(rows: list[dict]) -> str:
     saved = [r for r in rows if "saved" in r["metric"]]
-    return ("Recovery is fine-tuning of whole networks from the mixture's, directly trained and random weights; savings "
-            f"({counts(saved)}) are paired by seed.")
+    return (
+        "Recovery is fine-tuning of whole networks from the mixture's, directly trained and random weights; savings "
+        f"({counts(saved)}) are paired by seed."
+    )

@@ -1,4 +1,5 @@
 """The report's section on relatedness: what the features of one component's direct training read of another's label."""
+
 from __future__ import annotations
 
 from bottleneck.report import heatmap
@@ -13,7 +14,9 @@ KIND = "relatedness"
 def section(kinds: dict) -> Section | None:
     """None without the matrix."""
     rows = kinds.get(KIND, [])
-    cells = [r for r in select(rows, metric="bits", seed="all") if r["reference"] is not None and r["value"] is not None]
+    cells = [
+        r for r in select(rows, metric="bits", seed="all") if r["reference"] is not None and r["value"] is not None
+    ]
     if not cells:
         return None
     told = list(filter(None, map(prediction, select(rows, metric="relatedness_spearman", seed="all"))))
@@ -35,8 +38,14 @@ def sentence(cells: list[dict], told: list[str]) -> str:
     """The pair that is most related, and whether relatedness predicts the gaps."""
     apart = [r for r in cells if r["reference"] != r["target"]]
     best = max(apart, key=lambda r: r["value"], default=None)
-    said = (f"Of pairs of different components, training on {best['reference']} reads most of {best['target']} "
-            f"({best['value']:z.2f} bits).") if best else ""
+    said = (
+        (
+            f"Of pairs of different components, training on {best['reference']} reads most of {best['target']} "
+            f"({best['value']:z.2f} bits)."
+        )
+        if best
+        else ""
+    )
     return " ".join(filter(None, (said, *(words[:1].upper() + words[1:].rstrip(".") + "." for words in told))))
 
 
@@ -46,8 +55,11 @@ def figure(cells: list[dict]) -> Figure:
     top = max(max(r["value"] for r in cells), 1e-9)
     by = {(r["reference"], r["target"]): r["value"] for r in cells}
     shown = tuple(tuple((by[i, j] / top, f"{by[i, j]:z.2f}") if (i, j) in by else None for j in columns) for i in lines)
-    svg = heatmap.draw(heatmap.Grid("direct features by "
-                                    "target", tuple(lines), tuple(columns), shown, across="target", down="trained on"))
+    svg = heatmap.draw(
+        heatmap.Grid(
+            "direct features by target", tuple(lines), tuple(columns), shown, across="target", down="trained on"
+        )
+    )
     caption = f"Bits by linear probe on directly trained features, mean over seeds; {counts(cells)}."
     return Figure("relatedness", "What direct training on one component reads of another", caption, (svg,), fixed=True)
 
@@ -55,13 +67,19 @@ def figure(cells: list[dict]) -> Figure:
 def table(cells: list[dict]) -> Table:
     """The matrix with its intervals."""
     columns = values(cells, "target")
-    lines = tuple((i, *(number(find(cells, reference=i, target=j), half=True) for j in columns))
-                  for i in values(cells, "reference"))
-    caption = (f"Bits; a line for each component trained on, a column for each target. {counts(cells)}; 95% intervals, not "
-               "adjusted for multiplicity.")
+    lines = tuple(
+        (i, *(number(find(cells, reference=i, target=j), half=True) for j in columns))
+        for i in values(cells, "reference")
+    )
+    caption = (
+        f"Bits; a line for each component trained on, a column for each target. {counts(cells)}; 95% intervals, not "
+        "adjusted for multiplicity."
+    )
     return Table("relatedness", "Relatedness in bits", caption, ("trained on", *columns), lines)
 
 
 def methods(cells: list[dict]) -> str:
-    return (f"Relatedness ({counts(cells)}) is read by whitened ridge probes; its correlation with the gaps rests on as many "
-            "targets as there are components.")
+    return (
+        f"Relatedness ({counts(cells)}) is read by whitened ridge probes; its correlation with the gaps rests on as many "
+        "targets as there are components."
+    )

@@ -1,4 +1,5 @@
 """What a section of the report holds: a sentence of what was found, then figures and tables."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from bottleneck.report.table import Table
 class Figure:
     """SVG panels under one caption. `key` names the colours of lines: (label, colour, dashed). Panels that are `fixed` hold text
     which must not shrink; the others take the width they are given."""
+
     name: str
     title: str
     caption: str
@@ -28,6 +30,7 @@ class Figure:
 @dataclass(frozen=True)
 class Section:
     """One analysis. `methods` says how it was done."""
+
     name: str
     title: str
     sentence: str

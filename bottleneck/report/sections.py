@@ -1,4 +1,5 @@
 """The analyses' sections of the report, in reading order."""
+
 from __future__ import annotations
 
 from bottleneck.report import ladder, learning, recovery, relatedness, seeds, similarity

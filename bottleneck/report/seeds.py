@@ -1,4 +1,5 @@
 """The report's section on seeds: which of them keep each label and factor, and what they add up to."""
+
 from __future__ import annotations
 
 from bottleneck.report import findings
@@ -10,8 +11,12 @@ from bottleneck.rows import select
 
 KIND = "seeds"
 CLASSES = ("some", "none", "all", "undecided")
-PHRASES = {"some": "kept in some seeds and lost in "
-                   "others", "none": "lost in every seed", "all": "kept in every seed", "undecided": "undecided"}
+PHRASES = {
+    "some": "kept in some seeds and lost in others",
+    "none": "lost in every seed",
+    "all": "kept in every seed",
+    "undecided": "undecided",
+}
 
 
 def section(kinds: dict) -> Section | None:
@@ -55,10 +60,15 @@ def figure(rows: list[dict]) -> Figure:
         axes.set_yticks(range(len(every[target])), list(map(findings.name, every[target])))
         axes.tick_params(axis="y", length=0)
 
-    drawn = [panels(f"seeds-{t}", [t], strip, inner=0.3 * lines, left=0.95, right=0.75, xlabel="evidence (bits)") for t in every]
-    caption = ("Bits of each seed beyond the margin of direct training's bits, with an interval over its test items (all seeds "
-               "jointly at 95%): right of 0 the seed keeps the feature (green), left of it lost it (vermillion), across it "
-               "undecided (purple). Upright lines are means.")
+    drawn = [
+        panels(f"seeds-{t}", [t], strip, inner=0.3 * lines, left=0.95, right=0.75, xlabel="evidence (bits)")
+        for t in every
+    ]
+    caption = (
+        "Bits of each seed beyond the margin of direct training's bits, with an interval over its test items (all seeds "
+        "jointly at 95%): right of 0 the seed keeps the feature (green), left of it lost it (vermillion), across it "
+        "undecided (purple). Upright lines are means."
+    )
     return Figure("seeds", "Evidence per seed", caption, tuple(drawn))
 
 
@@ -76,18 +86,51 @@ def table(rows: list[dict]) -> Table:
             if kept is None:
                 continue
             said = extra(kept)
-            joined, gain, control = (number(find(means, **key, arm=arm, metric=metric), half=True) for arm, metric in (
-                ("mixture", "concatenated_bits"), ("mixture", "concatenated_gain_bits"), ("random", "concatenated_gain_bits")))
+            joined, gain, control = (
+                number(find(means, **key, arm=arm, metric=metric), half=True)
+                for arm, metric in (
+                    ("mixture", "concatenated_bits"),
+                    ("mixture", "concatenated_gain_bits"),
+                    ("random", "concatenated_gain_bits"),
+                )
+            )
             numbers = (whole(said.get(key)) for key in ("retained", "lost", "undecided"))
-            lines.append((target, findings.name(factor), said.get("class") or MISSING, *numbers, number(kept),
-                          plain(said.get("seed_sd")), joined, gain, control))
-    caption = (f"{counts(select(means, metric='evidence_bits'))}. Evidence in bits: mean over seeds, 95% interval, not adjusted "
-               "for multiplicity. Concatenated: one probe on the features of all seeds; gain over their mean; control: the same "
-               "gain of untrained networks.")
-    header = ("target", "factor", "seeds", "keep", "lose", "open", "evidence", "seed sd", "concatenated", "gain", "control gain")
+            lines.append(
+                (
+                    target,
+                    findings.name(factor),
+                    said.get("class") or MISSING,
+                    *numbers,
+                    number(kept),
+                    plain(said.get("seed_sd")),
+                    joined,
+                    gain,
+                    control,
+                )
+            )
+    caption = (
+        f"{counts(select(means, metric='evidence_bits'))}. Evidence in bits: mean over seeds, 95% interval, not adjusted "
+        "for multiplicity. Concatenated: one probe on the features of all seeds; gain over their mean; control: the same "
+        "gain of untrained networks."
+    )
+    header = (
+        "target",
+        "factor",
+        "seeds",
+        "keep",
+        "lose",
+        "open",
+        "evidence",
+        "seed sd",
+        "concatenated",
+        "gain",
+        "control gain",
+    )
     return Table("seeds", "In which seeds", caption, header, tuple(lines))
 
 
 def methods(means: list[dict]) -> str:
-    return (f"Evidence of a seed is its bits minus the margin of the paired direct run's ({counts(means)}), with intervals over "
-            f"items that hold jointly for its seeds, of {len(means)} labels and factors.")
+    return (
+        f"Evidence of a seed is its bits minus the margin of the paired direct run's ({counts(means)}), with intervals over "
+        f"items that hold jointly for its seeds, of {len(means)} labels and factors."
+    )

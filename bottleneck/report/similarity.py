@@ -1,4 +1,5 @@
 """The report's section on similarity: CKA between layers, steps, seeds and with direct training. Context, never a verdict."""
+
 from __future__ import annotations
 
 import re
@@ -10,8 +11,12 @@ from bottleneck.report.table import Table, trim
 from bottleneck.rows import select
 
 KIND = "cka"
-TITLES = {"layers": "Layers by layers", "steps": "Steps by steps", "seeds": "Seeds by seeds",
-          "direct": "Mixture by direct training"}
+TITLES = {
+    "layers": "Layers by layers",
+    "steps": "Steps by steps",
+    "seeds": "Seeds by seeds",
+    "direct": "Mixture by direct training",
+}
 WARNING = "Context, never a verdict: a lost feature of little variance hardly moves it."
 MEMBER = re.compile(r"(?P<run>.+)/(?P<seed>\d+)@(?P<step>\d+):(?P<layer>.+)")
 # What the axes of each comparison's heatmaps run over.
@@ -32,12 +37,23 @@ def section(kinds: dict) -> Section | None:
 def sentence(pairs: list[dict]) -> str:
     """The range of each comparison, and what they could not show."""
     said = []
-    for kind, words in (("direct", "mixture and direct training"), ("seeds", "seeds"), ("steps", "steps"), ("layers", "layers")):
+    for kind, words in (
+        ("direct", "mixture and direct training"),
+        ("seeds", "seeds"),
+        ("steps", "steps"),
+        ("layers", "layers"),
+    ):
         if found := sorted(r["value"] for r in select(pairs, reference=kind) if r["members"][0] != r["members"][1]):
             said.append(f"{words} {_range(found, 'z.2f')}")
     limits = sorted(v for r in pairs if (v := record(r).get("detection_limit")) is not None)
-    blind = (f" The loss of a feature with less than {_range(limits, '.0%')} of a representation's spread, depending on the pair, "
-             "would not show.") if limits else ""
+    blind = (
+        (
+            f" The loss of a feature with less than {_range(limits, '.0%')} of a representation's spread, depending on the pair, "
+            "would not show."
+        )
+        if limits
+        else ""
+    )
     return f"Similarity between {', '.join(said)}: context, no verdict.{blind}" if said else ""
 
 
@@ -81,10 +97,12 @@ def grid(title: str, pairs: list[dict]) -> heatmap.Grid:
         names = [(y, f"seed {first['seed']}" if first else x) for (y, x), first in zip(names, firsts)]
     lines, columns = (_ordered(axis) for axis in zip(*names))
     values = {name: r["value"] for name, r in zip(names, pairs)}
-    if set(lines) & set(columns):       # one half of a symmetric matrix says the other
+    if set(lines) & set(columns):  # one half of a symmetric matrix says the other
         lines = columns = _ordered([*columns, *lines])
         values |= {(x, y): v for (y, x), v in values.items() if (x, y) not in values}
-    cells = tuple(tuple((values[y, x], f"{values[y, x]:z.2f}") if (y, x) in values else None for x in columns) for y in lines)
+    cells = tuple(
+        tuple((values[y, x], f"{values[y, x]:z.2f}") if (y, x) in values else None for x in columns) for y in lines
+    )
     return heatmap.Grid(title, tuple(lines), tuple(columns), cells)
 
 
@@ -100,23 +118,51 @@ def table(pairs: list[dict]) -> Table:
     lines = []
     for r in pairs:
         said = record(r)
-        lines.append((r["reference"], *r["members"], number(r), plain(said.get("se"), 3),
-                      *(plain(said.get(key)) for key in ("null_mean", "null_sd")),
-                      *(plain((said.get("floors") or {}).get(name)) for name in floors),
-                      *(plain(said.get(key)) for key in ("ceiling", "pooled", "detection_limit", "r2_ab", "r2_ba", "procrustes"))))
-    header = ("comparison", "a", "b", "CKA", "SE", "null", "null sd", *(f"floor: {name}" for name in floors), "ceiling", "pooled",
-              "detection limit", "R2 a to b", "R2 b to a", "Procrustes")
+        lines.append(
+            (
+                r["reference"],
+                *r["members"],
+                number(r),
+                plain(said.get("se"), 3),
+                *(plain(said.get(key)) for key in ("null_mean", "null_sd")),
+                *(plain((said.get("floors") or {}).get(name)) for name in floors),
+                *(
+                    plain(said.get(key))
+                    for key in ("ceiling", "pooled", "detection_limit", "r2_ab", "r2_ba", "procrustes")
+                ),
+            )
+        )
+    header = (
+        "comparison",
+        "a",
+        "b",
+        "CKA",
+        "SE",
+        "null",
+        "null sd",
+        *(f"floor: {name}" for name in floors),
+        "ceiling",
+        "pooled",
+        "detection limit",
+        "R2 a to b",
+        "R2 b to a",
+        "Procrustes",
+    )
     items = sorted({n for r in pairs if (n := record(r).get("n") or r["n_examples"])})
-    caption = (f"Members are run/seed@step:layer. Within components, debiased{f'; {span(items)} items' if items else ''}; 95% "
-               "intervals and SE by jackknife over minibatches. Null: re-paired examples. Floors: similarity to the input and to "
-               "an untrained network. Ceiling: two seeds of one recipe. Pooled: the same across components, which shared means "
-               "inflate. Detection limit: the least share of spread whose loss would move CKA by two SE. R2 (ridge) and Procrustes "
-               "on held-out items.")
+    caption = (
+        f"Members are run/seed@step:layer. Within components, debiased{f'; {span(items)} items' if items else ''}; 95% "
+        "intervals and SE by jackknife over minibatches. Null: re-paired examples. Floors: similarity to the input and to "
+        "an untrained network. Ceiling: two seeds of one recipe. Pooled: the same across components, which shared means "
+        "inflate. Detection limit: the least share of spread whose loss would move CKA by two SE. R2 (ridge) and Procrustes "
+        "on held-out items."
+    )
     return trim(Table("cka", "Records of all pairs", caption, header, tuple(lines)))
 
 
 def methods(pairs: list[dict]) -> str:
     batches = sorted({b for r in pairs if (b := record(r).get("batch_size"))})
     size = f" of {span(batches)} items" if batches else ""
-    return (f"CKA is linear and debiased, within components, over minibatches{size} with jackknife intervals, of {len(pairs):,} "
-            "declared pairs: context, for no verdict.")
+    return (
+        f"CKA is linear and debiased, within components, over minibatches{size} with jackknife intervals, of {len(pairs):,} "
+        "declared pairs: context, for no verdict."
+    )

@@ -1,4 +1,5 @@
 """A table as plain data, and as text for a terminal, as CSV and as LaTeX."""
+
 from __future__ import annotations
 
 import csv
@@ -7,14 +8,30 @@ import textwrap
 from dataclasses import dataclass, replace
 
 MISSING = "\u2014"
-LATEX = str.maketrans({"\\": r"\textbackslash{}", **{c: rf"\{c}" for c in "&%$#_{}"}, "~": r"\textasciitilde{}",
-                       "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", "[": "{[}", "]": "{]}",
-                       "\u00b1": r"$\pm$", "\u2212": "$-$", "\u00d7": r"$\times$", MISSING: "---", '"': "''"})
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        **{c: rf"\{c}" for c in "&%$#_{}"},
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "|": "$|$",
+        "[": "{[}",
+        "]": "{]}",
+        "\u00b1": r"$\pm$",
+        "\u2212": "$-$",
+        "\u00d7": r"$\times$",
+        MISSING: "---",
+        '"': "''",
+    }
+)
 
 
 @dataclass(frozen=True)
 class Number:
     """A row's value and interval; `half` shows the interval as plus or minus half its width."""
+
     value: float
     low: float | None = None
     high: float | None = None
@@ -24,6 +41,7 @@ class Number:
     def __str__(self):
         def show(x):
             return f"{x:z,.{self.digits}f}"
+
         if self.low is None or self.high is None:
             return show(self.value)
         if self.half:
@@ -37,6 +55,7 @@ Cell = Number | str
 @dataclass(frozen=True)
 class Table:
     """Cells under a header; `caption` says the units, how many seeds and items, and what the columns mean."""
+
     name: str
     title: str
     caption: str
@@ -56,8 +75,10 @@ def text(table: Table, width: int = 120) -> str:
     cells = [[str(cell) for cell in row] for row in table.rows]
     numeric = [is_numeric(column) for column in zip(*table.rows)] or [False] * len(table.header)
     room = [max([len(row[i]) for row in cells], default=0) for i in range(len(numeric))]
-    heads = [textwrap.wrap(h, max(w, 11), break_long_words=False) if n else [h]
-             for h, w, n in zip(table.header, room, numeric)]
+    heads = [
+        textwrap.wrap(h, max(w, 11), break_long_words=False) if n else [h]
+        for h, w, n in zip(table.header, room, numeric)
+    ]
     widths = [max(w, *map(len, head)) for w, head in zip(room, heads)]
     if not numeric[-1]:
         widths[-1] = min(widths[-1], max(16, width - sum(widths[:-1]) - 2 * (len(widths) - 1)))

@@ -6,6 +6,7 @@ A directory of external features holds, for every target and split (probe, val, 
     examples = component.splits[split]
     external.save(directory, component.name, split, my_features(examples.fetch(np.arange(len(examples)))), examples.ids)
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -20,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from bottleneck import atomic, checkpoint as checkpoints
+from bottleneck import atomic
+from bottleneck import checkpoint as checkpoints
 from bottleneck.analysis import features
 from bottleneck.data.component import Component
 from bottleneck.data.resident import normalise
@@ -28,7 +30,13 @@ from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 
 # What the arguments that switch Flax modules between training and evaluation are called, and their value for evaluation.
-EVALUATION = {"train": False, "training": False, "is_training": False, "deterministic": True, "use_running_average": True}
+EVALUATION = {
+    "train": False,
+    "training": False,
+    "is_training": False,
+    "deterministic": True,
+    "use_running_average": True,
+}
 
 
 def load(directory: pathlib.Path, component: Component) -> dict[str, np.ndarray]:
@@ -43,9 +51,13 @@ def load(directory: pathlib.Path, component: Component) -> dict[str, np.ndarray]
         x, ids = _array(path), _array(ids_path)
         _check(path, x, ids_path, ids)
         single = x.dtype.kind == "f" and x.dtype.itemsize <= 4
-        found[split] = x[_order(ids_path, ids, component, split)].astype(np.float32 if single else np.float64, copy=False)
+        found[split] = x[_order(ids_path, ids, component, split)].astype(
+            np.float32 if single else np.float64, copy=False
+        )
         if x.shape[1] != found["probe"].shape[1]:
-            raise UserError("external", str(path), f"{found['probe'].shape[1]} features, as in the probe split, not {x.shape[1]}")
+            raise UserError(
+                "external", str(path), f"{found['probe'].shape[1]} features, as in the probe split, not {x.shape[1]}"
+            )
     return found
 
 
@@ -79,13 +91,23 @@ def evaluate(module: nn.Module, variables: Mapping, x):
     found = found[1] if isinstance(found, tuple) else found
     if isinstance(found, Mapping):
         if "features" not in found:
-            raise UserError("apply", sorted(found), "a function that picks the features: the module returns no 'features'")
+            raise UserError(
+                "apply", sorted(found), "a function that picks the features: the module returns no 'features'"
+            )
         return found["features"]
     return found
 
 
-def from_module(module: nn.Module, checkpoint: pathlib.Path, component: Component, data: DataSpec, directory: pathlib.Path, *,
-                apply: Callable = evaluate, where: Mapping[str, str] | None = None) -> None:
+def from_module(
+    module: nn.Module,
+    checkpoint: pathlib.Path,
+    component: Component,
+    data: DataSpec,
+    directory: pathlib.Path,
+    *,
+    apply: Callable = evaluate,
+    where: Mapping[str, str] | None = None,
+) -> None:
     """Extracts features of `component` with a Flax module of one's own, and saves them with ids in `directory`.
 
     checkpoint: what Orbax saved, a directory of StandardCheckpointer or PyTreeCheckpointer or a step of a
@@ -110,8 +132,11 @@ def from_module(module: nn.Module, checkpoint: pathlib.Path, component: Componen
         try:
             (found,) = features.through(examples, lambda x: {"features": forward(variables, x)}).values()
         except flax.errors.FlaxError as error:
-            raise UserError("checkpoint", str(checkpoint), f"variables of {type(module).__name__} in evaluation mode "
-                            f"({str(error).splitlines()[0]})") from error
+            raise UserError(
+                "checkpoint",
+                str(checkpoint),
+                f"variables of {type(module).__name__} in evaluation mode ({str(error).splitlines()[0]})",
+            ) from error
         save(directory, component.name, split, found, examples.ids)
 
 
@@ -140,19 +165,27 @@ def _check(path, x, ids_path, ids):
     if not whole and (reason := features.objection(x)):
         raise UserError("external", str(path), f"features that can be trusted: {reason}")
     if ids.dtype.kind not in "iu" or ids.shape != x.shape[:1]:
-        raise UserError("external", str(ids_path), f"a whole-number id for each of the {len(x)} rows of {path.name}, "
-                        f"not {ids.dtype} {list(ids.shape)}")
+        raise UserError(
+            "external",
+            str(ids_path),
+            f"a whole-number id for each of the {len(x)} rows of {path.name}, not {ids.dtype} {list(ids.shape)}",
+        )
 
 
 def _order(path, ids, component, split):
     """Rows [n] that put `ids` into the order of the split's examples. Raises UserError unless each is there once."""
     wanted, ids = component.splits[split].ids, ids.astype(np.int64)
     known, counts = np.unique(ids, return_counts=True)
-    odd = {"missing": np.setdiff1d(wanted, known), "repeated": known[counts > 1], "of no example": np.setdiff1d(known, wanted)}
+    odd = {
+        "missing": np.setdiff1d(wanted, known),
+        "repeated": known[counts > 1],
+        "of no example": np.setdiff1d(known, wanted),
+    }
     if any(map(len, odd.values())):
         said = ", ".join(f"{len(which)} {how} (such as {which[0]})" for how, which in odd.items() if len(which))
-        raise UserError("external", str(path),
-                        f"each of the {len(wanted)} {split} examples of {component.name!r} once; ids: {said}")
+        raise UserError(
+            "external", str(path), f"each of the {len(wanted)} {split} examples of {component.name!r} once; ids: {said}"
+        )
     order = np.argsort(ids)
     return order[np.searchsorted(ids, wanted, sorter=order)]
 

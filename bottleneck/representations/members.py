@@ -3,6 +3,7 @@
 One member is an ordinary network, n seeds are CAT_n (Zhang & Bottou 2023), n kept steps within the budget of one run
 are Time-Cat (Yang, Zhang & Bottou 2025), n steps of one run are snapshots.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -25,6 +26,7 @@ class RepresentationSpec:
     dimension of one member. `combine="average"` averages the members' predictions instead of joining their features.
     `external`, instead of members, is a directory of features from elsewhere (see representations.external).
     """
+
     members: str | tuple[str, ...] = ()
     n: int = 1
     repeat: int = 1
@@ -37,9 +39,13 @@ class RepresentationSpec:
             if not _MEMBER.fullmatch(pattern):
                 raise UserError("members", pattern, "run/seed@step:layer, such as mixture/*@last:features")
         if bool(self.patterns) == bool(self.external):
-            raise UserError("members", self.members, "at least one pattern, or else 'external', a directory of features")
+            raise UserError(
+                "members", self.members, "at least one pattern, or else 'external', a directory of features"
+            )
         if self.external and (self.n, self.repeat, self.reduce, self.combine) != (1, 1, False, "concatenate"):
-            raise UserError("external", self.external, "no n, repeat, reduce or combine beside it, which are about members")
+            raise UserError(
+                "external", self.external, "no n, repeat, reduce or combine beside it, which are about members"
+            )
         for field in ("n", "repeat"):
             if getattr(self, field) < 1:
                 raise UserError(field, getattr(self, field), "at least 1")
@@ -52,6 +58,7 @@ class RepresentationSpec:
 @dataclasses.dataclass(frozen=True)
 class Member:
     """One network's layer: a run by name and seed, a step (0 is random initialisation) and a tap of its model."""
+
     run: str
     seed: int
     step: int
@@ -89,7 +96,10 @@ def _groups(pattern: str, n: int, seeds: tuple[int, ...], steps_of, path: str) -
         step = int(found["step"])
     if not 0 <= step <= total:
         raise UserError(f"{path}.members", pattern, f"a step of at most {total}")
-    return [tuple(Member(found["run"], s, step, found["layer"]) for s in chosen[i:i + n]) for i in range(0, len(chosen) - n + 1, n)]
+    return [
+        tuple(Member(found["run"], s, step, found["layer"]) for s in chosen[i : i + n])
+        for i in range(0, len(chosen) - n + 1, n)
+    ]
 
 
 def join(blocks: list[np.ndarray]) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Random flips and crops of image batches, inside the compiled step."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,6 +18,7 @@ class AugmentSpec:
 
     Flips change what orientation means and tints the side of a domino: off unless asked for.
     """
+
     flip: bool = False
     crop: int = 0
     fill: Literal["reflect", "zero"] = "reflect"
@@ -42,8 +44,9 @@ def augment(x, key, spec: AugmentSpec):
         return x
     keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(x.shape[0]))
     if spec.crop:
-        offsets = jax.vmap(lambda k: jax.random.randint(jax.random.fold_in(k, 0), (2,), 0, 2 * spec.crop + 1,
-                                                        jnp.int32))(keys)
+        offsets = jax.vmap(
+            lambda k: jax.random.randint(jax.random.fold_in(k, 0), (2,), 0, 2 * spec.crop + 1, jnp.int32)
+        )(keys)
         pad = ((0, 0), (spec.crop, spec.crop), (spec.crop, spec.crop), (0, 0))
         padded = jnp.pad(x, pad, mode="reflect" if spec.fill == "reflect" else "constant")
         x = _crop(_crop(padded, offsets[:, 0], 1, x.shape[1]), offsets[:, 1], 2, x.shape[2])

@@ -4,6 +4,7 @@ The order of operations per chunk of steps is a contract: advance -> log -> keep
 the log waits for the next chunk, so that the device never waits for the host. Nothing but the state is
 carried from step to step: batches, augmentation and dropout are functions of (seed, step).
 """
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -25,12 +26,14 @@ from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.models import statistics
-from bottleneck.training import mesh as meshes, optimizers, step as steps
+from bottleneck.training import mesh as meshes
+from bottleneck.training import optimizers
+from bottleneck.training import step as steps
 from bottleneck.training.run import Run
 from bottleneck.training.step import State
 
 KEPT_RESUMES = 2
-STATISTICS_BATCHES = 32     # for BatchNorm at an averaged point
+STATISTICS_BATCHES = 32  # for BatchNorm at an averaged point
 
 
 def is_done(run: Run, directory: pathlib.Path) -> bool:
@@ -43,23 +46,40 @@ def is_done(run: Run, directory: pathlib.Path) -> bool:
 
 
 def program(run: Run, mesh) -> steps.Program:
-    return steps.Program(run.module(), optimizers.structure(run.optimizer), run.objective.name, run.train.sampling,
-                         run.train.batch, run.augment, mesh)
+    return steps.Program(
+        run.module(),
+        optimizers.structure(run.optimizer),
+        run.objective.name,
+        run.train.sampling,
+        run.train.batch,
+        run.augment,
+        mesh,
+    )
 
 
-def train(run: Run, directory: pathlib.Path, components: tuple[Component, ...], data: DataSpec, mesh, *,
-          pool: resident.Pool | None = None, initial: dict | None = None,
-          on_progress: Callable[[int], None] = lambda steps: None) -> None:
+def train(
+    run: Run,
+    directory: pathlib.Path,
+    components: tuple[Component, ...],
+    data: DataSpec,
+    mesh,
+    *,
+    pool: resident.Pool | None = None,
+    initial: dict | None = None,
+    on_progress: Callable[[int], None] = lambda steps: None,
+) -> None:
     """Trains `run`, from its newest usable resume point, until every step in `run.keep` and the last one are sealed.
 
     `pool`: the components' resident pool, already on the mesh; None streams batches from the host. `initial`: variables
     to start from (fine-tuning); their head is used if there is one. Raises UserError when the loss is not finite.
     """
     kept, resumes, wanted = directory / "checkpoints", directory / "resume", {*run.keep, run.steps}
-    code = program(run, mesh)         # a mistake of the user is met here, before anything is written
+    code = program(run, mesh)  # a mistake of the user is met here, before anything is written
     feed = Feed(run, code, components, data, pool)
     checkpoint.primary(lambda: _prepare(run, directory, mesh))
-    state = _start(run, code, resumes, min(wanted - set(checkpoint.steps(kept)), default=run.steps), feed.x_shape, initial)
+    state = _start(
+        run, code, resumes, min(wanted - set(checkpoint.steps(kept)), default=run.steps), feed.x_shape, initial
+    )
     step = int(state.step)
     log = directory / "metrics.jsonl" if jax.process_index() == 0 else pathlib.Path(os.devnull)
     checkpoint.primary(lambda: _truncate(log, step))
@@ -69,7 +89,7 @@ def train(run: Run, directory: pathlib.Path, components: tuple[Component, ...], 
         sums, began = steps.totals(len(run.components)), time.monotonic()
         while True:
             saving = step > 0 and step % run.train.save_every == 0 and step < run.steps
-            if late is not None and (saving or step in wanted):     # what is kept had a finite loss
+            if late is not None and (saving or step in wanted):  # what is kept had a finite loss
                 _log(metrics, run, *late)
                 late = None
             if step in wanted:
@@ -80,7 +100,9 @@ def train(run: Run, directory: pathlib.Path, components: tuple[Component, ...], 
                     checkpoint.primary(lambda old=old: checkpoint.remove(resumes / str(old)))
             if step == run.steps:
                 break
-            stop = min([s for s in wanted if s > step] + [_next(step, run.train.save_every), _next(step, run.train.log_every)])
+            stop = min(
+                [s for s in wanted if s > step] + [_next(step, run.train.save_every), _next(step, run.train.log_every)]
+            )
             state, sums = feed.advance(state, sums, step, stop)
             if late is not None:
                 _log(metrics, run, *late)
@@ -100,8 +122,9 @@ class Feed:
 
     def __init__(self, run: Run, code: steps.Program, components, data: DataSpec, pool: resident.Pool | None):
         self.run, self.code, self.components, self.data = run, code, components, data
-        tables = mixture.tables(run.components, [len(c.splits["train"]) for c in components], run.schedule, run.train.batch,
-                                run.steps)
+        tables = mixture.tables(
+            run.components, [len(c.splits["train"]) for c in components], run.schedule, run.train.batch, run.steps
+        )
         numbers = steps.hyper(run.optimizer, run.objective, run.steps)
         self.tables = tables
         self.given = steps.Given(*meshes.replicate((tables, run.space(), numbers, np.int32(run.seed)), code.mesh), pool)
@@ -111,7 +134,9 @@ class Feed:
         self.x_shape = like.shape[1:]
 
     def host_batches(self, start: int, stop: int):
-        return stream.batches(self.components, self.tables, self.run.seed, self.run.train.batch, self.run.train.sampling, start, stop)
+        return stream.batches(
+            self.components, self.tables, self.run.seed, self.run.train.batch, self.run.train.sampling, start, stop
+        )
 
     def advance(self, state: State, sums: dict, start: int, stop: int) -> tuple[State, dict]:
         if self.given.pool is not None:
@@ -131,9 +156,13 @@ class Feed:
         point = {"params": steps.averaged(self.code, state), "batch_stats": state.batch_stats}
         if self.code.optimizer.name == "schedule_free" and state.batch_stats:
             if self.given.pool is not None:
-                batches = (steps.drawn(self.code, self.given, np.int32(step + i))["x"] for i in range(STATISTICS_BATCHES))
+                batches = (
+                    steps.drawn(self.code, self.given, np.int32(step + i))["x"] for i in range(STATISTICS_BATCHES)
+                )
             else:
-                batches = (resident.normalise(b["x"], *self.scale) for b in self.host_batches(step, step + STATISTICS_BATCHES))
+                batches = (
+                    resident.normalise(b["x"], *self.scale) for b in self.host_batches(step, step + STATISTICS_BATCHES)
+                )
             point["batch_stats"] = statistics.mean(self.code.model, point, batches)
         return {name: tree for name, tree in point.items() if tree}
 
@@ -169,13 +198,25 @@ def provenance(mesh) -> dict:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     try:
-        commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=pathlib.Path(__file__).parent, text=True,
-                                capture_output=True, timeout=10).stdout.strip()
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=pathlib.Path(__file__).parent,
+            text=True,
+            capture_output=True,
+            timeout=10,
+        ).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         commit = ""
     devices = mesh.devices.flatten()
-    return {"versions": found, "commit": commit, "python": platform.python_version(), "platform": devices[0].platform,
-            "devices": [d.device_kind for d in devices], "processes": jax.process_count(), "fleet": 1}
+    return {
+        "versions": found,
+        "commit": commit,
+        "python": platform.python_version(),
+        "platform": devices[0].platform,
+        "devices": [d.device_kind for d in devices],
+        "processes": jax.process_count(),
+        "fleet": 1,
+    }
 
 
 def to_flat(state: State) -> dict[str, np.ndarray]:
@@ -185,7 +226,9 @@ def to_flat(state: State) -> dict[str, np.ndarray]:
 
 def from_flat(like: State, flat: dict[str, np.ndarray]) -> State:
     """Inverse of `to_flat`; raises KeyError when `flat` is of another structure than `like`."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: flat[jax.tree_util.keystr(path)].astype(leaf.dtype), like)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: flat[jax.tree_util.keystr(path)].astype(leaf.dtype), like
+    )
 
 
 def _start(run: Run, code, resumes: pathlib.Path, before: int, x_shape, initial) -> State:
@@ -209,10 +252,14 @@ def _keep(writer, path: pathlib.Path, step: int, point: dict) -> None:
     if not checkpoint.is_sealed(path):
         writer.save(path, point, step=step)
         return
-    for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(point), jax.tree.leaves(checkpoint.load(path)), strict=True):
+    for (where, new), old in zip(
+        jax.tree_util.tree_leaves_with_path(point), jax.tree.leaves(checkpoint.load(path)), strict=True
+    ):
         if not np.array_equal(np.asarray(new), old, equal_nan=True):
-            raise RuntimeError(f"{path}: training again gave other bits in {jax.tree_util.keystr(where)}; this machine or "
-                               "these versions differ from those in provenance.json: use another work directory")
+            raise RuntimeError(
+                f"{path}: training again gave other bits in {jax.tree_util.keystr(where)}; this machine or "
+                "these versions differ from those in provenance.json: use another work directory"
+            )
 
 
 def _next(step: int, every: int) -> int:
@@ -223,11 +270,25 @@ def _log(file, run: Run, step: int, sums: dict, images: int, seconds: float) -> 
     sums = jax.device_get(sums)
     total = sums["count"].sum()
     if not np.isfinite(sums["loss"].sum() + sums["grad_norm"]):
-        raise UserError("optimizer.lr", run.optimizer.lr, "a rate at which the loss stays finite "
-                        f"({run.folder}: loss {sums['loss'].sum()}, gradient norm {sums['grad_norm']} before step {step})")
+        raise UserError(
+            "optimizer.lr",
+            run.optimizer.lr,
+            "a rate at which the loss stays finite "
+            f"({run.folder}: loss {sums['loss'].sum()}, gradient norm {sums['grad_norm']} before step {step})",
+        )
     score = {name: float(s / c) for name, s, c in zip(run.components, sums["score"], sums["count"], strict=True) if c}
-    file.write(json.dumps({"step": step, "loss": float(sums["loss"].sum() / total), "score": score,
-                           "grad_norm": float(sums["grad_norm"]), "images_per_second": round(images / max(seconds, 1e-9))}) + "\n")
+    file.write(
+        json.dumps(
+            {
+                "step": step,
+                "loss": float(sums["loss"].sum() / total),
+                "score": score,
+                "grad_norm": float(sums["grad_norm"]),
+                "images_per_second": round(images / max(seconds, 1e-9)),
+            }
+        )
+        + "\n"
+    )
     file.flush()
 
 

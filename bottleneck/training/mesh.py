@@ -1,4 +1,5 @@
 """The device mesh: batches are sharded over `data`, everything else is replicated."""
+
 from __future__ import annotations
 
 import jax
@@ -24,9 +25,12 @@ def replicate(tree, mesh: Mesh):
         if jax.process_count() == 1:
             return jax.device_put(x, sharding)
         return jax.make_array_from_process_local_data(sharding, np.asarray(x))
+
     return jax.tree.map(put, tree)
 
 
 def shard_batch(batch: dict, mesh: Mesh) -> dict:
     """Constrains the leading axis of every array of `batch` to the mesh's `data` axis. For use inside jit."""
-    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec("data"))), batch)
+    return jax.tree.map(
+        lambda x: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec("data"))), batch
+    )

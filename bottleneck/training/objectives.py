@@ -1,4 +1,5 @@
 """What a run minimises: per-example losses in float32 or wider, and the per-example score shown while training."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -14,6 +15,7 @@ from bottleneck.errors import UserError
 class ObjectiveSpec:
     """`label_smoothing` in [0, 1); `logit_penalty` times the mean squared logit (spectral decoupling, Pezeshki et al.
     2021); `dropout` is the rate on the features, below the classifier (Zhang & Bottou 2024)."""
+
     name: Literal["cross_entropy", "regression"] = "cross_entropy"
     label_smoothing: float = 0.0
     logit_penalty: float = 0.0
@@ -27,8 +29,9 @@ class ObjectiveSpec:
 
 class Space(NamedTuple):
     """The label space as traced arrays: class y of component j is logit `offset[j] + y`, competing with `mask[j]`."""
-    offset: jax.Array    # int32 [J]
-    mask: jax.Array      # bool [J, outputs]
+
+    offset: jax.Array  # int32 [J]
+    mask: jax.Array  # bool [J, outputs]
 
 
 def loss(name: str, logits: jax.Array, batch: dict, space: Space, hyper: dict) -> tuple[jax.Array, jax.Array]:

@@ -4,6 +4,7 @@
 learning rate, the weight decay and the length of the run arrive as arrays in `hyper`. Sources: Loshchilov &
 Hutter 2019 (AdamW), Defazio et al. 2024 (schedule-free learning).
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,6 +29,7 @@ class OptimizerSpec:
     multiplies the learning rate by `factor`. `clip` bounds the global norm of the gradient, before weight
     decay is added to it.
     """
+
     name: Literal["sgd", "adamw", "schedule_free"] = "sgd"
     lr: float = 0.1
     momentum: float = 0.9
@@ -60,8 +62,11 @@ class OptimizerSpec:
 
 def hyper(spec: OptimizerSpec, total_steps: int) -> dict[str, np.float32]:
     """The spec's numbers that `build` takes as (traced) scalars."""
-    return {"lr": np.float32(spec.lr), "weight_decay": np.float32(spec.weight_decay),
-            "total_steps": np.float32(total_steps)}
+    return {
+        "lr": np.float32(spec.lr),
+        "weight_decay": np.float32(spec.weight_decay),
+        "total_steps": np.float32(total_steps),
+    }
 
 
 def structure(spec: OptimizerSpec) -> OptimizerSpec:
@@ -85,7 +90,7 @@ def build(spec: OptimizerSpec, hyper: Mapping) -> optax.GradientTransformation:
         steps += [optax.trace(spec.momentum, spec.nesterov)] if spec.momentum else []
     elif spec.name == "adamw":
         steps += [optax.scale_by_adam(spec.b1, spec.b2), decay]
-    else:   # b1 is the interpolation of schedule-free; Adam's own first moment is off
+    else:  # b1 is the interpolation of schedule-free; Adam's own first moment is off
         steps += [optax.scale_by_rms(spec.b2, eps_in_sqrt=False, bias_correction=True), decay]
     transform = optax.chain(*steps, optax.scale_by_learning_rate(rate))
     if spec.name == "schedule_free":

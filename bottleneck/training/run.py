@@ -1,4 +1,5 @@
 """A run: one training episode as plain data. Direct training is the run with one-hot weights; fine-tuning has `init`."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,6 +20,7 @@ from bottleneck.training import augment, objectives, optimizers
 class TrainSpec:
     """How runs train; durations as numbers of steps or text: "300 steps", "5 epochs" (of the mixture's examples),
     "100000 examples". `feed`: training images on the devices, or streamed from the host; the same batches either way."""
+
     steps: int | str = 1000
     batch: int = 128
     sampling: Literal["iid", "stratified"] = "iid"
@@ -35,11 +37,18 @@ class TrainSpec:
 
 def duration(value: int | str, *, batch: int, examples: int, key: str) -> int:
     """A duration in steps. `examples` is the size of one epoch. Raises UserError if it is not at least one step."""
-    per_unit = {"": 1, "steps": 1, "step": 1, "epochs": examples / batch, "epoch": examples / batch, "examples": 1 / batch}
+    per_unit = {
+        "": 1,
+        "steps": 1,
+        "step": 1,
+        "epochs": examples / batch,
+        "epoch": examples / batch,
+        "examples": 1 / batch,
+    }
     found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) *([a-z]*)", str(value).strip())
     try:
         number, unit = float(found[1]), found[2]
-    except (TypeError, ValueError):      # no match, or no number
+    except (TypeError, ValueError):  # no match, or no number
         number, unit = 0.0, "unknown"
     if unit not in per_unit or number == float("inf"):
         raise UserError(key, value, "steps as a number, or text such as '300 steps', '5 epochs', '100000 examples'")
@@ -52,22 +61,23 @@ def duration(value: int | str, *, batch: int, examples: int, key: str) -> int:
 @dataclasses.dataclass(frozen=True)
 class Run:
     """One training episode as plain data. `identity` is what makes it this run; names and kept steps are not part of it."""
-    name: str                              # arm, or arm-target
+
+    name: str  # arm, or arm-target
     seed: int
-    components: tuple[str, ...]            # every component it may draw from, in order
-    data: tuple[str, ...]                  # identity of each component (hash)
-    schedule: tuple[tuple[int, tuple[float, ...]], ...]     # (from step, weights)
+    components: tuple[str, ...]  # every component it may draw from, in order
+    data: tuple[str, ...]  # identity of each component (hash)
+    schedule: tuple[tuple[int, tuple[float, ...]], ...]  # (from step, weights)
     label_space: str
-    offset: tuple[int, ...]                # per component: see objectives.Space
-    blocks: tuple[int, ...]                # per component: its number of classes
+    offset: tuple[int, ...]  # per component: see objectives.Space
+    blocks: tuple[int, ...]  # per component: its number of classes
     outputs: int
-    model: Any = dataclasses.field(hash=False)   # dict
+    model: Any = dataclasses.field(hash=False)  # dict
     optimizer: optimizers.OptimizerSpec
     objective: objectives.ObjectiveSpec
     augment: augment.AugmentSpec
-    train: TrainSpec                       # with `steps` resolved to a number
-    init: str = ""                         # "", or "hash@step" of another run
-    head: str = "fresh"                    # with init: "fresh", or the probe whose classifier it starts from
+    train: TrainSpec  # with `steps` resolved to a number
+    init: str = ""  # "", or "hash@step" of another run
+    head: str = "fresh"  # with init: "fresh", or the probe whose classifier it starts from
     keep: tuple[int, ...] = dataclasses.field(default=(), compare=False)
 
     @property

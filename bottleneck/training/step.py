@@ -3,6 +3,7 @@
 `Program` holds what shapes the executable; everything a sweep varies (weights of the mixture, learning rate, weight
 decay, number of steps, smoothing, seed) is traced, so the arms of a study share one executable.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,22 +18,25 @@ import optax
 from jax.sharding import Mesh
 
 from bottleneck.data import mixture, resident
-from bottleneck.training import augment, mesh as meshes, objectives, optimizers
+from bottleneck.training import augment, objectives, optimizers
+from bottleneck.training import mesh as meshes
 
 
 class State(NamedTuple):
     """Everything a run carries from step to step. Data position and keys are functions of (seed, step), so not here."""
-    step: jax.Array      # int32 []: updates made so far
+
+    step: jax.Array  # int32 []: updates made so far
     params: Any
-    batch_stats: Any     # {} without BatchNorm
+    batch_stats: Any  # {} without BatchNorm
     opt_state: Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
     """The static identity of a compiled step."""
+
     model: nn.Module
-    optimizer: optimizers.OptimizerSpec   # its structure: rates and decay are traced
+    optimizer: optimizers.OptimizerSpec  # its structure: rates and decay are traced
     objective: str
     sampling: str
     batch: int
@@ -47,11 +51,12 @@ class Program:
 
 class Given(NamedTuple):
     """What a run's steps share: where examples come from, what their labels mean, and the traced numbers."""
+
     tables: mixture.Tables
     space: objectives.Space
     hyper: dict
-    seed: Any                             # int32 []
-    pool: resident.Pool | None = None     # None when batches are streamed
+    seed: Any  # int32 []
+    pool: resident.Pool | None = None  # None when batches are streamed
 
 
 def hyper(optimizer: optimizers.OptimizerSpec, objective: objectives.ObjectiveSpec, total_steps: int) -> dict:
@@ -66,8 +71,12 @@ def create(program: Program, seed, x_shape: tuple[int, ...]) -> State:
     found = program.model.init(jax.random.key(seed, impl="threefry2x32"), jnp.zeros((1, *x_shape), jnp.float32))
     params = found["params"]
     free = {"lr": 1.0, "weight_decay": 0.0, "total_steps": 1.0}
-    return State(jnp.zeros((), jnp.int32), params, found.get("batch_stats", {}),
-                 optimizers.build(program.optimizer, free).init(params))
+    return State(
+        jnp.zeros((), jnp.int32),
+        params,
+        found.get("batch_stats", {}),
+        optimizers.build(program.optimizer, free).init(params),
+    )
 
 
 def totals(components: int) -> dict[str, np.ndarray]:
@@ -84,19 +93,31 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
 
     def mean_loss(params):
         (logits, _), updated = program.model.apply(
-            {"params": params, "batch_stats": state.batch_stats}, x, train=True, dropout=given.hyper["dropout"],
-            rngs={"dropout": jax.random.fold_in(key, 2)}, mutable=["batch_stats"])
+            {"params": params, "batch_stats": state.batch_stats},
+            x,
+            train=True,
+            dropout=given.hyper["dropout"],
+            rngs={"dropout": jax.random.fold_in(key, 2)},
+            mutable=["batch_stats"],
+        )
         each, score = objectives.loss(program.objective, logits, batch, given.space, given.hyper)
         return (each * batch["weight"]).sum() / batch["weight"].sum(), (each, score, updated)
 
     (_, (each, score, updated)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, state.opt_state, state.params)
     by_component = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32)
-    sums = {"loss": sums["loss"] + each.astype(jnp.float32) @ by_component,
-            "score": sums["score"] + score.astype(jnp.float32) @ by_component,
-            "count": sums["count"] + by_component.sum(0), "grad_norm": optax.tree.norm(grads).astype(jnp.float32)}
-    return State(state.step + 1, optax.apply_updates(state.params, step),
-                 updated.get("batch_stats", state.batch_stats), opt_state), sums
+    sums = {
+        "loss": sums["loss"] + each.astype(jnp.float32) @ by_component,
+        "score": sums["score"] + score.astype(jnp.float32) @ by_component,
+        "count": sums["count"] + by_component.sum(0),
+        "grad_norm": optax.tree.norm(grads).astype(jnp.float32),
+    }
+    return State(
+        state.step + 1,
+        optax.apply_updates(state.params, step),
+        updated.get("batch_stats", state.batch_stats),
+        opt_state,
+    ), sums
 
 
 def drawn(program: Program, given: Given, step) -> dict:
@@ -113,7 +134,8 @@ def one(program, state, sums, given):
 def many(program, state, sums, given, count):
     """`count` (traced) updates in one call."""
     return jax.lax.fori_loop(
-        0, count, lambda _, carry: learn(program, *carry, drawn(program, given, carry[0].step), given), (state, sums))
+        0, count, lambda _, carry: learn(program, *carry, drawn(program, given, carry[0].step), given), (state, sums)
+    )
 
 
 @partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))

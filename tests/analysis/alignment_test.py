@@ -58,13 +58,13 @@ def test_cross_validation_from_moments_is_cross_validation_from_items():
         mx, my = x[train].mean(0), y[train].mean(0)
         a, b, c, d = x[train] - mx, y[train] - my, x[test] - mx, y[test] - my
         scores = {}
-        for lam in np.array(GRID) * (a ** 2).mean():
+        for lam in np.array(GRID) * (a**2).mean():
             hat = a @ np.linalg.solve(a.T @ a + lam * len(a) * np.eye(20), a.T)
             scores[lam] = ((b - hat @ b) ** 2).sum() / (len(a) - 1 - np.trace(hat)) ** 2
         lam = min(scores, key=scores.get)
         kernel = np.linalg.solve(a.T @ a + lam * len(a) * np.eye(20), a.T @ b)
         u, _, v = np.linalg.svd(a.T @ b, full_matrices=False)
-        error, total_y, total_x = error + ((d - c @ kernel) ** 2).sum(), total_y + (d ** 2).sum(), total_x + (c ** 2).sum()
+        error, total_y, total_x = error + ((d - c @ kernel) ** 2).sum(), total_y + (d**2).sum(), total_x + (c**2).sum()
         aligned += ((c @ u @ v) * d).sum()
     found = alignment.companions(x, y)
     assert found.r2_xy == pytest.approx(1.0 - error / total_y, abs=1e-9) == alignment.ridge_r2(x, y)
@@ -82,7 +82,7 @@ def test_ridge_r2_is_directed_held_out_and_known():
     found = alignment.companions(x, x[:, :5] * 1e-3)
     assert found.r2_xy == pytest.approx(1.0, abs=1e-6) and found.r2_yx == pytest.approx(0.5, abs=0.03)
     assert abs(alignment.ridge_r2(x, rng.normal(size=(2000, 5)))) < 0.01
-    wide = rng.normal(size=(60, 300))                   # p > n: in sample this would be 1
+    wide = rng.normal(size=(60, 300))  # p > n: in sample this would be 1
     assert abs(alignment.ridge_r2(wide, rng.normal(size=(60, 5)))) < 0.1
     assert alignment.ridge_r2(wide @ rng.normal(size=(300, 400)), wide) < 0.5
     hidden = rng.normal(size=(60, 2))
@@ -106,10 +106,15 @@ def test_nothing_to_align_is_nan_and_mistakes_are_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         flat = np.full((30, 2), 0.1)
-        for value in (alignment.procrustes(flat, y), alignment.procrustes(y, flat, folds=5), alignment.mean_cca2(flat, y),
-                      alignment.ridge_r2(flat, y), alignment.ridge_r2(y, flat)):
+        for value in (
+            alignment.procrustes(flat, y),
+            alignment.procrustes(y, flat, folds=5),
+            alignment.mean_cca2(flat, y),
+            alignment.ridge_r2(flat, y),
+            alignment.ridge_r2(y, flat),
+        ):
             assert np.isnan(value)
-        assert np.isfinite(alignment.ridge_r2(spike, y))        # varies in one example, which no other fold has
+        assert np.isfinite(alignment.ridge_r2(spike, y))  # varies in one example, which no other fold has
     for measure in (alignment.procrustes, alignment.ridge_r2, alignment.mean_cca2):
         with pytest.raises(UserError, match="30 rows"):
             measure(y, y[:29])

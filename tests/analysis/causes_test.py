@@ -21,11 +21,16 @@ def statuses(tables):
 
 def test_causes_are_named_and_ruled_out():
     found = arms(heads=0.88, longer=0.12, matched=0.87, randomised=0.3, wider=0.15)
-    assert statuses(found) == {"heads": "named", "longer": "ruled out", "matched": "ruled out",
-                               "randomised": "ruled out", "wider": "ruled out"}
+    assert statuses(found) == {
+        "heads": "named",
+        "longer": "ruled out",
+        "matched": "ruled out",
+        "randomised": "ruled out",
+        "wider": "ruled out",
+    }
     shares = {cause.arm: cause.share for cause in causes.causes(found)}
     assert shares["heads"] == pytest.approx(0.78 / 0.8, abs=0.03)
-    assert shares["matched"] == pytest.approx(0.03 / 0.8, abs=0.03)      # direct - matched, not matched - mixture
+    assert shares["matched"] == pytest.approx(0.03 / 0.8, abs=0.03)  # direct - matched, not matched - mixture
 
 
 def test_dilution_is_what_fewer_examples_alone_cost():
@@ -51,10 +56,11 @@ def test_saturated_needs_all_three_conditions():
     def said(**means):
         tables = arms(**means)
         return causes.saturated(causes.causes(tables), causes.interference(tables))
+
     assert said(matched=0.85, longer=0.12, randomised=0.85)
-    assert not said(matched=0.10, longer=0.12, randomised=0.85)         # no interference
-    assert not said(matched=0.85, longer=0.80, randomised=0.85)         # merely unfinished
-    assert not said(matched=0.85, longer=0.12, randomised=0.15)         # not the competitor
+    assert not said(matched=0.10, longer=0.12, randomised=0.85)  # no interference
+    assert not said(matched=0.85, longer=0.80, randomised=0.85)  # merely unfinished
+    assert not said(matched=0.85, longer=0.12, randomised=0.15)  # not the competitor
     assert not said(longer=0.12, randomised=0.85)
 
 
@@ -64,9 +70,15 @@ def test_the_sentence_says_verdict_size_and_causes():
     points = gap.two_way(50 * (tables["direct"] - tables["mixture"]))
     text = causes.sentence("shape", verdict, causes.causes(tables), points, causes.interference(tables))
     assert text.startswith("shape is lost: ") and text.endswith(".") and ". " not in text
-    for part in (f"gap of {verdict.gap.value:.2f} bits", "95% interval", f"{points.value:.1f} accuracy points",
-                 "5 seeds", "cause: label conflict", "undecided: capacity",
-                 "ruled out: dilution and unfinished training"):
+    for part in (
+        f"gap of {verdict.gap.value:.2f} bits",
+        "95% interval",
+        f"{points.value:.1f} accuracy points",
+        "5 seeds",
+        "cause: label conflict",
+        "undecided: capacity",
+        "ruled out: dilution and unfinished training",
+    ):
         assert part in text, (part, text)
     assert "saturated" not in text
     bare = causes.sentence("shape", verdict, causes.causes(arms(longer=0.12)))

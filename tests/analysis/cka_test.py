@@ -21,7 +21,7 @@ def planted(n, rng, k=8, p=32):
 
 
 @few
-@hypothesis.given(st.lists(st.integers(4, 40), min_size=1, max_size=5), st.integers(1, 30), st.integers(0, 2 ** 31 - 1))
+@hypothesis.given(st.lists(st.integers(4, 40), min_size=1, max_size=5), st.integers(1, 30), st.integers(0, 2**31 - 1))
 def test_batches_of_any_size_are_sums_of_unbiased_hsic_weighted_by_examples(sizes, p, seed):
     rng = np.random.default_rng(seed)
     blocks = [{"x": rng.normal(size=(b, p)), "y": rng.normal(size=(b, 7)) + 5.0} for b in sizes]
@@ -34,14 +34,17 @@ def test_batches_of_any_size_are_sums_of_unbiased_hsic_weighted_by_examples(size
     def hsic(a, b):
         grams = [cka.u_centre((z - z.mean(0)) @ (z - z.mean(0)).T) for z in (a, b)]
         return (grams[0] * grams[1]).sum() / (len(a) * (len(a) - 3))
+
     terms = {(a, b): sum(len(block["x"]) * hsic(block[a], block[b]) for block in blocks) for a in "xy" for b in "xy"}
     expected = terms["x", "y"] / np.sqrt(terms["x", "x"] * terms["y", "y"])
     assert found.value("x", "y") == pytest.approx(expected, abs=1e-9)
     assert found.value("y", "x") == found.value("x", "y")
-    assert found.value("x", "x") == 1.0 and (np.diag(found.matrix()) == 1.0).all()          # S15: exactly
+    assert found.value("x", "x") == 1.0 and (np.diag(found.matrix()) == 1.0).all()  # S15: exactly
     assert found.matrix()[0, 1] == pytest.approx(expected, abs=1e-9)
     # S14: exactly additive in every batch
-    np.testing.assert_allclose(found.hsic[:, 2], found.hsic[:, 0] + found.hsic[:, 1], rtol=1e-8, atol=1e-9 * found.hsic.max())
+    np.testing.assert_allclose(
+        found.hsic[:, 2], found.hsic[:, 0] + found.hsic[:, 1], rtol=1e-8, atol=1e-9 * found.hsic.max()
+    )
     if len(sizes) == 1:
         assert found.value("x", "y") == pytest.approx(cka.linear_cka(blocks[0]["x"], blocks[0]["y"]), abs=1e-8)
 
@@ -88,9 +91,9 @@ def test_s16_shared_means_are_similarity_pooled_and_none_within():
     rng = np.random.default_rng(2)
     groups = np.arange(4000) % 2
     means = np.zeros((4000, 6))
-    means[:, 0] = 10.0 * groups - 5.0                           # 10 apart
+    means[:, 0] = 10.0 * groups - 5.0  # 10 apart
     pair = {name: means + rng.normal(size=means.shape) for name in "xy"}
-    expected = 25.0 ** 2 / (26.0 ** 2 + 5)
+    expected = 25.0**2 / (26.0**2 + 5)
     assert expected == pytest.approx(0.918, abs=5e-4)
     assert cka.linear_cka(pair["x"], pair["y"]) == pytest.approx(expected, abs=0.003)
     assert cka.minibatch(pair).value("x", "y") == pytest.approx(expected, abs=0.01)
@@ -152,6 +155,7 @@ def test_s7_the_null_is_exact_for_any_features():
         for a, b in blocks:
             batches.add({"a": a, "b": b[rng.permutation(len(b))] if permuted else b})
         return batches.similarities()
+
     sampled = [similarities(True).value("a", "b") for _ in range(1500)]
     assert similarities(False).null_sd("a", "b") == pytest.approx(np.std(sampled), rel=0.08)
     assert np.mean(sampled) == pytest.approx(0.0, abs=4 * np.std(sampled) / np.sqrt(1500))
@@ -169,8 +173,14 @@ def test_what_does_not_vary_within_groups_is_nan_without_a_warning():
         for name in ("means", "spike"):
             assert np.isnan(found.value("x", name)) and np.isnan(found.interval("x", name).se)
             assert np.isnan(found.null_sd("x", name))
-        record, = cka.records(arrays, groups, [cka.Pair("x", "means", {"spike": "spike"})], ids=np.arange(60), eval_mode=True,
-                              spatial="pooled")
+        (record,) = cka.records(
+            arrays,
+            groups,
+            [cka.Pair("x", "means", {"spike": "spike"})],
+            ids=np.arange(60),
+            eval_mode=True,
+            spatial="pooled",
+        )
     assert np.isnan([record.value, record.z, record.r2_ab, record.without_top, record.detection_limit]).all()
     assert record.effective_dims[0] > 1 and np.isnan(record.effective_dims[1]) and np.isfinite(record.pooled)
 
@@ -213,7 +223,10 @@ def mixture():
 
 def test_a_record_holds_everything(mixture):
     arrays, groups = mixture
-    pairs = [cka.Pair("x", "y", {"random init": "untrained", "itself": "x again"}, ("x", "x again")), cka.Pair("y", "y")]
+    pairs = [
+        cka.Pair("x", "y", {"random init": "untrained", "itself": "x again"}, ("x", "x again")),
+        cka.Pair("y", "y"),
+    ]
     facts = {"ids": np.arange(1200), "eval_mode": True, "spatial": "average-pooled", "batch": 30}
     record, itself = cka.records(arrays, groups, pairs, **facts)
     fields = dataclasses.fields(cka.Record)
@@ -235,11 +248,11 @@ def test_a_record_holds_everything(mixture):
 
     z = alignment.centred(arrays["x"], groups)
     variances = np.linalg.eigvalsh(z.T @ z)
-    weights = variances ** 2 / (variances ** 2).sum()
+    weights = variances**2 / (variances**2).sum()
     assert record.lambda1_share[0] == pytest.approx(weights.max())
-    assert record.effective_dims[0] == pytest.approx(1 / (weights ** 2).sum())
+    assert record.effective_dims[0] == pytest.approx(1 / (weights**2).sum())
     grams = np.stack([z[groups == name] @ z[groups == name].T for name in ("first", "second")])
-    assert record.max_example_share[0] == pytest.approx((grams ** 2).sum(2).max() / (grams ** 2).sum())
+    assert record.max_example_share[0] == pytest.approx((grams**2).sum(2).max() / (grams**2).sum())
     assert record.r2_ab == pytest.approx(0.25, abs=0.04) and record.r2_ba == pytest.approx(0.25, abs=0.04)
     assert record.procrustes == pytest.approx(0.25, abs=0.05)
     assert record.without_top == pytest.approx(record.value, abs=0.02)
@@ -250,23 +263,31 @@ def test_a_record_holds_everything(mixture):
 
 
 def test_a_record_tells_when_a_few_examples_are_the_value():
-    rng = np.random.default_rng(9)                              # S13 again: they hide a similarity that is there
+    rng = np.random.default_rng(9)  # S13 again: they hide a similarity that is there
     x = rng.normal(size=(2000, 64))
     moved = x.copy()
     moved[::100, 0] += 100.0
-    record, = cka.records({"x": x, "moved": moved}, None, [cka.Pair("x", "moved")], ids=np.arange(2000), eval_mode=True,
-                          spatial="none")
+    (record,) = cka.records(
+        {"x": x, "moved": moved}, None, [cka.Pair("x", "moved")], ids=np.arange(2000), eval_mode=True, spatial="none"
+    )
     assert record.value < 0.15 and record.without_top == pytest.approx(1.0, abs=1e-6)
     assert record.max_example_share[1] > 0.03 and record.max_example_share[0] < 0.003
     assert record.lambda1_share[1] > 0.9 and record.effective_dims[1] < 1.2 and record.effective_dims[0] > 50
-    assert record.pooled == record.value                        # one component
-    wide, = cka.records({"x": x[:60] @ rng.normal(size=(64, 90))}, None, [cka.Pair("x", "x")], ids=np.arange(60),
-                        eval_mode=True, spatial="none", batch=20)           # more units than examples
+    assert record.pooled == record.value  # one component
+    (wide,) = cka.records(
+        {"x": x[:60] @ rng.normal(size=(64, 90))},
+        None,
+        [cka.Pair("x", "x")],
+        ids=np.arange(60),
+        eval_mode=True,
+        spatial="none",
+        batch=20,
+    )  # more units than examples
     assert wide.value == 1.0 and wide.effective_dims[0] < 60 and 1 / 60 < wide.max_example_share[0] < 0.1
 
 
 def test_the_detection_limit_is_the_feature_whose_loss_costs_two_standard_errors():
     assert cka.detection_limit(0.005) == pytest.approx(0.14107, abs=1e-5)
     share = cka.detection_limit(0.01)
-    assert np.sqrt(1.0 - share ** 2) == pytest.approx(1.0 - 0.02)
+    assert np.sqrt(1.0 - share**2) == pytest.approx(1.0 - 0.02)
     assert cka.detection_limit(0.0) == 0.0 and cka.detection_limit(0.7) == cka.detection_limit(np.inf) == 1.0

@@ -1,11 +1,13 @@
 """Extraction is exact, and a cache is used only for the examples and the checkpoint it was made from."""
+
 import json
 
 import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bottleneck.analysis import features
 from bottleneck.analysis.features import LOGITS, SPLITS, Stale
@@ -13,7 +15,8 @@ from bottleneck.data import component as components
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.training import loop, step as steps
+from bottleneck.training import loop
+from bottleneck.training import step as steps
 
 DATA = DataSpec(image_size=8, train=20, probe=13, val=10, test=7)
 SCALE = np.float32(DATA.mean), np.float32(DATA.std)
@@ -187,14 +190,28 @@ def test_read_gives_what_was_written(cache, target):
 def test_the_manifest_says_what_was_measured_and_how(cache, target):
     directory, found = cache
     x = np.zeros((7, 4, 3), np.float32)
-    features.write(directory, {("map.positions", "test"): x, ("map.flattened", "test"): x.reshape(7, -1)}, target, SOURCE)
+    features.write(
+        directory, {("map.positions", "test"): x, ("map.flattened", "test"): x.reshape(7, -1)}, target, SOURCE
+    )
     manifest = json.loads((directory / "manifest.json").read_text())
     files = manifest.pop("files")
-    assert manifest.pop("ids").keys() == set(SPLITS) and manifest == {"compute": "float32", "mode": "evaluation", **SOURCE}
+    assert manifest.pop("ids").keys() == set(SPLITS) and manifest == {
+        "compute": "float32",
+        "mode": "evaluation",
+        **SOURCE,
+    }
     record = files["features-test.npy"]
     assert record["offset"] == pytest.approx(features.offset(found["features", "test"]))
-    assert (record["shape"], record["dtype"], record["spatial"], record["objection"]) == ([7, 8], "float32", "pooled", "")
-    assert [files[f"map.{mode}-test.npy"]["spatial"] for mode in ("positions", "flattened")] == ["positions", "flattened"]
+    assert (record["shape"], record["dtype"], record["spatial"], record["objection"]) == (
+        [7, 8],
+        "float32",
+        "pooled",
+        "",
+    )
+    assert [files[f"map.{mode}-test.npy"]["spatial"] for mode in ("positions", "flattened")] == [
+        "positions",
+        "flattened",
+    ]
 
 
 def test_a_cache_of_another_kind_of_pass_is_refused(cache, target):
@@ -223,7 +240,9 @@ def test_another_source_is_refused(change, cache, target):
 @pytest.mark.parametrize("split", SPLITS)
 def test_other_examples_or_another_order_are_refused(split, cache, target):
     order = np.arange(len(target.splits[split]))[::-1]
-    reordered = components.Component("first", {**target.splits, split: target.splits[split].take(order)}, target.classes, target.identity)
+    reordered = components.Component(
+        "first", {**target.splits, split: target.splits[split].take(order)}, target.classes, target.identity
+    )
     with pytest.raises(Stale, match=f"examples of {split} are others, or in another order"):
         features.read(cache[0], "features", reordered, SOURCE)
 
@@ -245,7 +264,7 @@ def test_damaged_files_are_refused(how, name, cache, target):
     with pytest.raises(Stale, match=name.partition(".")[0]):
         features.read(directory, "features", target, SOURCE)
     if name != "manifest.json":
-        features.read(directory, "layer1", target, SOURCE)      # the others are as good as before
+        features.read(directory, "layer1", target, SOURCE)  # the others are as good as before
 
 
 def test_layers_of_one_pass_stay_when_others_are_added(cache, target, tmp_path_factory):
@@ -254,7 +273,7 @@ def test_layers_of_one_pass_stay_when_others_are_added(cache, target, tmp_path_f
     features.write(directory, other, target, SOURCE)
     np.testing.assert_array_equal(features.read(directory, "more", target, SOURCE)["val"], other["more", "val"])
     np.testing.assert_array_equal(features.read(directory, "features", target, SOURCE)["val"], found["features", "val"])
-    features.write(directory, other, target, {**SOURCE, "step": 6})     # of another source: nothing stays
+    features.write(directory, other, target, {**SOURCE, "step": 6})  # of another source: nothing stays
     with pytest.raises(Stale, match="missing"):
         features.read(directory, "features", target, {**SOURCE, "step": 6})
 
@@ -300,14 +319,23 @@ def test_bfloat16_is_refused_where_a_tenth_of_a_deviation_is_rounded_away(mean, 
 def test_ordinary_features_are_accepted():
     rng = np.random.default_rng(2)
     relu = np.maximum(rng.normal(size=(300, 50)) + rng.normal(size=50) * 2, 0).astype(np.float32)
-    relu[:, 7] = 0.0                                                     # a dead unit
-    whole = {"counts": rng.poisson(4, (300, 5)), "one-hot": np.eye(5)[rng.integers(0, 5, 300)],
-             "pixels": rng.integers(0, 256, (300, 5)), "rare": np.arange(300)[:, None] % 299 > 0, "bright pixels": rng.integers(250, 256, (300, 5)),
-             "codes and a constant": np.column_stack([rng.integers(-8, 9, 300), np.ones(300)])}
-    for name, x in {"relu": relu, "positions": relu.reshape(60, 5, 50), "bfloat16 relu": relu.astype(BFLOAT16),
-                    **{k: v.astype(np.float32) for k, v in whole.items()}}.items():
+    relu[:, 7] = 0.0  # a dead unit
+    whole = {
+        "counts": rng.poisson(4, (300, 5)),
+        "one-hot": np.eye(5)[rng.integers(0, 5, 300)],
+        "pixels": rng.integers(0, 256, (300, 5)),
+        "rare": np.arange(300)[:, None] % 299 > 0,
+        "bright pixels": rng.integers(250, 256, (300, 5)),
+        "codes and a constant": np.column_stack([rng.integers(-8, 9, 300), np.ones(300)]),
+    }
+    for name, x in {
+        "relu": relu,
+        "positions": relu.reshape(60, 5, 50),
+        "bfloat16 relu": relu.astype(BFLOAT16),
+        **{k: v.astype(np.float32) for k, v in whole.items()},
+    }.items():
         assert features.objection(x) == "", name
-    assert features.objection(np.zeros((5, 3), np.float32)) == ""        # a dead layer says nothing, exactly
+    assert features.objection(np.zeros((5, 3), np.float32)) == ""  # a dead layer says nothing, exactly
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -330,9 +358,15 @@ def test_significant_bits_are_those_that_rounding_left(bits, seed):
 def test_significant_bits_of_formats():
     x = np.random.default_rng(4).normal(size=200)
     for dtype, bits in ((np.float64, 53), (np.float32, 24), (np.float16, 11), (BFLOAT16, 8)):
-        assert features.significant_bits(x.astype(dtype)) == features.significant_bits(x.astype(dtype).astype(np.float64)) == bits
+        assert (
+            features.significant_bits(x.astype(dtype))
+            == features.significant_bits(x.astype(dtype).astype(np.float64))
+            == bits
+        )
     assert features.significant_bits(np.zeros((3, 2), np.float32)) == 1
-    assert features.significant_bits(x.astype(np.float16).astype(">f8").reshape(2, 100).T) == 11     # in any byte order and layout
+    assert (
+        features.significant_bits(x.astype(np.float16).astype(">f8").reshape(2, 100).T) == 11
+    )  # in any byte order and layout
 
 
 def test_a_cache_too_coarse_for_its_features_is_refused_and_another_accepted(tmp_path, target):
@@ -342,5 +376,7 @@ def test_a_cache_too_coarse_for_its_features_is_refused_and_another_accepted(tmp
         if fine:
             features.read(tmp_path / np.dtype(dtype).name, "features", target, SOURCE)
         else:
-            with pytest.raises(Stale, match="features-probe.npy: numbers of 8 significant bits .* 1 of 11 units are constant"):
+            with pytest.raises(
+                Stale, match="features-probe.npy: numbers of 8 significant bits .* 1 of 11 units are constant"
+            ):
                 features.read(tmp_path / np.dtype(dtype).name, "features", target, SOURCE)

@@ -9,19 +9,29 @@ N = 400
 
 def table(mean, seeds=5, items=N, noise=0.1, seed=0):
     rng = np.random.default_rng([seed, int(1000 * abs(mean)), seeds])
-    return (mean + 0.1 * noise * rng.normal(size=(seeds, 1)) + noise * rng.normal(size=(1, items))
-            + noise * rng.normal(size=(seeds, items)))
+    return (
+        mean
+        + 0.1 * noise * rng.normal(size=(seeds, 1))
+        + noise * rng.normal(size=(1, items))
+        + noise * rng.normal(size=(seeds, items))
+    )
 
 
 def test_judge_gives_all_four_verdicts():
-    verdicts = gaps.judge({
-        "lost": (table(0.9), table(0.2), 1.0),
-        "kept": (table(0.9), table(0.89), 1.0),
-        "close": (table(0.9), table(0.81, noise=0.3), 1.0),
-        "absent": (table(0.0), table(0.0, seed=1), 1.0),
-    })
+    verdicts = gaps.judge(
+        {
+            "lost": (table(0.9), table(0.2), 1.0),
+            "kept": (table(0.9), table(0.89), 1.0),
+            "close": (table(0.9), table(0.81, noise=0.3), 1.0),
+            "absent": (table(0.0), table(0.0, seed=1), 1.0),
+        }
+    )
     assert {name: v.verdict for name, v in verdicts.items()} == {
-        "lost": "lost", "kept": "retained", "close": "inconclusive", "absent": "untestable"}
+        "lost": "lost",
+        "kept": "retained",
+        "close": "inconclusive",
+        "absent": "untestable",
+    }
     lost = verdicts["lost"]
     assert lost.gap.value == pytest.approx(0.7, abs=0.05) and lost.gap.low < 0.7 < lost.gap.high
     assert lost.margin.value == pytest.approx(0.9 * lost.direct.value - lost.mixture.value)
@@ -83,6 +93,7 @@ def planted(seeds=(0, 1, 2, 3), strength=3.0, classes=3, n=600):
         x = own.normal(size=(n, 6))
         x[:, :classes] += signal * np.eye(classes)[labels]
         return x @ np.linalg.qr(own.normal(size=(6, 6)))[0]
+
     mixture = [features(s, 0.5) for s in seeds]
     direct = [features(s, strength) for s in seeds]
     return mixture, direct, labels, gaps.split_items(labels)
@@ -128,21 +139,24 @@ def test_gap_of_a_regression_is_in_r2():
     assert "R2" in found.sentence
 
 
-@pytest.mark.parametrize("change, key", [
-    (dict(mixture=[]), "mixture"),
-    (dict(direct=[np.zeros((599, 3))]), "direct"),
-    (dict(direct=[np.full((600, 3), np.nan)]), "direct"),
-    (dict(direct=[np.zeros(600)]), "direct"),
-    (dict(labels=np.zeros(600, int)), "labels"),
-    (dict(labels=np.full(600, np.nan)), "labels"),
-    (dict(labels=np.array([None] * 600)), "labels"),
-    (dict(splits=np.full(600, "train")), "splits"),
-    (dict(splits=np.full(600, "probe")), "splits"),
-    (dict(splits=np.full(10, "probe")), "splits"),
-    (dict(groups=np.zeros(5)), "groups"),
-    (dict(seeds=["a"]), "seeds"),
-    (dict(seeds=["a", "a", "b", "c"]), "seeds"),
-])
+@pytest.mark.parametrize(
+    "change, key",
+    [
+        (dict(mixture=[]), "mixture"),
+        (dict(direct=[np.zeros((599, 3))]), "direct"),
+        (dict(direct=[np.full((600, 3), np.nan)]), "direct"),
+        (dict(direct=[np.zeros(600)]), "direct"),
+        (dict(labels=np.zeros(600, int)), "labels"),
+        (dict(labels=np.full(600, np.nan)), "labels"),
+        (dict(labels=np.array([None] * 600)), "labels"),
+        (dict(splits=np.full(600, "train")), "splits"),
+        (dict(splits=np.full(600, "probe")), "splits"),
+        (dict(splits=np.full(10, "probe")), "splits"),
+        (dict(groups=np.zeros(5)), "groups"),
+        (dict(seeds=["a"]), "seeds"),
+        (dict(seeds=["a", "a", "b", "c"]), "seeds"),
+    ],
+)
 def test_gap_refuses_inconsistent_input(change, key):
     mixture, direct, labels, splits = planted()
     arguments = dict(mixture=mixture, direct=direct, labels=labels, splits=splits) | change

@@ -1,4 +1,5 @@
 """Gradients against losses written by hand, at awkward sizes, for conflicting and for finished components."""
+
 import dataclasses
 
 import jax
@@ -42,10 +43,10 @@ def by_hand(params, x, y, classes, outputs, offset=0, smoothing=0.0, penalty=0.0
     h = ((x / 255.0 - SCALE[0]) / SCALE[1]).reshape(len(x), -1)
     for layer in ("layer1", "layer2"):
         h = jnp.maximum(h @ params[layer]["kernel"] + params[layer]["bias"], 0)
-    logits = (h @ params["head"]["kernel"] + params["head"]["bias"])[:, offset:offset + classes]
+    logits = (h @ params["head"]["kernel"] + params["head"]["bias"])[:, offset : offset + classes]
     log_p = logits - jnp.log(jnp.exp(logits).sum(1, keepdims=True))
     target = (1 - smoothing) * jax.nn.one_hot(y, classes) + smoothing / classes
-    return -(target * log_p).sum(1).mean() + penalty * (logits ** 2).mean()
+    return -(target * log_p).sum(1).mean() + penalty * (logits**2).mean()
 
 
 def expected(run, variables, batches, **options):
@@ -103,7 +104,9 @@ def test_opposed_labels_pull_apart_and_equal_ones_together(network):
     run, variables = network
     run = dataclasses.replace(run, objective=ObjectiveSpec())
     params = dict(variables["params"], head=jax.tree.map(jnp.zeros_like, variables["params"]["head"]))
-    params["head"] = dict(params["head"], bias=jnp.where(jnp.arange(run.outputs) < 2, 0.0, -30.0))   # two classes compete
+    params["head"] = dict(
+        params["head"], bias=jnp.where(jnp.arange(run.outputs) < 2, 0.0, -30.0)
+    )  # two classes compete
     x, y = images(40, 2)
     against = gradients(run, {"params": params}, {"first": (x, y), "second": (x, 1 - y)}, (0.6, 0.4), *SCALE)
     assert against.cosines[0, 1] == pytest.approx(-1, abs=1e-4)
@@ -119,10 +122,19 @@ def test_a_component_that_the_head_answers_starves(network):
     head = jax.tree.map(jnp.zeros_like, variables["params"]["head"])
     head = dict(head, bias=head["bias"].at[0].set(200.0))
     x, _ = images(30, 2)
-    found = gradients(run, {"params": dict(variables["params"], head=head)},
-                      {"first": (x, np.zeros(30, int)), "second": (x, np.ones(30, int))}, WEIGHTS, *SCALE)
+    found = gradients(
+        run,
+        {"params": dict(variables["params"], head=head)},
+        {"first": (x, np.zeros(30, int)), "second": (x, np.ones(30, int))},
+        WEIGHTS,
+        *SCALE,
+    )
     assert found.norms[0] == 0 and found.norms[1] > 1
-    assert np.isnan(found.cosines[0]).all() and np.isnan(found.with_mixture[0]) and found.with_mixture[1] == pytest.approx(1)
+    assert (
+        np.isnan(found.cosines[0]).all()
+        and np.isnan(found.with_mixture[0])
+        and found.with_mixture[1] == pytest.approx(1)
+    )
 
 
 def test_batch_norm_uses_its_running_statistics(episode, monkeypatch):
@@ -154,9 +166,13 @@ def test_float32_whatever_trained_the_network_and_compiled_once(network, episode
 def test_mistakes_are_named(network):
     run, variables = network
     good = images(5, 2)
-    for batches, weights, key in (({"first": good}, WEIGHTS, "batches"), ({"third": good}, (0, 0), "batches"),
-                                  ({"first": (good[0], good[1][:4])}, (1, 0), "batches"), ({"first": good}, (1,), "weights"),
-                                  ({"first": (good[0][:0], good[1][:0])}, (1, 0), "batches")):
+    for batches, weights, key in (
+        ({"first": good}, WEIGHTS, "batches"),
+        ({"third": good}, (0, 0), "batches"),
+        ({"first": (good[0], good[1][:4])}, (1, 0), "batches"),
+        ({"first": good}, (1,), "weights"),
+        ({"first": (good[0][:0], good[1][:0])}, (1, 0), "batches"),
+    ):
         with pytest.raises(UserError) as error:
             gradients(run, variables, batches, weights, *SCALE)
         assert error.value.key == key

@@ -7,7 +7,7 @@ from bottleneck.analysis import hsic
 from bottleneck.errors import UserError
 
 few = hypothesis.settings(max_examples=40, deadline=None)
-sizes = st.tuples(st.integers(5, 40), st.integers(1, 60), st.integers(1, 60), st.integers(0, 2 ** 31 - 1))
+sizes = st.tuples(st.integers(5, 40), st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**31 - 1))
 
 
 def draw(n, p, q, seed):
@@ -23,8 +23,9 @@ def song(x, y):
     np.fill_diagonal(k, 0.0)
     np.fill_diagonal(m, 0.0)
     one = np.ones(n)
-    return (np.trace(k @ m) + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
-            - 2.0 / (n - 2) * (one @ k @ m @ one)) / (n * (n - 3))
+    return (
+        np.trace(k @ m) + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2)) - 2.0 / (n - 2) * (one @ k @ m @ one)
+    ) / (n * (n - 3))
 
 
 def u_centred(x, y):
@@ -44,7 +45,7 @@ def test_s1_s2_s3_published_values():
     assert hsic.linear_cka(x, y) == pytest.approx(0.5134564895, abs=1e-10)
     assert hsic.rbf_cka(x, y, debiased=False) == pytest.approx(0.6548311823, abs=1e-10)
     assert hsic.rbf_cka(x, x + 3.0) == pytest.approx(1.0, abs=1e-10)
-    assert abs(hsic.rbf_cka(x, state.randn(100, 10), bandwidth=2.0)) < 0.05        # biased: 0.15 at this bandwidth
+    assert abs(hsic.rbf_cka(x, state.randn(100, 10), bandwidth=2.0)) < 0.05  # biased: 0.15 at this bandwidth
 
 
 @few
@@ -64,8 +65,9 @@ def test_s14_hsic_of_a_concatenation_is_the_sum(size):
     x, y = draw(*size)
     z = np.random.default_rng(size[-1] + 1).normal(size=(len(x), 3)) * 2.0
 
-    def unnormalised(a, b):                     # HSIC(a, b), from public cosines and the norms of the U-centred Grams
+    def unnormalised(a, b):  # HSIC(a, b), from public cosines and the norms of the U-centred Grams
         return hsic.linear_cka(a, b) * np.sqrt(u_centred(a, a) * u_centred(b, b))
+
     both = unnormalised(np.hstack([x, z]), y)
     assert both == pytest.approx(unnormalised(x, y) + unnormalised(z, y), rel=1e-6, abs=1e-6 * (1 + abs(both)))
 
@@ -82,7 +84,7 @@ def test_s15_rotations_scales_and_shifts_change_nothing(size, log_scale, shift):
     x, y = draw(*size)
     rng = np.random.default_rng(size[-1])
     rotation = np.linalg.qr(rng.normal(size=(x.shape[1],) * 2))[0]
-    moved = 10.0 ** log_scale * (x @ rotation + shift)
+    moved = 10.0**log_scale * (x @ rotation + shift)
     for debiased in (True, False):
         value = hsic.linear_cka(x, y, debiased=debiased)
         assert hsic.linear_cka(moved, y, debiased=debiased) == pytest.approx(value, abs=1e-8)
@@ -107,7 +109,7 @@ def test_s6_s7_independent_representations(n, p, q, expected):
     debiased = np.array([hsic.linear_cka(x, y) for x, y in pairs])
     sd = np.sqrt(2.0 / (n * (n - 3)))
     assert abs(debiased.mean()) < 4 * sd / np.sqrt(len(pairs))
-    assert 0.55 * sd < np.sqrt((debiased ** 2).mean()) < 1.6 * sd
+    assert 0.55 * sd < np.sqrt((debiased**2).mean()) < 1.6 * sd
 
 
 @pytest.mark.parametrize("k, p, variance, expected", [(4, 16, 1, 0.25), (8, 64, 1, 0.125), (8, 64, 4, 0.6957)])
@@ -117,6 +119,7 @@ def test_s11_planted_shared_units(k, p, variance, expected):
     def pair(n):
         shared = rng.normal(size=(n, k)) * np.sqrt(variance)
         return [np.hstack([shared, rng.normal(size=(n, p - k))]) for _ in range(2)]
+
     assert np.mean([hsic.linear_cka(*pair(256)) for _ in range(60)]) == pytest.approx(expected, abs=0.01)
     if expected == 0.125:
         assert np.mean([hsic.linear_cka(*pair(32), debiased=False) for _ in range(60)]) == pytest.approx(0.71, abs=0.02)
@@ -125,15 +128,15 @@ def test_s11_planted_shared_units(k, p, variance, expected):
 def test_s12_a_dropped_feature_costs_what_its_variance_says():
     rng = np.random.default_rng(3)
     z = rng.normal(size=(4000, 10))
-    columns = np.linalg.qr(z - z.mean(0))[0] * np.sqrt(4000)             # uncorrelated in the sample too
+    columns = np.linalg.qr(z - z.mean(0))[0] * np.sqrt(4000)  # uncorrelated in the sample too
     for variances in (np.arange(1, 11.0), np.append(np.ones(9), 0.01)):
         x = columns * np.sqrt(variances)
         for j in (0, 9):
-            expected = np.sqrt(1.0 - variances[j] ** 2 / (variances ** 2).sum())
+            expected = np.sqrt(1.0 - variances[j] ** 2 / (variances**2).sum())
             rest = np.delete(x, j, 1)
             assert hsic.linear_cka(x, rest, debiased=False) == pytest.approx(expected, abs=1e-6)
             assert hsic.linear_cka(x, rest) == pytest.approx(expected, abs=2e-3)
-    assert expected == pytest.approx(0.999994, abs=1e-6)                 # nine equal features, and one that a probe needs
+    assert expected == pytest.approx(0.999994, abs=1e-6)  # nine equal features, and one that a probe needs
 
 
 def test_s13_a_few_shifted_points():
@@ -142,7 +145,7 @@ def test_s13_a_few_shifted_points():
     x = rng.normal(size=(4000, p))
     moved = x.copy()
     moved[:40, 0] += distance
-    spread = distance ** 2 * share * (1 - share)
+    spread = distance**2 * share * (1 - share)
     assert np.sqrt(p / (p - 1 + (1 + spread) ** 2)) == pytest.approx(0.080, abs=1e-3)
     assert hsic.linear_cka(x, moved) == pytest.approx(0.080, abs=0.012)
 
@@ -161,13 +164,15 @@ def test_float32_with_an_offset_is_within_1e_4_of_float64(offset):
 def representations(n, widths, dtype, seed=0):
     rng = np.random.default_rng(seed)
     latent = rng.normal(size=(n, 8))
-    return {f"r{i}": (latent @ rng.normal(size=(8, p)) + rng.normal(size=(n, p)) + 3.0).astype(dtype)
-            for i, p in enumerate(widths)}
+    return {
+        f"r{i}": (latent @ rng.normal(size=(8, p)) + rng.normal(size=(n, p)) + 3.0).astype(dtype)
+        for i, p in enumerate(widths)
+    }
 
 
 @pytest.mark.parametrize("n, widths", [(300, (5, 40, 17, 8)), (40, (70, 3, 200)), (300, (900, 20))])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("chunk, width", [(2 ** 22, 2048), (2000, 30)])
+@pytest.mark.parametrize("chunk, width", [(2**22, 2048), (2000, 30)])
 def test_pairwise_is_every_cell_whatever_the_chunks(monkeypatch, n, widths, dtype, chunk, width):
     monkeypatch.setattr(hsic, "CHUNK", chunk)
     monkeypatch.setattr(hsic, "WIDTH", width)
@@ -182,15 +187,18 @@ def test_pairwise_is_every_cell_whatever_the_chunks(monkeypatch, n, widths, dtyp
     assert (np.diag(table) == 1.0).all()
     biased = hsic.pairwise(found, debiased=False)
     x, y = (np.float64(found[k]) - np.float64(found[k]).mean(0) for k in ("r0", "r1"))
-    assert biased[0, 1] == pytest.approx(((x.T @ y) ** 2).sum() / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y),
-                                         abs=tolerance)
+    assert biased[0, 1] == pytest.approx(
+        ((x.T @ y) ** 2).sum() / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y), abs=tolerance
+    )
 
 
 def test_float32_products_are_not_trusted_where_the_bias_is_nearly_everything():
     rng = np.random.default_rng(6)
     x = rng.normal(size=(50, 30_000)).astype(np.float32)
     y = (x + rng.normal(size=x.shape)).astype(np.float32)
-    assert hsic.pairwise({"x": x, "y": y})[0, 1] == pytest.approx(cosine(u_centred, np.float64(x), np.float64(y)), abs=1e-9)
+    assert hsic.pairwise({"x": x, "y": y})[0, 1] == pytest.approx(
+        cosine(u_centred, np.float64(x), np.float64(y)), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("flat", [np.full((9, 3), 0.1), np.full((9, 3), 1e6, np.float32), np.eye(9)[:, :1]])

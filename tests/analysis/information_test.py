@@ -71,5 +71,6 @@ def test_r2_items_average_to_r2():
     expected = metrics.r2_score(y, predicted, multioutput="variance_weighted")
     assert information.r2_items(y, predicted).mean() == pytest.approx(expected, abs=1e-12)
     assert information.r2_items(y[:, 0], predicted[:, 0]).mean() == pytest.approx(
-        metrics.r2_score(y[:, 0], predicted[:, 0]), abs=1e-12)
+        metrics.r2_score(y[:, 0], predicted[:, 0]), abs=1e-12
+    )
     assert (information.r2_items(np.ones(4), np.zeros(4)) == 0).all()

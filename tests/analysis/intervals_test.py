@@ -10,14 +10,14 @@ def test_two_way_by_hand():
     d = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 9.0]])
     # seeds 2, 5; items 1.5, 3, 6; grand 3.5
     a, b, e = intervals.mean_squares(d)
-    assert a == pytest.approx(3 * (1.5 ** 2 + 1.5 ** 2))
-    assert b == pytest.approx(2 * (2.0 ** 2 + 0.5 ** 2 + 2.5 ** 2) / 2)
+    assert a == pytest.approx(3 * (1.5**2 + 1.5**2))
+    assert b == pytest.approx(2 * (2.0**2 + 0.5**2 + 2.5**2) / 2)
     residual = d - [[2], [5]] - np.array([1.5, 3, 6]) + 3.5
-    assert e == pytest.approx((residual ** 2).sum() / 2)
+    assert e == pytest.approx((residual**2).sum() / 2)
     found = intervals.two_way(d)
     variance = max(a + b - e, a, b) / 6
     assert found.se == pytest.approx(np.sqrt(variance))
-    assert found.dof == pytest.approx((6 * variance) ** 2 / (a ** 2 / 1 + b ** 2 / 2 + e ** 2 / 2))
+    assert found.dof == pytest.approx((6 * variance) ** 2 / (a**2 / 1 + b**2 / 2 + e**2 / 2))
     assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, found.dof) * found.se)
     assert found.p(3.5) == 1.0
     assert found.p() == pytest.approx(2 * stats.t.sf(3.5 / found.se, found.dof))
@@ -93,7 +93,7 @@ def test_holm():
 
 
 SEEDS, ITEMS, REPLICATES = 5, 500, 1000
-REGIMES = {     # shares of the variance of the mean that come from seeds, items, residual
+REGIMES = {  # shares of the variance of the mean that come from seeds, items, residual
     "seeds dominant": (0.8, 0.1, 0.1),
     "items dominant": (0.1, 0.8, 0.1),
     "residual dominant": (0.1, 0.1, 0.8),
@@ -110,9 +110,11 @@ def test_coverage_width_and_error_rates(shares):
     rng = np.random.default_rng(0)
     seed, item, residual = shares
     shape = (REPLICATES, SEEDS, ITEMS)
-    d = (np.sqrt(seed * SEEDS) * rng.normal(size=(REPLICATES, SEEDS, 1))
-         + np.sqrt(item * ITEMS) * (rng.exponential(size=(REPLICATES, 1, ITEMS)) - 1)
-         + np.sqrt(residual * SEEDS * ITEMS) * (rng.exponential(size=shape) - 1))
+    d = (
+        np.sqrt(seed * SEEDS) * rng.normal(size=(REPLICATES, SEEDS, 1))
+        + np.sqrt(item * ITEMS) * (rng.exponential(size=(REPLICATES, 1, ITEMS)) - 1)
+        + np.sqrt(residual * SEEDS * ITEMS) * (rng.exponential(size=shape) - 1)
+    )
     value, variance, dof = intervals.crossed(d)
     t, se = special.stdtrit(dof, 0.975), np.sqrt(variance)
     coverage = (np.abs(value) <= t * se).mean()

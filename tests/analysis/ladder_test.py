@@ -13,7 +13,7 @@ SPLITS = ("probe", "val", "test")
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    with threadpool_limits(1, "blas"):      # many small products
+    with threadpool_limits(1, "blas"):  # many small products
         yield
 
 
@@ -50,7 +50,7 @@ def test_a_planted_factor_lands_where_it_was_put(how):
     assert landing.untrained == ("before" if how == "never used" else None)
     if how != "independent":
         assert set(landing.shares) == set(landing.margins) == {"prominent", "linear", "nonlinear", "before"}
-    if how == "erased":         # not to be read linearly at any scale
+    if how == "erased":  # not to be read linearly at any scale
         assert max(landing.shares["prominent"], landing.shares["linear"]) < 0.05 < landing.shares["nonlinear"]
     if how == "tiny":
         assert landing.shares["prominent"] < 0.05
@@ -60,7 +60,10 @@ def test_a_planted_case_is_a_function_of_its_seed():
     first, again, other = (planted.plant("product", seed, 100) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.last["val"], again.last["val"])
     assert (first.last["val"] != other.last["val"]).any()
-    assert [len(first.task[s]) for s in SPLITS] == [100, 50, 100] and first.reference["test"].shape == (100, planted.UNITS)
+    assert [len(first.task[s]) for s in SPLITS] == [100, 50, 100] and first.reference["test"].shape == (
+        100,
+        planted.UNITS,
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -88,9 +91,9 @@ def test_a_control_task_is_one_function_of_the_combination_in_all_splits(sizes, 
         return
     rows = np.concatenate([np.stack([*factors[s].values(), task[s]], 1) for s in SPLITS])
     combinations = np.unique(rows[:, :-1], axis=0)
-    assert len(np.unique(rows, axis=0)) == len(combinations)                     # a function
+    assert len(np.unique(rows, axis=0)) == len(combinations)  # a function
     counts = np.bincount(np.unique(rows, axis=0)[:, -1], minlength=classes)
-    assert len(counts) == classes and counts.max() - counts.min() <= 1           # of equally many combinations
+    assert len(counts) == classes and counts.max() - counts.min() <= 1  # of equally many combinations
     again = ladder.control(factors, classes, seed)
     assert all((task[s] == again[s]).all() for s in SPLITS)
     if np.prod(sizes) > 30:
@@ -99,14 +102,16 @@ def test_a_control_task_is_one_function_of_the_combination_in_all_splits(sizes, 
 
 def test_no_control_task_where_one_factor_gives_it_away():
     assert ladder.control(draw([10]), 2, 0) is None
-    assert ladder.control(draw([2, 2]), 5, 0) is None                            # four combinations, five classes
+    assert ladder.control(draw([2, 2]), 5, 0) is None  # four combinations, five classes
     biased = draw([10, 10], n=1000)
-    biased = {s: {"f0": known["f0"], "f1": np.where(np.arange(len(known["f0"])) % 10 > 0, known["f0"], known["f1"])}
-              for s, known in biased.items()}
-    assert ladder.control(biased, 10, 0) is None                                 # the factors agree nine times in ten
+    biased = {
+        s: {"f0": known["f0"], "f1": np.where(np.arange(len(known["f0"])) % 10 > 0, known["f0"], known["f1"])}
+        for s, known in biased.items()
+    }
+    assert ladder.control(biased, 10, 0) is None  # the factors agree nine times in ten
     task = ladder.control(draw([2, 2]), 2, 0)
     a, b = (draw([2, 2])["test"][name] for name in ("f0", "f1"))
-    assert len({bool(v) for v in task["test"] == (a ^ b)}) == 1                  # all that is left: equal, or unequal
+    assert len({bool(v) for v in task["test"] == (a ^ b)}) == 1  # all that is left: equal, or unequal
 
 
 def test_selectivity_of_a_linear_probe_on_a_representation_that_holds_the_factors():
@@ -137,9 +142,21 @@ def test_type_disjoint_splits_share_no_combination_and_are_stratified(sizes, see
         assert set(factors["test"][name][masks["test"]]) == set(values)
 
 
-@pytest.mark.parametrize("sizes, possible", [
-    ([10], False), ([2, 2], False), ([3, 3], False), ([10, 2], False),
-    ([2, 2, 2], True), ([2, 2, 2, 2], True), ([4, 4], True), ([6, 6], True), ([10, 10], True), ([3, 3, 3], True)])
+@pytest.mark.parametrize(
+    "sizes, possible",
+    [
+        ([10], False),
+        ([2, 2], False),
+        ([3, 3], False),
+        ([10, 2], False),
+        ([2, 2, 2], True),
+        ([2, 2, 2, 2], True),
+        ([4, 4], True),
+        ([6, 6], True),
+        ([10, 10], True),
+        ([3, 3, 3], True),
+    ],
+)
 def test_type_disjoint_splits_exist_where_they_confound_nothing(sizes, possible):
     assert (ladder.disjoint(draw(sizes), "f0") is not None) == possible
 
@@ -186,10 +203,18 @@ def table(mean, seeds=3, n=400, seed=0, sd=0.2):
 def land(prominent=0.0, linear=0.0, entangled=0.0, layers=(), control=None, reference=0.8, seeds=3, **options):
     names = {"prominent": prominent, "linear": linear, "nonlinear": entangled}
     tables = {name: table(mean, seeds, seed=i) for i, (name, mean) in enumerate(names.items(), 1)}
-    earlier = {name: (table(trained, seeds, seed=10 + i), table(untrained, seeds, seed=20 + i))
-               for i, (name, trained, untrained) in enumerate(layers)}
-    return ladder.land(table(reference, seeds), tables, earlier, entropy=1.0,
-                       control=None if control is None else table(control, seeds, seed=30), **options)
+    earlier = {
+        name: (table(trained, seeds, seed=10 + i), table(untrained, seeds, seed=20 + i))
+        for i, (name, trained, untrained) in enumerate(layers)
+    }
+    return ladder.land(
+        table(reference, seeds),
+        tables,
+        earlier,
+        entropy=1.0,
+        control=None if control is None else table(control, seeds, seed=30),
+        **options,
+    )
 
 
 def test_the_first_rung_within_the_margin_is_where_a_factor_lands():
@@ -204,7 +229,7 @@ def test_the_first_rung_within_the_margin_is_where_a_factor_lands():
 
 def test_close_calls_are_uncertain():
     assert not land(0.5, 0.721, 0.8).certain and land(0.5, 0.721, 0.8).rung == "linear"
-    landing = land(0.719, 0.8, 0.8)                         # the rung before it may be the one
+    landing = land(0.719, 0.8, 0.8)  # the rung before it may be the one
     assert landing.rung == "linear" and not landing.certain
     assert not land(0.1, 0.1, 0.719).certain
 
@@ -225,7 +250,7 @@ def test_an_earlier_layer_counts_only_above_an_untrained_network():
     assert (landing.rung, landing.layer) == ("earlier", "a")
     landing = land(layers=[("a", 0.78, 0.78), ("b", 0.2, 0.1)])
     assert (landing.rung, landing.layer, landing.certain, landing.untrained) == ("nowhere", None, True, "a")
-    landing = land(layers=[("a", 0.73, 0.72)])              # may be the training's, may be not
+    landing = land(layers=[("a", 0.73, 0.72)])  # may be the training's, may be not
     assert (landing.rung, landing.certain, landing.untrained) == ("nowhere", False, "a")
 
 
@@ -249,7 +274,10 @@ def test_adjusted_intervals_hold_together():
     missed = {"plain": 0, "adjusted": 0}
     for seed in range(60):
         tables = {i: np.random.default_rng((seed, i)).normal(size=(1, 60)) for i in range(50)}
-        intervals = {"plain": [ladder.two_way(t) for t in tables.values()], "adjusted": ladder.adjusted(tables).values()}
+        intervals = {
+            "plain": [ladder.two_way(t) for t in tables.values()],
+            "adjusted": ladder.adjusted(tables).values(),
+        }
         for key, found in intervals.items():
             missed[key] += any(not interval.low <= 0 <= interval.high for interval in found)
     assert missed["plain"] > 45 and missed["adjusted"] < 10
@@ -260,18 +288,29 @@ def test_adjusted_intervals_hold_together():
 def test_a_label_independent_of_the_image_is_read_nowhere(seed):
     """Neither on any rung by an adjusted interval nor, as direct training does not read it, by landing."""
     rng, n = np.random.default_rng(seed), 400
-    x, direct, untrained = (split(np.maximum(rng.normal(size=(1000, 10)) @ rng.normal(size=(10, 32)), 0.0), n) for _ in range(3))
+    x, direct, untrained = (
+        split(np.maximum(rng.normal(size=(1000, 10)) @ rng.normal(size=(10, 32)), 0.0), n) for _ in range(3)
+    )
     targets = {i: (split(rng.integers(0, classes, 1000), n), classes) for i, classes in enumerate((2, 2, 3, 10))}
     factors = draw([4, 4, 4], seed, n)
     targets |= {("control", i): (ladder.control(factors, targets[i][1], seed), targets[i][1]) for i in range(4)}
-    read = {"prominent": screen.screen(x, targets, 0.1), "linear": screen.screen(x, targets),
-            "nonlinear": nonlinear.probe(x, targets), "reference": screen.screen(direct, targets),
-            "untrained": screen.screen(untrained, targets)}
+    read = {
+        "prominent": screen.screen(x, targets, 0.1),
+        "linear": screen.screen(x, targets),
+        "nonlinear": nonlinear.probe(x, targets),
+        "reference": screen.screen(direct, targets),
+        "untrained": screen.screen(untrained, targets),
+    }
     tables = {(rung, name): reading.bits[None] for rung, found in read.items() for name, reading in found.items()}
     assert not [key for key, interval in ladder.adjusted(tables).items() if interval.low > 0]
     for name in range(4):
         rungs = {rung: tables[rung, name] for rung in ladder.RUNGS[:3]}
         entropy = information.entropy(information.prior(targets[name][0]["probe"], targets[name][1]))
-        landing = ladder.land(tables["reference", name], rungs, {"before": (tables["linear", name], tables["untrained", name])},
-                              entropy=entropy, control=tables["nonlinear", ("control", name)])
+        landing = ladder.land(
+            tables["reference", name],
+            rungs,
+            {"before": (tables["linear", name], tables["untrained", name])},
+            entropy=entropy,
+            control=tables["nonlinear", ("control", name)],
+        )
         assert landing.rung == "untestable"

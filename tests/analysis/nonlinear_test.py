@@ -7,7 +7,7 @@ from bottleneck.analysis import nonlinear, screen
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    with threadpool_limits(1, "blas"):      # many small products
+    with threadpool_limits(1, "blas"):  # many small products
         yield
 
 
@@ -51,7 +51,7 @@ def combination(seed=0, n=1000, values=4):
     items = 2 * n + n // 2
     a, b = rng.integers(0, values, (2, items))
     x = 0.5 * rng.normal(size=(items, 48))
-    x[:, :2 * values] += 3.0 * np.hstack([np.eye(values)[a], np.eye(values)[b]])
+    x[:, : 2 * values] += 3.0 * np.hstack([np.eye(values)[a], np.eye(values)[b]])
     return split(rotated(rng, x), n), {"a": (split(a, n), values), "sum": (split((a + b) % values, n), values)}
 
 

@@ -136,8 +136,7 @@ def test_k_shot_takes_k_of_every_class_and_depends_on_the_seed():
 def test_a_few_shot_probe_uses_the_prior_it_is_given():
     x, y = planted(4.0)
     chosen = probes.k_shot(y["probe"], 5, 0)
-    few = probes.linear_probe(x | {"probe": x["probe"][chosen]}, y | {"probe": y["probe"][chosen]}, 2,
-                              prior=[0.3, 0.7])
+    few = probes.linear_probe(x | {"probe": x["probe"][chosen]}, y | {"probe": y["probe"][chosen]}, 2, prior=[0.3, 0.7])
     assert few.entropy == pytest.approx(information.entropy([0.3, 0.7]))
     assert few.accuracy > 0.7
 

@@ -1,4 +1,5 @@
 """Budgets by hand, and bounds that stay bounds."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,23 +19,29 @@ def curve(*seeds):
 
 
 def test_budget_by_hand():
-    found = budget(LEVELS, curve((0, 0.1, 0.4, 0.6, 0.9),           # half way between 20 and 40 in log
-                                 (0, 0.1, 0.2, 0.5, 0.6),           # exactly at 40
-                                 (0, 0.1, 0.2, 0.3, 0.4),           # never
-                                 (0, 0.7, 0.8, 0.8, 0.8),           # somewhere between 0 and 10
-                                 (0.6, 0.7, 0.8, 0.8, 0.8),         # needs nothing
-                                 (0, 0.1, 0.7, 0.2, 0.9)), 0.5)     # the first crossing counts
-    np.testing.assert_allclose(found.low, [20 * 2 ** 0.5, 40, 80, 0, 0, 10 * 2 ** (2 / 3)])
-    np.testing.assert_allclose(found.high, [20 * 2 ** 0.5, 40, np.inf, 10, 0, 10 * 2 ** (2 / 3)])
-    assert found.censored == 1 and found.median == pytest.approx((10 * 2 ** (2 / 3) + 20 * 2 ** 0.5) / 2)
+    found = budget(
+        LEVELS,
+        curve(
+            (0, 0.1, 0.4, 0.6, 0.9),  # half way between 20 and 40 in log
+            (0, 0.1, 0.2, 0.5, 0.6),  # exactly at 40
+            (0, 0.1, 0.2, 0.3, 0.4),  # never
+            (0, 0.7, 0.8, 0.8, 0.8),  # somewhere between 0 and 10
+            (0.6, 0.7, 0.8, 0.8, 0.8),  # needs nothing
+            (0, 0.1, 0.7, 0.2, 0.9),
+        ),
+        0.5,
+    )  # the first crossing counts
+    np.testing.assert_allclose(found.low, [20 * 2**0.5, 40, 80, 0, 0, 10 * 2 ** (2 / 3)])
+    np.testing.assert_allclose(found.high, [20 * 2**0.5, 40, np.inf, 10, 0, 10 * 2 ** (2 / 3)])
+    assert found.censored == 1 and found.median == pytest.approx((10 * 2 ** (2 / 3) + 20 * 2**0.5) / 2)
     never = budget(LEVELS, curve(*[(0, 0, 0, 0, 0)] * 2, (0, 0, 0, 0, 1)), 0.5)
     assert never.median == np.inf and never.censored == 2
 
 
 def test_without_a_zero_level_the_first_is_a_bound():
     found = budget((10, 20), curve((0.6, 0.7), (0.4, 0.6)), 0.5)
-    np.testing.assert_allclose(found.low, [0, 10 * 2 ** 0.5])
-    np.testing.assert_allclose(found.high, [10, 10 * 2 ** 0.5])
+    np.testing.assert_allclose(found.low, [0, 10 * 2**0.5])
+    np.testing.assert_allclose(found.high, [10, 10 * 2**0.5])
 
 
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=5), st.floats(0.01, 0.99), st.floats(0.01, 0.99))
@@ -50,7 +57,7 @@ def test_savings_are_log2_of_the_ratio_with_a_t_interval_over_seeds():
     found = savings(start, random, LEVELS, np.full((3, 7), 0.5), margin=0.9)
     assert found.target == pytest.approx(0.45)
     np.testing.assert_array_equal(found.random.low, found.random.high)
-    assert found.floored == 1 and found.censored == 0       # the first seed's 0 to 10 counts as 10
+    assert found.floored == 1 and found.censored == 0  # the first seed's 0 to 10 counts as 10
     each = np.log2(found.random.low / np.maximum(found.start.high, 10))
     assert found.value == found.at_least == found.at_most == pytest.approx(each.mean())
     expected = stats.t.interval(0.95, 2, each.mean(), stats.sem(each))
@@ -76,7 +83,9 @@ def test_censored_seeds_give_bounds_and_no_value():
     assert found.low < found.at_least and found.high == np.inf
     assert found.low == pytest.approx(stats.t.interval(0.95, 1, least.mean(), stats.sem(least))[0])
     lost = savings(never, start, LEVELS, np.ones((2, 4)))
-    assert (lost.at_least, lost.low, lost.slower) == (-np.inf, -np.inf, 2) and lost.at_most == pytest.approx(-least.mean())
+    assert (lost.at_least, lost.low, lost.slower) == (-np.inf, -np.inf, 2) and lost.at_most == pytest.approx(
+        -least.mean()
+    )
     neither = savings(never, never, LEVELS, np.ones((2, 4)))
     assert (neither.at_least, neither.at_most, neither.faster, neither.slower) == (-np.inf, np.inf, 0, 0)
     one = savings(start, np.concatenate([never[:, :1], start[:, 1:]], 1), LEVELS, np.ones((2, 4)))

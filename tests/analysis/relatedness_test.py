@@ -1,4 +1,5 @@
 """What others offer, an exact p value, and an honest prediction error."""
+
 import itertools
 
 import numpy as np
@@ -13,7 +14,7 @@ def test_offers_by_hand():
     matrix = np.array([[2.0, 0.5, 0.1, 0.0], [1.0, 1.0, 0.2, 0.3], [0.4, 0.1, 0.5, 0.6], [0.2, 0.0, 0.3, 3.0]])
     found = predict(matrix, gaps=[0.2, 0.5, 0.25, 1.5], weights=[4, 3, 2, 1])
     np.testing.assert_allclose(found.shares.diagonal(), 1)
-    assert found.shares[1, 0] == 0.5                        # features of 1 on target 0, as a share of 0's own
+    assert found.shares[1, 0] == 0.5  # features of 1 on target 0, as a share of 0's own
     np.testing.assert_allclose(found.gaps, [0.1, 0.5, 0.5, 0.5])
     np.testing.assert_allclose(found.weighted.offers[:2], [(3 * 0.5 + 2 * 0.2 + 0.1) / 6, (4 * 0.5 + 2 * 0.1) / 7])
     np.testing.assert_allclose(found.best.offers, [0.5, 0.5, 0.6, 0.2])
@@ -87,7 +88,7 @@ def test_what_cannot_be_said_has_a_reason():
     few = predict(matrix, gaps, weights).best
     assert (few.spearman, few.p, few.error, few.baseline) == (None,) * 4 and "3 targets" in few.reason
     matrix, gaps, weights = related(5)
-    matrix[2, 2] = 0.0                                      # an untestable target leaves, as a source it stays
+    matrix[2, 2] = 0.0  # an untestable target leaves, as a source it stays
     found = predict(matrix, gaps, weights)
     assert found.targets.tolist() == [0, 1, 3, 4] and found.weighted.n == 4 and found.weighted.p is not None
     assert np.isnan(found.shares[:, 2]).all() and np.isfinite(found.shares[2, [0, 1, 3, 4]]).all()

@@ -44,7 +44,7 @@ def test_a_target_is_read_the_same_alone_and_among_others():
     among = screen.screen(x, {"b": (other(5), 5), "a": (y, 3), None: (other(2), 2)})
     assert set(among) == {"a", "b", None}
     assert alone.lam == among["a"].lam
-    np.testing.assert_allclose(alone.bits, among["a"].bits, atol=1e-4)     # the solver of the K x K map stops at 1e-4
+    np.testing.assert_allclose(alone.bits, among["a"].bits, atol=1e-4)  # the solver of the K x K map stops at 1e-4
 
 
 def test_the_test_split_decides_nothing():
@@ -56,7 +56,13 @@ def test_the_test_split_decides_nothing():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.integers(3, 40), st.integers(1, 40), st.integers(2, 5), st.sampled_from(["raw", "standardised"]))
+@given(
+    st.integers(0, 10**6),
+    st.integers(3, 40),
+    st.integers(1, 40),
+    st.integers(2, 5),
+    st.sampled_from(["raw", "standardised"]),
+)
 def test_squared_errors_are_those_of_the_predictions(seed, n, p, classes, scaling):
     rng = np.random.default_rng(seed)
     x, labels = rng.normal(size=(2 * n, p)) * rng.exponential(size=p) + 5.0, rng.integers(0, classes, 2 * n)
@@ -126,8 +132,11 @@ def test_more_features_than_items_and_constant_features():
 def test_a_layer_that_is_dead_says_nothing():
     x, y = planted(6.0, 3)
     dead = {name: np.ones((len(values), 4)) for name, values in x.items()}
-    for reading in (screen.screen(dead, {"a": (y, 3)})["a"], screen.screen(dead, {"a": (y, 3)}, 0.1)["a"],
-                    nonlinear.probe(dead, {"a": (y, 3)})["a"]):
+    for reading in (
+        screen.screen(dead, {"a": (y, 3)})["a"],
+        screen.screen(dead, {"a": (y, 3)}, 0.1)["a"],
+        nonlinear.probe(dead, {"a": (y, 3)})["a"],
+    ):
         np.testing.assert_allclose(reading.bits, 0.0, atol=1e-9)
     assert np.ptp(screen.errors(dead, y, 3)) == 0.0
 
@@ -140,7 +149,7 @@ def test_calibration_is_never_worse_than_the_prior_and_bounds_every_mistake(seed
     prior = information.prior(labels, classes)
     logits = strength * np.eye(classes)[labels] + rng.normal(size=(n, classes))
     slope, loss = screen.calibrate(logits, labels, prior)
-    assert loss <= -np.log(prior[labels]).mean() + 1e-3 * (1 + np.abs(logits).max())      # the least slope is 1e-3
+    assert loss <= -np.log(prior[labels]).mean() + 1e-3 * (1 + np.abs(logits).max())  # the least slope is 1e-3
     wrong = 50.0 * np.eye(classes)[(labels + 1) % classes]
     y = {"val": labels, "test": labels}
     worst = screen.reading({"val": logits, "test": wrong}, y, prior, slope, 1.0, "", "raw").bits.min()
@@ -161,10 +170,20 @@ def test_labels_independent_of_the_items_are_not_read(seed):
     """No adjusted interval lies above 0 bits, for equal and unequal classes, raw and whitened."""
     rng = np.random.default_rng(seed)
     items = sum(SIZES.values())
-    x = split(np.maximum(rng.normal(size=(items, 12)) @ rng.normal(size=(12, 40)), 0.0) + 0.1 * rng.normal(size=(items, 40)))
-    targets = {i: (split(np.minimum(rng.geometric(0.5, items) - 1, 3) if i % 2 else rng.integers(0, 2 + i % 5, items)),
-                   4 if i % 2 else 2 + i % 5) for i in range(20)}
-    tables = {(scaling, name): reading.bits[None] for scaling, penalty in (("whitened", None), ("raw", 1e-2))
-              for name, reading in screen.screen(x, targets, penalty).items()}
+    x = split(
+        np.maximum(rng.normal(size=(items, 12)) @ rng.normal(size=(12, 40)), 0.0) + 0.1 * rng.normal(size=(items, 40))
+    )
+    targets = {
+        i: (
+            split(np.minimum(rng.geometric(0.5, items) - 1, 3) if i % 2 else rng.integers(0, 2 + i % 5, items)),
+            4 if i % 2 else 2 + i % 5,
+        )
+        for i in range(20)
+    }
+    tables = {
+        (scaling, name): reading.bits[None]
+        for scaling, penalty in (("whitened", None), ("raw", 1e-2))
+        for name, reading in screen.screen(x, targets, penalty).items()
+    }
     assert not [name for name, interval in ladder.adjusted(tables).items() if interval.low > 0]
     assert -0.02 < np.mean([table.mean() for table in tables.values()]) < 0.002

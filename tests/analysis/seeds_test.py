@@ -1,4 +1,5 @@
 """All, some, none or undecided, with the uncertainty of items in it; the spread between seeds; concatenation."""
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -14,13 +15,16 @@ def bits(means, noise=0.3, seed=0):
     return np.asarray(means)[:, None] + noise * np.random.default_rng(seed).normal(size=(len(means), N))
 
 
-@pytest.mark.parametrize("verdict, means, counts", [
-    ("all", (1.0, 0.98, 1.02, 1.0, 0.99), (5, 0, 0)),
-    ("none", (0.1, 0.0, 0.2, 0.1, 0.0), (0, 5, 0)),
-    ("some", (1.0, 0.0, 1.0, 0.0, 0.9), (2, 2, 1)),
-    ("undecided", (1.0, 1.0, 0.9, 0.9, 1.0), (3, 0, 2)),
-    ("undecided", (0.1, 0.0, 0.9, 0.1, 0.0), (0, 4, 1)),
-])
+@pytest.mark.parametrize(
+    "verdict, means, counts",
+    [
+        ("all", (1.0, 0.98, 1.02, 1.0, 0.99), (5, 0, 0)),
+        ("none", (0.1, 0.0, 0.2, 0.1, 0.0), (0, 5, 0)),
+        ("some", (1.0, 0.0, 1.0, 0.0, 0.9), (2, 2, 1)),
+        ("undecided", (1.0, 1.0, 0.9, 0.9, 1.0), (3, 0, 2)),
+        ("undecided", (0.1, 0.0, 0.9, 0.1, 0.0), (0, 4, 1)),
+    ],
+)
 def test_classes(verdict, means, counts):
     found = evidence(bits(means), np.ones((5, N)))
     assert (found.verdict, found.retained, found.lost, found.undecided) == (verdict, *counts)
@@ -44,7 +48,7 @@ def test_bonferroni_intervals_hold_jointly():
     rng = np.random.default_rng(2)
     found = [evidence(rng.normal(size=(5, 40)), np.zeros((5, 40))) for _ in range(1000)]
     wrong = np.mean([f.retained + f.lost > 0 for f in found])
-    assert 0.03 < wrong < 0.07                              # binomial standard error 0.007
+    assert 0.03 < wrong < 0.07  # binomial standard error 0.007
     assert {f.verdict for f in found} == {"undecided"}
     assert found[0].seeds[0].level == pytest.approx(0.99)
     half = found[0].seeds[0].high - found[0].seeds[0].value
@@ -78,10 +82,12 @@ def test_spread_covers(sd):
     1500 simulations: a standard error of 0.6 points.
     """
     rng = np.random.default_rng(4)
-    found = [spread(sd * rng.normal(size=(5, 1)) + 2 * rng.normal(size=N) + rng.normal(size=(5, N))) for _ in range(1500)]
+    found = [
+        spread(sd * rng.normal(size=(5, 1)) + 2 * rng.normal(size=N) + rng.normal(size=(5, N))) for _ in range(1500)
+    ]
     assert 0.93 <= np.mean([f.low <= sd <= f.high for f in found]) <= 0.97
-    if sd > 0.1:                                            # else flooring at 0 adds to the mean
-        assert np.mean([f.sd ** 2 for f in found]) == pytest.approx(sd ** 2, rel=0.1)
+    if sd > 0.1:  # else flooring at 0 adds to the mean
+        assert np.mean([f.sd**2 for f in found]) == pytest.approx(sd**2, rel=0.1)
 
 
 def test_concatenation_gains_over_the_mean_and_the_best_member():

@@ -70,7 +70,7 @@ def test_whitened_ridge_solves_its_normal_equations():
 
 def objective(coordinates, labels, weights, intercept, penalties):
     log_q = information.log_softmax(coordinates @ weights + intercept)
-    return information.log_loss(log_q, labels) + 0.5 * (penalties[:, None] * weights ** 2).sum()
+    return information.log_loss(log_q, labels) + 0.5 * (penalties[:, None] * weights**2).sum()
 
 
 @pytest.mark.parametrize("classes, n, p", [(2, 300, 30), (5, 300, 30), (2, 40, 80), (3, 40, 80)])

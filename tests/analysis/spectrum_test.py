@@ -1,4 +1,5 @@
 """Spectra of known matrices, what limits them, and a class separation without bias."""
+
 import itertools
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_orthonormal_columns_read_their_number():
 def test_known_eigenvalues_on_either_side_of_n():
     values = np.array([8.0, 4.0, 2.0, 1.0])
     left = orthonormal(60, 5)
-    left = np.linalg.qr(np.column_stack([np.ones(60), left]))[0][:, 1:5]        # orthogonal to the mean
+    left = np.linalg.qr(np.column_stack([np.ones(60), left]))[0][:, 1:5]  # orthogonal to the mean
     shares = values / values.sum()
     for p in (4, 200):
         found = spectrum(left * np.sqrt(values) @ orthonormal(p, 4, 1).T)
@@ -74,8 +75,15 @@ def test_spectrum_is_invariant_and_bounded(n, p, seed):
 
 def test_constant_features_have_no_spectrum():
     dead = np.full((7, 3), 0.1)
-    assert all(np.isnan(v) for v in (spectrum(dead).participation_ratio, spectrum(dead).effective_rank,
-                                     spectrum(dead).top_share, class_separation(dead, [0, 1, 0, 1, 0, 1, 0])))
+    assert all(
+        np.isnan(v)
+        for v in (
+            spectrum(dead).participation_ratio,
+            spectrum(dead).effective_rank,
+            spectrum(dead).top_share,
+            class_separation(dead, [0, 1, 0, 1, 0, 1, 0]),
+        )
+    )
     alive = dead.copy()
     alive[:, 0] = np.arange(7)
     assert spectrum(alive).effective_rank == pytest.approx(1.0)
@@ -101,7 +109,7 @@ def test_class_separation_of_points_and_of_a_planted_share():
     noisy = centres[where] + np.sqrt(between / 20) * rng.normal(size=(1000, 20))
     assert class_separation(noisy, y) == pytest.approx(0.5, abs=0.02)
     assert class_separation(noisy * 7 + 1000, y) == pytest.approx(class_separation(noisy, y), rel=1e-9)
-    few = np.repeat(np.arange(100), 2)                       # 100 classes of 2: the plain share reads 0.5 on noise
+    few = np.repeat(np.arange(100), 2)  # 100 classes of 2: the plain share reads 0.5 on noise
     assert class_separation(rng.normal(size=(200, 50)), few) == pytest.approx(0.0, abs=0.05)
     for bad in (np.zeros(1000), np.arange(1000), y[:-1]):
         with pytest.raises(UserError):

@@ -1,4 +1,5 @@
 """Verdicts over steps: each one planted, forgetting without bias, and the corner cases of the rule."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,36 +26,44 @@ def planted(means, reference=1.0, seeds=S, steps=STEPS, noise=0.2, seed=0):
     return learning(steps, test, val, direct, entropy=1.0)
 
 
-@pytest.mark.parametrize("verdict, means, reference", [
-    ("untestable", (0, 0.2, 0.5, 0.9, 1.0), 0.01),
-    ("learned", (0, 0.5, 0.9, 0.97, 0.99), 1.0),
-    ("still rising", (0, 0.05, 0.1, 0.3, 0.6), 1.0),
-    ("learned then lost", (0, 0.4, 0.9, 0.3, 0.1), 1.0),
-    ("never learned", (0, 0.01, 0.0, 0.02, 0.01), 1.0),
-    ("learned in part", (0, 0.4, 0.5, 0.52, 0.53), 1.0),
-    ("undecided", (0, 0.85, 0.88, 0.9, 0.9), 1.0),          # the end sits on the margin
-    # corners
-    ("learned", (0, 0.1, 0.2, 0.5, 0.98), 1.0),             # late, but there
-    ("learned", (0, 0.9, 1.4, 1.2, 1.1), 1.0),              # falls from above the reference and still reads it
-    ("learned", (0, 0.95, 0.2, 0.95, 0.97), 1.0),           # a dip on the way
-    ("learned", (0.97, 0.97, 0.98, 0.98, 0.97), 1.0),       # the untrained network reads it too: `init` says so
-    ("still rising", (0, 0.8, 0.5, 0.2, 0.5), 1.0),         # lost, and coming back
-    ("learned then lost", (0.8, 0.6, 0.4, 0.3, 0.25), 1.0), # there before training: peak 0
-    ("never learned", (0.5, 0.52, 0.5, 0.51, 0.5), 1.0),    # what the untrained network offers, and no more
-    ("never learned", (0.5, 0.48, 0.46, 0.45, 0.45), 1.0),  # loses less than the share of it
-    ("undecided", (0, 0.06, 0.08, 0.1, 0.1), 1.0),          # what it added sits on the share
-    ("learned", (0, 0.3, 0.4, 0.48, 0.5), 0.5),             # shares are of the reference, whatever its size
-    ("learned in part", (0, 0.9, 1.0, 1.0, 1.0), 2.0),
-    ("still rising", (0, 0.1, 0.15, 0.2, 0.3), 0.5),
-    ("learned then lost", (0, 0.2, 0.3, 0.25, 0.2), 0.5),
-])
+@pytest.mark.parametrize(
+    "verdict, means, reference",
+    [
+        ("untestable", (0, 0.2, 0.5, 0.9, 1.0), 0.01),
+        ("learned", (0, 0.5, 0.9, 0.97, 0.99), 1.0),
+        ("still rising", (0, 0.05, 0.1, 0.3, 0.6), 1.0),
+        ("learned then lost", (0, 0.4, 0.9, 0.3, 0.1), 1.0),
+        ("never learned", (0, 0.01, 0.0, 0.02, 0.01), 1.0),
+        ("learned in part", (0, 0.4, 0.5, 0.52, 0.53), 1.0),
+        ("undecided", (0, 0.85, 0.88, 0.9, 0.9), 1.0),  # the end sits on the margin
+        # corners
+        ("learned", (0, 0.1, 0.2, 0.5, 0.98), 1.0),  # late, but there
+        ("learned", (0, 0.9, 1.4, 1.2, 1.1), 1.0),  # falls from above the reference and still reads it
+        ("learned", (0, 0.95, 0.2, 0.95, 0.97), 1.0),  # a dip on the way
+        ("learned", (0.97, 0.97, 0.98, 0.98, 0.97), 1.0),  # the untrained network reads it too: `init` says so
+        ("still rising", (0, 0.8, 0.5, 0.2, 0.5), 1.0),  # lost, and coming back
+        ("learned then lost", (0.8, 0.6, 0.4, 0.3, 0.25), 1.0),  # there before training: peak 0
+        ("never learned", (0.5, 0.52, 0.5, 0.51, 0.5), 1.0),  # what the untrained network offers, and no more
+        ("never learned", (0.5, 0.48, 0.46, 0.45, 0.45), 1.0),  # loses less than the share of it
+        ("undecided", (0, 0.06, 0.08, 0.1, 0.1), 1.0),  # what it added sits on the share
+        ("learned", (0, 0.3, 0.4, 0.48, 0.5), 0.5),  # shares are of the reference, whatever its size
+        ("learned in part", (0, 0.9, 1.0, 1.0, 1.0), 2.0),
+        ("still rising", (0, 0.1, 0.15, 0.2, 0.3), 0.5),
+        ("learned then lost", (0, 0.2, 0.3, 0.25, 0.2), 0.5),
+    ],
+)
 def test_each_verdict_planted(verdict, means, reference):
     found = planted(means, reference)
     assert found.verdict == verdict
     assert found.peak == STEPS[int(np.argmax(np.round(means, 1)))] or max(means) - sorted(means)[-2] < 0.05
     assert (found.last, found.since) == (1000, 500)
-    for interval, expected in ((found.init, means[0]), (found.end, means[-1]), (found.best, max(means)),
-                               (found.rise, means[-1] - means[-2]), (found.forgetting, max(means) - means[-1])):
+    for interval, expected in (
+        (found.init, means[0]),
+        (found.end, means[-1]),
+        (found.best, max(means)),
+        (found.rise, means[-1] - means[-2]),
+        (found.forgetting, max(means) - means[-1]),
+    ):
         assert interval.value == pytest.approx(expected, abs=0.04)
     assert found.reference.value == pytest.approx(reference, abs=0.03)
 
@@ -64,9 +73,16 @@ def test_noise_makes_it_undecided_not_another_verdict():
 
     Every interval is several bits wide; a verdict then comes up in a few of 100 runs, as 95 % intervals have it.
     """
-    for means in ((0, 0.5, 0.9, 0.97, 0.99), (0, 0.05, 0.1, 0.3, 0.6), (0, 0.4, 0.9, 0.3, 0.1), (0, 0.01, 0.0, 0.02, 0.01)):
-        found = [learning(STEPS, *tables(means, noise=100.0, seed=seed), np.ones((S, N)), entropy=1.0).verdict
-                 for seed in range(100)]
+    for means in (
+        (0, 0.5, 0.9, 0.97, 0.99),
+        (0, 0.05, 0.1, 0.3, 0.6),
+        (0, 0.4, 0.9, 0.3, 0.1),
+        (0, 0.01, 0.0, 0.02, 0.01),
+    ):
+        found = [
+            learning(STEPS, *tables(means, noise=100.0, seed=seed), np.ones((S, N)), entropy=1.0).verdict
+            for seed in range(100)
+        ]
         assert found.count("undecided") > 85
 
 
@@ -92,18 +108,27 @@ def test_peak_is_chosen_on_validation_alone_and_for_all_seeds_at_once():
     test, val = tables((0, 0.5, 0.9, 0.3, 0.1))
     val = np.array([[0, 0], [5, 0], [3, 3], [0, 5], [0, 0]], float)
     found = learning(STEPS, test[:, :2], val, np.ones((2, N)), entropy=1.0)
-    assert found.peak == 250                                # neither seed's own peak
+    assert found.peak == 250  # neither seed's own peak
     assert found.best.value == test[2, :2].mean()
     assert found.forgetting.value == pytest.approx((test[2, :2] - test[4, :2]).mean())
     test, val = tables((0, 0.5, 0.9, 0.3, 0.1))
     val[:] = 1.0
     found = learning(STEPS, test, val, np.ones((S, N)), entropy=1.0)
-    assert found.peak == 1000                               # of equal steps the last
+    assert found.peak == 1000  # of equal steps the last
     assert (found.forgetting.value, found.forgetting.low, found.forgetting.high) == (0, 0, 0)
 
 
-@pytest.mark.parametrize("steps, since", [((0, 1000), None), ((0, 200, 1000), None), ((0, 251, 499, 501, 1000), 499),
-                                          ((0, 250, 1000), 250), ((0, 500, 1000), 500), ((0, 600, 1000), None)])
+@pytest.mark.parametrize(
+    "steps, since",
+    [
+        ((0, 1000), None),
+        ((0, 200, 1000), None),
+        ((0, 251, 499, 501, 1000), 499),
+        ((0, 250, 1000), 250),
+        ((0, 500, 1000), 500),
+        ((0, 600, 1000), None),
+    ],
+)
 def test_the_rise_needs_a_step_about_one_doubling_back(steps, since):
     found = planted(np.linspace(0, 0.6, len(steps)), steps=steps)
     assert found.since == since and (found.rise is None) == (since is None)
@@ -138,9 +163,17 @@ def test_a_margin_of_its_own():
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
-@pytest.mark.parametrize("steps, shape, key", [((0,), (1, 2, 5), "steps"), ((1, 2), (2, 2, 5), "steps"),
-                                               ((0, 2, 2), (3, 2, 5), "steps"), ((0, 2, 1), (3, 2, 5), "steps"),
-                                               ((0, 1), (3, 2, 5), "test"), ((0, 1), (2, 5), "test")])
+@pytest.mark.parametrize(
+    "steps, shape, key",
+    [
+        ((0,), (1, 2, 5), "steps"),
+        ((1, 2), (2, 2, 5), "steps"),
+        ((0, 2, 2), (3, 2, 5), "steps"),
+        ((0, 2, 1), (3, 2, 5), "steps"),
+        ((0, 1), (3, 2, 5), "test"),
+        ((0, 1), (2, 5), "test"),
+    ],
+)
 def test_steps_and_shapes_are_checked(steps, shape, key):
     with pytest.raises(UserError) as error:
         learning(steps, np.zeros(shape), np.zeros(shape[:2]), np.zeros((2, 5)), entropy=1.0)
@@ -173,13 +206,26 @@ def test_verdicts_partition_what_is_known():
     words = set()
     for _ in range(300):
         means = np.round(rng.uniform(0, 1.2, 5), 3) + 1e-4
-        found = learning(STEPS, np.broadcast_to(means[:, None, None], (5, 2, 3)), np.tile(means[:, None], 2), np.ones((2, 3)),
-                         entropy=1.0)
+        found = learning(
+            STEPS,
+            np.broadcast_to(means[:, None, None], (5, 2, 3)),
+            np.tile(means[:, None], 2),
+            np.ones((2, 3)),
+            entropy=1.0,
+        )
         words.add(found.verdict)
         last, peak = means[-1], means.max()
-        expected = ("learned" if last > 0.9 else "still rising" if last - means[-2] > 0.1 else
-                    "learned then lost" if peak - last > 0.1 else
-                    "never learned" if peak - means[0] < 0.1 else "learned in part")
+        expected = (
+            "learned"
+            if last > 0.9
+            else "still rising"
+            if last - means[-2] > 0.1
+            else "learned then lost"
+            if peak - last > 0.1
+            else "never learned"
+            if peak - means[0] < 0.1
+            else "learned in part"
+        )
         assert found.verdict == expected
     assert words == {"learned", "still rising", "learned then lost", "never learned", "learned in part"}
     assert trajectory.UNTESTABLE == 0.02

@@ -13,6 +13,7 @@ and `minibatch` of this package, with a jackknife interval for every pair. Print
 `pairwise` (above 1: this package is faster), the largest difference from torch's float64 cells, and the peak of memory
 above the features (Linux; freed memory that the allocator keeps counts for whoever runs later).
 """
+
 import argparse
 import collections
 import time
@@ -28,7 +29,7 @@ from bottleneck.analysis import cka
 def features(n, p, layers, step, seed=0):
     """Rectified features float32 [n, p] of a random residual network whose weights depend on `step`."""
     rng = np.random.default_rng((seed, step))
-    hidden = np.random.default_rng(seed).normal(size=(n, p)).astype(np.float32)     # the inputs are the same at every step
+    hidden = np.random.default_rng(seed).normal(size=(n, p)).astype(np.float32)  # the inputs are the same at every step
     found = {}
     for layer in range(layers):
         weights = rng.normal(size=(p, p)).astype(np.float32) * np.float32(0.7 / np.sqrt(p))
@@ -58,6 +59,7 @@ def torch_cells(layers):
         a, b = norms(x), norms(y)
         xy, xx, yy = ((u.T @ v).square().sum() for u, v in ((x, y), (x, x), (y, y)))
         return float(debiased(xy, a, b) / torch.sqrt(debiased(xx, a, a) * debiased(yy, b, b)))
+
     return np.array([[cell(x, y) for y in layers.values()] for x in layers.values()])
 
 
@@ -66,7 +68,7 @@ def torch_shared(layers, dtype):
     lengths = [norms(x) for x in xs]
     hsic = np.empty((len(xs), len(xs)))
     for i, x in enumerate(xs):
-        for j, y in enumerate(xs[:i + 1]):
+        for j, y in enumerate(xs[: i + 1]):
             product = (x.T @ y).double().square().sum()
             hsic[i, j] = hsic[j, i] = float(debiased(product, lengths[i], lengths[j]))
     own = np.sqrt(np.diag(hsic))
@@ -83,7 +85,7 @@ def measured(function):
     """Result, seconds, and MiB that the peak was above what was held before (nan where that cannot be asked for)."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")                                     # resets the peak
+            file.write("5")  # resets the peak
         before = memory("VmRSS")
     except OSError:
         before = None
@@ -109,8 +111,10 @@ def main():
         "torch shared, float64": lambda layers: torch_shared(layers, torch.float64),
         "torch cells, float64": torch_cells,
     }
-    print(f"n={args.n} p={args.p} layers={args.layers} steps={args.steps} threads={args.threads}; the features of a step "
-          f"take {args.n * args.p * args.layers * 4 / 2 ** 20:.0f} MiB")
+    print(
+        f"n={args.n} p={args.p} layers={args.layers} steps={args.steps} threads={args.threads}; the features of a step "
+        f"take {args.n * args.p * args.layers * 4 / 2**20:.0f} MiB"
+    )
     seconds, peaks, apart = collections.Counter(), collections.Counter(), collections.Counter()
     in_se = []
     with threadpool_limits(args.threads, "blas"), torch.inference_mode():
@@ -133,10 +137,16 @@ def main():
             print(f"step {step}: values between different layers {upper.min():.3f} to {upper.max():.3f}")
     for name in contenders:
         text = f"{name:24s}{seconds[name]:9.2f} s   ratio {seconds[name] / seconds['pairwise']:8.2f}   {peaks[name]:7.0f} MiB"
-        print(text + (f"   apart {apart[name]:.1e}" if name in apart else
-                      f"   in its own standard errors: rms {np.sqrt(np.mean(np.square(in_se))):.2f}, largest "
-                      f"{np.abs(in_se).max():.2f}; {seconds['torch shared, float64'] / seconds[name]:.0f} times faster than "
-                      f"torch shared, {seconds['torch cells, float64'] / seconds[name]:.0f} than torch cells"))
+        print(
+            text
+            + (
+                f"   apart {apart[name]:.1e}"
+                if name in apart
+                else f"   in its own standard errors: rms {np.sqrt(np.mean(np.square(in_se))):.2f}, largest "
+                f"{np.abs(in_se).max():.2f}; {seconds['torch shared, float64'] / seconds[name]:.0f} times faster than "
+                f"torch shared, {seconds['torch cells, float64'] / seconds[name]:.0f} than torch cells"
+            )
+        )
 
 
 if __name__ == "__main__":

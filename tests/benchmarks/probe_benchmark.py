@@ -9,6 +9,7 @@ Prints seconds, ratios (above 1: this package is faster), the worst relative exc
 scikit-learn's converged one and the largest difference in test items classified correctly.
 Set OPENBLAS_NUM_THREADS=1 where other work shares the cores.
 """
+
 import argparse
 import time
 import warnings
@@ -41,7 +42,7 @@ def timed(function):
 
 def objective(z, labels, weights, bias, lam):
     loss = information.log_loss(information.log_softmax(z @ weights + bias), labels)
-    return loss + 0.5 * lam * (weights ** 2).sum()
+    return loss + 0.5 * lam * (weights**2).sum()
 
 
 def main():
@@ -52,7 +53,7 @@ def main():
     args = parser.parse_args()
     if args.quick:
         args.n, args.p, args.stride = 300, 32, 8
-    warnings.simplefilter("ignore")             # scikit-learn says when 100 iterations were not enough
+    warnings.simplefilter("ignore")  # scikit-learn says when 100 iterations were not enough
     x, y = data(args.n, args.p, args.classes)
     one_hot = np.eye(args.classes)[y["probe"]]
     print(f"n={args.n} p={args.p} classes={args.classes}")
@@ -62,6 +63,7 @@ def main():
         val = space.project(x["val"])
         weights, intercept = solvers.ridge(space, one_hot, probes.GRID)
         return max(((val @ w + intercept).argmax(1) == y["val"]).mean() for w in weights)
+
     _, ours = timed(screen)
     alphas = np.array(probes.GRID) * args.n
     _, theirs = timed(lambda: RidgeClassifierCV(alphas=alphas).fit(x["probe"].astype(np.float64), y["probe"]))
@@ -69,29 +71,34 @@ def main():
 
     mean, scale = x["probe"].astype(np.float64).mean(0), x["probe"].astype(np.float64).std(0)
     z, z_test = ((x[split] - mean) / scale for split in ("probe", "test"))
-    path = probes.GRID[::args.stride][::-1]
+    path = probes.GRID[:: args.stride][::-1]
 
     def solve_path():
         space, fits = solvers.basis(x["probe"], "standardised"), []
         for lam in path:
-            fits.append(solvers.logistic(space, y["probe"], lam, num_classes=args.classes,
-                                         start=fits[-1] if fits else None))
+            fits.append(
+                solvers.logistic(space, y["probe"], lam, num_classes=args.classes, start=fits[-1] if fits else None)
+            )
         return [(space.vectors @ fit.weights, fit.intercept) for fit in fits], fits
 
     def sklearn_path(**settings):
         fits = []
         for lam in path:
-            binary = args.classes == 2          # one sigmoid: half the penalty
+            binary = args.classes == 2  # one sigmoid: half the penalty
             model = LogisticRegression(C=(2.0 if binary else 1.0) / (lam * args.n), **settings).fit(z, y["probe"])
             sides = np.array([[-0.5, 0.5]]) if binary else np.ones((1, args.classes))
             fits.append((model.coef_.T * sides, model.intercept_ * sides[0]))
         return fits
 
     (mapped, fits), ours = timed(solve_path)
-    references = {"as it comes": timed(sklearn_path), "converged": timed(
-        lambda: sklearn_path(tol=1e-10, max_iter=10_000))}
-    print(f"logistic, {len(path)} penalties: {ours:.3f} s, {sum(fit.iterations for fit in fits)} iterations, "
-          f"largest gradient {max(fit.grad_norm for fit in fits):.1e}")
+    references = {
+        "as it comes": timed(sklearn_path),
+        "converged": timed(lambda: sklearn_path(tol=1e-10, max_iter=10_000)),
+    }
+    print(
+        f"logistic, {len(path)} penalties: {ours:.3f} s, {sum(fit.iterations for fit in fits)} iterations, "
+        f"largest gradient {max(fit.grad_norm for fit in fits):.1e}"
+    )
     for name, (reference, seconds) in references.items():
         excess, hits = [], []
         for lam, own, other in zip(path, mapped, reference):
@@ -99,12 +106,16 @@ def main():
             excess.append((objective(z, y["probe"], *own, lam) - theirs) / theirs)
             correct = [((z_test @ w + b).argmax(1) == y["test"]).sum() for w, b in (own, other)]
             hits.append(abs(int(correct[0]) - int(correct[1])))
-        print(f"  LogisticRegression {name}: {seconds:.3f} s; ratio {seconds / ours:.1f}; our objective at most "
-              f"{max(excess):+.1e} relative, as low as {min(excess):+.1e}; test items apart {max(hits)}")
+        print(
+            f"  LogisticRegression {name}: {seconds:.3f} s; ratio {seconds / ours:.1f}; our objective at most "
+            f"{max(excess):+.1e} relative, as low as {min(excess):+.1e}; test items apart {max(hits)}"
+        )
 
     probe, seconds = timed(lambda: probes.linear_probe(x, y, args.classes))
-    print(f"linear_probe, three scalings, search and calibration: {seconds:.3f} s; accuracy {probe.accuracy:.3f}, "
-          f"{probe.bits.mean():.3f} bits, {probe.scaling}, lambda {probe.lam:.1e}, gradient {probe.grad_norm:.0e}")
+    print(
+        f"linear_probe, three scalings, search and calibration: {seconds:.3f} s; accuracy {probe.accuracy:.3f}, "
+        f"{probe.bits.mean():.3f} bits, {probe.scaling}, lambda {probe.lam:.1e}, gradient {probe.grad_norm:.0e}"
+    )
 
 
 if __name__ == "__main__":

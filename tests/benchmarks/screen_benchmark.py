@@ -9,6 +9,7 @@ target and penalty, chosen by accuracy on val, on float32 features (faster) and 
 with a `stride` every so-many-th penalty is fitted and its seconds are scaled up. Prints seconds, ratios (above 1: ours
 is faster) and test accuracies. Best on an otherwise idle machine.
 """
+
 import argparse
 import time
 import warnings
@@ -38,6 +39,7 @@ def data(n, p, seed=0):
 
     def split(values):
         return dict(zip(sizes, np.split(values, edges)))
+
     return split(x.astype(np.float32)), {i: (split(values), k) for i, (k, values) in enumerate(zip(CLASSES, labels))}
 
 
@@ -50,7 +52,10 @@ def timed(function):
 def ridge_cv(x, targets):
     """Test accuracy per target."""
     alphas = np.array(GRID) * len(x["probe"])
-    return [RidgeClassifierCV(alphas=alphas).fit(x["probe"], y["probe"]).score(x["test"], y["test"]) for y, _ in targets.values()]
+    return [
+        RidgeClassifierCV(alphas=alphas).fit(x["probe"], y["probe"]).score(x["test"], y["test"])
+        for y, _ in targets.values()
+    ]
 
 
 def logistic(x, targets, stride):
@@ -59,7 +64,9 @@ def logistic(x, targets, stride):
     for y, classes in targets.values():
         scores = []
         for lam in GRID[::stride]:
-            c = (2.0 if classes == 2 else 1.0) / (lam * len(x["probe"]))        # one sigmoid for two classes: half the penalty
+            c = (2.0 if classes == 2 else 1.0) / (
+                lam * len(x["probe"])
+            )  # one sigmoid for two classes: half the penalty
             model = LogisticRegression(C=c).fit(x["probe"], y["probe"])
             scores.append((model.score(x["val"], y["val"]), model.score(x["test"], y["test"])))
         found.append(max(scores)[1])
@@ -79,25 +86,27 @@ def main():
     args = parser.parse_args()
     if args.quick:
         args.n, args.p, args.stride = 500, 32, 8
-    warnings.simplefilter("ignore")             # scikit-learn says when 100 iterations were not enough
+    warnings.simplefilter("ignore")  # scikit-learn says when 100 iterations were not enough
     x, targets = data(args.n, args.p)
     mean, std = x["probe"].mean(0), x["probe"].std(0)
     single = {split: (values - mean) / std for split, values in x.items()}
     double = {split: values.astype(np.float64) for split, values in single.items()}
     print(f"n={args.n} p={args.p} classes={CLASSES} penalties={len(GRID)} BLAS threads={args.threads}")
     with threadpool_limits(args.threads, "blas"):
-        screen.screen(x, targets)               # warms up
+        screen.screen(x, targets)  # warms up
         readings, ours = min((timed(lambda: screen.screen(x, targets)) for _ in range(3)), key=lambda run: run[1])
         show("screen", ours, ours, [reading.correct.mean() for reading in readings.values()])
         found, seconds = timed(lambda: ridge_cv(double, targets))
         show("RidgeClassifierCV", seconds, ours, found)
-        scale = len(GRID) / len(GRID[::args.stride])
+        scale = len(GRID) / len(GRID[:: args.stride])
         for kind, features in (("float32", single), ("float64", double)):
             found, seconds = timed(lambda features=features: logistic(features, targets, args.stride))
             show(f"LogisticRegression, {kind}" + (", scaled" if scale > 1 else ""), seconds * scale, ours, found)
         found, seconds = timed(lambda: nonlinear.probe(x, targets))
-        print(f"for comparison, nonlinear.probe: {seconds:.2f} s, accuracy "
-              + " ".join(f"{reading.correct.mean():.3f}" for reading in found.values()))
+        print(
+            f"for comparison, nonlinear.probe: {seconds:.2f} s, accuracy "
+            + " ".join(f"{reading.correct.mean():.3f}" for reading in found.values())
+        )
 
 
 if __name__ == "__main__":

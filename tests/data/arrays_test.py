@@ -74,19 +74,23 @@ def test_classes_are_chosen_before_the_splits_are_made(tmp_path):
     assert [len(loaded.splits[s]) for s in ("train", "probe", "val", "test")] == [22, 12, 6, 10]
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"y_test": None}, "missing: y_test"),
-    ({"y_train": np.arange(59) % 3}, r"y_train of shape \[60\]"),
-    ({"x_train": np.full((60, 8, 8), np.nan)}, "NaN - convert to uint8"),
-    ({"x_train": np.zeros((60, 8, 8), np.float32)}, "float32 - convert to uint8"),
-    ({"x_test": np.zeros((15, 8, 8), np.int64)}, "x_test of uint8"),
-    ({"x_train": np.zeros((60, 64), np.uint8)}, "of shape"),
-    ({"x_train": np.zeros((60, 8, 8, 4), np.uint8)}, "of shape"),
-    ({"x_test": np.zeros((0, 8, 8), np.uint8), "y_test": np.zeros(0, int)}, "at least one image"),
-    ({"y_train": np.arange(60) % 3 - 1}, "integers of at least 0"),
-    ({"y_train": np.arange(60) % 3 + 0.5}, "integers of at least 0"),
-    ({"y_test": np.full(15, 9)}, "absent: 9"),
-    ({"y_test": np.array([{}] * 15)}, "pickled objects")])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"y_test": None}, "missing: y_test"),
+        ({"y_train": np.arange(59) % 3}, r"y_train of shape \[60\]"),
+        ({"x_train": np.full((60, 8, 8), np.nan)}, "NaN - convert to uint8"),
+        ({"x_train": np.zeros((60, 8, 8), np.float32)}, "float32 - convert to uint8"),
+        ({"x_test": np.zeros((15, 8, 8), np.int64)}, "x_test of uint8"),
+        ({"x_train": np.zeros((60, 64), np.uint8)}, "of shape"),
+        ({"x_train": np.zeros((60, 8, 8, 4), np.uint8)}, "of shape"),
+        ({"x_test": np.zeros((0, 8, 8), np.uint8), "y_test": np.zeros(0, int)}, "at least one image"),
+        ({"y_train": np.arange(60) % 3 - 1}, "integers of at least 0"),
+        ({"y_train": np.arange(60) % 3 + 0.5}, "integers of at least 0"),
+        ({"y_test": np.full(15, 9)}, "absent: 9"),
+        ({"y_test": np.array([{}] * 15)}, "pickled objects"),
+    ],
+)
 def test_unusable_content_is_one_line(tmp_path, changes, message):
     np.savez(tmp_path / "a.npz", **content(**changes))
     with pytest.raises(UserError, match=message) as caught:
@@ -100,9 +104,14 @@ def test_unusable_files_are_one_line(tmp_path):
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     np.save(tmp_path / "array.npy", np.zeros(3))
-    for name, damaged in (("cut", whole[:-1000]), ("half", whole[:len(whole) // 2]), ("empty", b""),
-                          ("text", b"hello"), ("flipped", bytes(flipped)),
-                          ("npy", (tmp_path / "array.npy").read_bytes())):
+    for name, damaged in (
+        ("cut", whole[:-1000]),
+        ("half", whole[: len(whole) // 2]),
+        ("empty", b""),
+        ("text", b"hello"),
+        ("flipped", bytes(flipped)),
+        ("npy", (tmp_path / "array.npy").read_bytes()),
+    ):
         (tmp_path / f"{name}.npz").write_bytes(damaged)
         with pytest.raises(UserError, match="npz") as caught:
             load(tmp_path / f"{name}.npz")

@@ -1,4 +1,5 @@
 """The resident and the stream path give the same batches."""
+
 import jax
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from bottleneck.data import component, mixture, resident, stream
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 
-DATA = DataSpec(image_size=8, train=50, probe=20, val=10, test=20, mean=(.4, .5, .6), std=(.2, .25, .3))
+DATA = DataSpec(image_size=8, train=50, probe=20, val=10, test=20, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 BATCH = 8
 
 
@@ -22,8 +23,10 @@ def components(tmp_path_factory):
             for i in range(count):
                 image = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
                 image.save(folder / split / name / f"{i}.png")
-    sources = {"shapes": {"name": "factors", "reliability": {"shape": 1.0}},
-               "photos": {"name": "folder", "path": str(folder)}}
+    sources = {
+        "shapes": {"name": "factors", "reliability": {"shape": 1.0}},
+        "photos": {"name": "folder", "path": str(folder)},
+    }
     return [component.load(name, ComponentSpec(source=source), DATA) for name, source in sources.items()]
 
 
@@ -38,8 +41,8 @@ def test_pool(components, monkeypatch):
     assert pool.x.shape == (100, 8, 8, 3) and pool.offsets.tolist() == [0, 50]
     for offset, made in zip(pool.offsets, components, strict=True):
         train = made.splits["train"]
-        np.testing.assert_array_equal(pool.x[offset:offset + 50], train.fetch(np.arange(50)))
-        np.testing.assert_array_equal(pool.y[offset:offset + 50], train.labels)
+        np.testing.assert_array_equal(pool.x[offset : offset + 50], train.fetch(np.arange(50)))
+        np.testing.assert_array_equal(pool.y[offset : offset + 50], train.labels)
     tests = resident.pool(components, DATA, "test")
     assert len(tests.x) == 35
 

@@ -53,18 +53,24 @@ def test_order_of_transforms_is_part_of_the_identity():
     assert load(transforms=one).identity != load(transforms=other).identity
 
 
-@pytest.mark.parametrize("fields, key", [
-    ({"source": {"name": "nope"}}, "components.c.source.name"),
-    ({"source": {}}, "components.c.source.name"),
-    ({"source": {"name": "factors", "colour": 1}}, "components.c.source.colour"),
-    ({"source": {"name": "factors", "reliability": {"shape": "1"}}}, "components.c.source.reliability.shape"),
-    ({"source": {"name": "factors", "values": 1}}, "components.c.source.values"),
-    ({"randomise": ["hue"]}, "components.c.randomise"),
-    ({"transforms": {"sharpen": {}}}, "components.c.transforms.sharpen"),
-    ({"transforms": {"blur": {"radius": "x"}}}, "components.c.transforms.blur.radius"),
-    ({"sizes": {"train": 0}}, "components.c.train"),
-    ({"source": {"name": "gaussian"}, "transforms": {"random_labels": {}}},
-     "components.c.transforms.random_labels")])
+@pytest.mark.parametrize(
+    "fields, key",
+    [
+        ({"source": {"name": "nope"}}, "components.c.source.name"),
+        ({"source": {}}, "components.c.source.name"),
+        ({"source": {"name": "factors", "colour": 1}}, "components.c.source.colour"),
+        ({"source": {"name": "factors", "reliability": {"shape": "1"}}}, "components.c.source.reliability.shape"),
+        ({"source": {"name": "factors", "values": 1}}, "components.c.source.values"),
+        ({"randomise": ["hue"]}, "components.c.randomise"),
+        ({"transforms": {"sharpen": {}}}, "components.c.transforms.sharpen"),
+        ({"transforms": {"blur": {"radius": "x"}}}, "components.c.transforms.blur.radius"),
+        ({"sizes": {"train": 0}}, "components.c.train"),
+        (
+            {"source": {"name": "gaussian"}, "transforms": {"random_labels": {}}},
+            "components.c.transforms.random_labels",
+        ),
+    ],
+)
 def test_mistakes_are_named(fields, key):
     with pytest.raises(UserError) as caught:
         load(**fields)
@@ -77,9 +83,17 @@ def test_sizes_of_unknown_splits():
         load(sizes={"extra": 1})
 
 
-@pytest.mark.parametrize("fields, key", [
-    ({"image_size": 2}, "image_size"), ({"mean": (0.5,)}, "mean"), ({"std": (0.1, 0.0, 0.1)}, "std"),
-    ({"probe": 0}, "probe"), ({"image_size": "32"}, "image_size"), ({"probe_split": "test"}, "probe_split")])
+@pytest.mark.parametrize(
+    "fields, key",
+    [
+        ({"image_size": 2}, "image_size"),
+        ({"mean": (0.5,)}, "mean"),
+        ({"std": (0.1, 0.0, 0.1)}, "std"),
+        ({"probe": 0}, "probe"),
+        ({"image_size": "32"}, "image_size"),
+        ({"probe_split": "test"}, "probe_split"),
+    ],
+)
 def test_study_wide_mistakes(fields, key):
     with pytest.raises(UserError) as caught:
         config.build(DataSpec, fields, "data")
@@ -94,7 +108,7 @@ def test_hold_out_is_stratified_disjoint_and_keyed():
     assert np.bincount(splits["probe"].labels).tolist() == [10, 6, 4]
     assert np.bincount(splits["val"].labels).tolist() == [5, 3, 2]
     assert np.bincount(splits["train"].labels).tolist() == [35, 21, 14]
-    for examples in splits.values():   # labels, factors and images stay together
+    for examples in splits.values():  # labels, factors and images stay together
         np.testing.assert_array_equal(examples.labels, examples.factors["f"])
         np.testing.assert_array_equal(examples.fetch(np.arange(len(examples)))[:, 0], examples.ids)
     again = source.hold_out(pools(), data).splits["probe"].ids
@@ -135,8 +149,12 @@ def test_probe_on_training_items():
 
 def test_small_splits_are_made_once(monkeypatch):
     calls = []
-    examples = Examples(np.zeros(9, np.int32), np.arange(9, dtype=np.int32), {},
-                        lambda rows: calls.append(len(rows)) or rows[:, None].astype(np.uint8))
+    examples = Examples(
+        np.zeros(9, np.int32),
+        np.arange(9, dtype=np.int32),
+        {},
+        lambda rows: calls.append(len(rows)) or rows[:, None].astype(np.uint8),
+    )
     fetch = component._held(examples, "c")
     for _ in range(3):
         np.testing.assert_array_equal(fetch(np.array([7, 2]))[:, 0], [7, 2])

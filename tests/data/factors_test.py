@@ -23,7 +23,7 @@ def test_reliability_is_the_probability_of_the_label(values, reliability):
     others = np.bincount((train.factors["shape"] - train.labels)[wrong] % values, minlength=values)[1:]
     if 0 < reliability < 1:
         np.testing.assert_allclose(others / others.sum(), 1 / (values - 1), atol=0.03)
-    for free in ("colour", "texture", "background"):   # no reliability: independent of the label
+    for free in ("colour", "texture", "background"):  # no reliability: independent of the label
         assert np.mean(train.factors[free] == train.labels) == pytest.approx(1 / values, abs=0.015)
     np.testing.assert_allclose(np.bincount(train.labels) / 20_000, 1 / values, atol=0.015)
 
@@ -44,8 +44,11 @@ def test_splits_and_seeds_share_no_image():
     other = load(dataclasses.replace(DATA, split_seed=1))
     ids = np.concatenate([first.splits[split].ids for split in SPLITS])
     assert len(np.unique(ids)) == len(ids) == 540
-    images = [source.splits[split].fetch(np.arange(30)).reshape(30, -1)
-              for source in (first, second, other) for split in SPLITS]
+    images = [
+        source.splits[split].fetch(np.arange(30)).reshape(30, -1)
+        for source in (first, second, other)
+        for split in SPLITS
+    ]
     assert len(np.unique(np.concatenate(images), axis=0)) == 3 * 4 * 30
 
 
@@ -67,7 +70,7 @@ def test_randomising_a_factor_changes_nothing_else():
 @pytest.mark.parametrize("factor", factors.FACTORS)
 def test_every_value_of_every_factor_can_be_seen(factor, size):
     """Without nuisance the eight values of a factor give clearly different images, all else being equal."""
-    spec = factors.FactorsSpec(values=8, noise=0, position=0, size=(.55, .55), orientation=0, shading=.1)
+    spec = factors.FactorsSpec(values=8, noise=0, position=0, size=(0.55, 0.55), orientation=0, shading=0.1)
     data = dataclasses.replace(DATA, image_size=size)
     codes = {name: np.full(8, 3, np.int32) for name in factors.FACTORS}
     codes[factor] = np.arange(8, dtype=np.int32)
@@ -93,9 +96,14 @@ def test_noise_has_the_standard_deviation_asked_for():
 
 
 def test_mistakes_are_named():
-    for fields, key in (({"reliability": {"hue": 1.0}}, "reliability.hue"), ({"values": 9}, "values"),
-                        ({"reliability": {"shape": 1.1}}, "reliability.shape"), ({"noise": -1.0}, "noise"),
-                        ({"position": 0.7}, "position"), ({"size": (.5, .4)}, "size")):
+    for fields, key in (
+        ({"reliability": {"hue": 1.0}}, "reliability.hue"),
+        ({"values": 9}, "values"),
+        ({"reliability": {"shape": 1.1}}, "reliability.shape"),
+        ({"noise": -1.0}, "noise"),
+        ({"position": 0.7}, "position"),
+        ({"size": (0.5, 0.4)}, "size"),
+    ):
         with pytest.raises(UserError) as caught:
             factors.FactorsSpec(**fields)
         assert caught.value.key == key
@@ -104,7 +112,7 @@ def test_mistakes_are_named():
 
 
 def test_bayes_of_the_opposed_pair():
-    answers = factors.bayes({"p": {"shape": 1.0}, "m": {"shape": 0.0}}, {"p": .5, "m": .5})
+    answers = factors.bayes({"p": {"shape": 1.0}, "m": {"shape": 0.0}}, {"p": 0.5, "m": 0.5})
     for name in "pm":
         assert answers[name]["direct"] == answers[name]["heads"] == {"accuracy": 1.0, "bits": 1.0}
         assert answers[name]["shared"] == pytest.approx({"accuracy": 0.5, "bits": 0.0})
@@ -114,21 +122,23 @@ def test_bayes_of_competition():
     """Ten classes, a common feature (0.9), three private ones: 0.179 nats, 0.545 without them."""
     private = ("shape", "texture", "background")
     weights = dict.fromkeys(private, 1 / 3)
-    with_ = factors.bayes({f: {"colour": .9, f: 1.0} for f in private}, weights, values=10)
+    with_ = factors.bayes({f: {"colour": 0.9, f: 1.0} for f in private}, weights, values=10)
     lost = [(np.log2(10) - with_[f]["shared"]["bits"]) * np.log(2) for f in private]
     assert np.mean(lost) == pytest.approx(0.179, abs=0.001)
-    alone = factors.bayes({"c": {"colour": .9}}, {"c": 1.0}, values=10)["c"]["direct"]
+    alone = factors.bayes({"c": {"colour": 0.9}}, {"c": 1.0}, values=10)["c"]["direct"]
     assert (np.log2(10) - alone["bits"]) * np.log(2) == pytest.approx(0.545, abs=0.001)
     assert alone["accuracy"] == pytest.approx(0.9)
 
 
 def test_bayes_against_simulation():
-    reliabilities = {"a": {"shape": .8, "colour": .6}, "b": {"colour": .9}}
-    weights, rng = {"a": .7, "b": .3}, np.random.default_rng(0)
+    reliabilities = {"a": {"shape": 0.8, "colour": 0.6}, "b": {"colour": 0.9}}
+    weights, rng = {"a": 0.7, "b": 0.3}, np.random.default_rng(0)
     answer = factors.bayes(reliabilities, weights, values=3)["a"]["shared"]
     labels = rng.integers(3, size=200_000)
-    shown = {f: np.where(rng.random(200_000) < r, labels, (labels + rng.integers(1, 3, 200_000)) % 3)
-             for f, r in reliabilities["a"].items()}
+    shown = {
+        f: np.where(rng.random(200_000) < r, labels, (labels + rng.integers(1, 3, 200_000)) % 3)
+        for f, r in reliabilities["a"].items()
+    }
 
     def likelihood(name, label):
         chance = {f: reliabilities[name].get(f, 1 / 3) for f in shown}

@@ -60,7 +60,7 @@ def test_identity_is_content_not_path(folder, tmp_path_factory):
 
 def test_crop_and_stretch(tmp_path):
     bands = np.zeros((8, 16, 3), np.uint8)
-    bands[:, 4:12] = 200   # the middle square
+    bands[:, 4:12] = 200  # the middle square
     for split in ("train", "test"):
         for name in "ab":
             (tmp_path / split / name).mkdir(parents=True)
@@ -85,12 +85,18 @@ def test_metadata(folder):
     np.testing.assert_array_equal(train.labels, values // 8)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("path,split\na,train", "label='label'"), ("path,split,label\nnone.png,train,0", "none.png"),
-    ("path,split,label\ntrain/cat/00.png,dev,0", "train, val or test"),
-    ("path,split,label\ntrain/cat/00.png,train", "3 columns in line 2"),
-    ("path,split,label\ntrain/cat/00.png,train,0", "split=test"), ("", "label|path"),
-    (b"\xff\xfe\x00", "readable CSV")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("path,split\na,train", "label='label'"),
+        ("path,split,label\nnone.png,train,0", "none.png"),
+        ("path,split,label\ntrain/cat/00.png,dev,0", "train, val or test"),
+        ("path,split,label\ntrain/cat/00.png,train", "3 columns in line 2"),
+        ("path,split,label\ntrain/cat/00.png,train,0", "split=test"),
+        ("", "label|path"),
+        (b"\xff\xfe\x00", "readable CSV"),
+    ],
+)
 def test_unusable_metadata_is_one_line(folder, text, message):
     (folder / "metadata.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=message) as caught:
@@ -100,7 +106,7 @@ def test_unusable_metadata_is_one_line(folder, text, message):
 
 def test_an_unreadable_image_is_named(folder):
     whole = (folder / "train" / "dog" / "03.png").read_bytes()
-    for damaged in (b"", b"not an image", whole[:len(whole) // 2]):
+    for damaged in (b"", b"not an image", whole[: len(whole) // 2]):
         (folder / "train" / "dog" / "03.png").write_bytes(damaged)
         with pytest.raises(UserError, match="dog/03.png") as caught:
             component.touch(load(folder))

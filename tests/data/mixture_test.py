@@ -40,7 +40,7 @@ def test_stratified_laws(weights, sizes, seed, second):
         np.testing.assert_array_equal(mixture.drawn(tables, step, BATCH), expected)
     for items, size in zip(seen, sizes, strict=True):
         for epoch in range(len(items) // size):
-            np.testing.assert_array_equal(np.sort(items[epoch * size:(epoch + 1) * size]), np.arange(size))
+            np.testing.assert_array_equal(np.sort(items[epoch * size : (epoch + 1) * size]), np.arange(size))
 
 
 @hypothesis.settings(max_examples=10, deadline=None)
@@ -54,7 +54,7 @@ def test_zero_weight_is_never_drawn(sizes, seed, absent, kind):
 
 
 def test_counts_stay_near_the_weights_over_many_periods():
-    tables = mixture.tables(NAMES, (10, 10, 10), ((0, (.7, .25, .05)),), BATCH)
+    tables = mixture.tables(NAMES, (10, 10, 10), ((0, (0.7, 0.25, 0.05)),), BATCH)
     for step in (1, 999, mixture.UNIT, 3 * mixture.UNIT + 17, 10**7):
         share = np.diff(tables.boundaries[0]) / mixture.UNIT * step * BATCH
         assert np.abs(mixture.drawn(tables, step, BATCH) - share).max() < mixture.BITS
@@ -64,15 +64,15 @@ def test_counts_stay_near_the_weights_over_many_periods():
 def test_late_steps_continue_the_count():
     """Sums of 10**8 steps exceed 32 bits; the ordinal of each component's examples must not."""
     first = 2 * 10**8
-    tables = mixture.tables(NAMES, (1000, 7, 2**20), ((0, (.999, 0, .001)),), BATCH)
+    tables = mixture.tables(NAMES, (1000, 7, 2**20), ((0, (0.999, 0, 0.001)),), BATCH)
     seen, component = examples(tables, 3, "stratified", first)
     gained = mixture.drawn(tables, first + STEPS, BATCH) - mixture.drawn(tables, first, BATCH)
     np.testing.assert_array_equal(np.bincount(component.ravel(), minlength=3), gained)
     # The permutation of an epoch is cut where the closed form says it is.
-    small = mixture.tables(NAMES, (100, 7, 2**20), ((0, (.5, 0, .5)),), BATCH)
+    small = mixture.tables(NAMES, (100, 7, 2**20), ((0, (0.5, 0, 0.5)),), BATCH)
     seen, _ = examples(small, 3, "stratified", 10**7)
     start = -mixture.drawn(small, 10**7, BATCH)[0] % 100
-    np.testing.assert_array_equal(np.sort(seen[0][start:start + 100]), np.arange(100))
+    np.testing.assert_array_equal(np.sort(seen[0][start : start + 100]), np.arange(100))
 
 
 @pytest.mark.parametrize("kind", ["iid", "stratified"])
@@ -80,12 +80,12 @@ def test_other_components_do_not_reshuffle(kind):
     one = mixture.tables(NAMES, (50, 40, 30), ((0, (1, 1, 2)),), BATCH)
     more = mixture.tables(("a", "b", "d", "c"), (50, 40, 9, 30), ((0, (1, 1, 2, 4)),), BATCH)
     (seen, component), (other, component_) = examples(one, 5, kind), examples(more, 5, kind)
-    if kind == "stratified":   # each component's own sequence is the same
+    if kind == "stratified":  # each component's own sequence is the same
         for mine, theirs in zip(seen, (other[0], other[1], other[3]), strict=True):
             assert len(theirs) > 40
             n = min(len(mine), len(theirs))
             np.testing.assert_array_equal(mine[:n], theirs[:n])
-    else:                      # a slot that shows the same component shows the same item
+    else:  # a slot that shows the same component shows the same item
         same = np.array([0, 1, 3])[component] == component_
         index, index_ = (np.asarray(draws(t, np.int32(5), np.int32(0), kind)[1]) for t in (one, more))
         assert same.sum() > 100
@@ -116,8 +116,10 @@ def test_same_numbers_everywhere(kind):
 def test_numbers_are_pinned():
     """Another JAX, device or refactoring must not change which examples a finished study saw."""
     tables = mixture.tables(NAMES, (50, 40, 30), ((0, (1, 1, 2)),), BATCH)
-    sums = {kind: [int((np.arange(BATCH) * np.asarray(part)).sum())
-                   for part in mixture.draw(tables, 1, 100, BATCH, kind)] for kind in ("iid", "stratified")}
+    sums = {
+        kind: [int((np.arange(BATCH) * np.asarray(part)).sum()) for part in mixture.draw(tables, 1, 100, BATCH, kind)]
+        for kind in ("iid", "stratified")
+    }
     assert sums == PINNED
 
 
@@ -125,7 +127,7 @@ PINNED = {"iid": [124, 2761], "stratified": [206, 2146]}
 
 
 def test_iid_proportions_and_uniformity():
-    tables = mixture.tables(NAMES, (20, 5, 30), ((0, (.5, .2, .3)),), BATCH)
+    tables = mixture.tables(NAMES, (20, 5, 30), ((0, (0.5, 0.2, 0.3)),), BATCH)
     parts = [examples(tables, seed, "iid") for seed in range(10)]
     counts = np.bincount(np.concatenate([component.ravel() for _, component in parts]), minlength=3)
     expected = np.diff(tables.boundaries[0]) / mixture.UNIT * counts.sum()
@@ -144,11 +146,21 @@ def test_permutations_differ_by_seed_and_epoch(size):
     assert len({tuple(row) for row in firsts}) == 40
 
 
-@pytest.mark.parametrize("schedule, key", [
-    (((0, (1, 1)),), "weights"), (((0, (1, -1, 1)),), "weights"), (((0, (0, 0, 0)),), "weights"),
-    (((0, (1, float("nan"), 1)),), "weights"), (((0, (1, float("inf"), 1)),), "weights"),
-    (((0, (1, 1, "a")),), "weights"), (((0, (1, 1, 1e-9)),), "weights"), (((1, (1, 1, 1)),), "schedule"),
-    (((0, (1, 1, 1)), (0, (1, 1, 1))), "schedule"), ((), "schedule")])
+@pytest.mark.parametrize(
+    "schedule, key",
+    [
+        (((0, (1, 1)),), "weights"),
+        (((0, (1, -1, 1)),), "weights"),
+        (((0, (0, 0, 0)),), "weights"),
+        (((0, (1, float("nan"), 1)),), "weights"),
+        (((0, (1, float("inf"), 1)),), "weights"),
+        (((0, (1, 1, "a")),), "weights"),
+        (((0, (1, 1, 1e-9)),), "weights"),
+        (((1, (1, 1, 1)),), "schedule"),
+        (((0, (1, 1, 1)), (0, (1, 1, 1))), "schedule"),
+        ((), "schedule"),
+    ],
+)
 def test_unusable_schedules(schedule, key):
     with pytest.raises(UserError) as caught:
         mixture.tables(NAMES, (5, 5, 5), schedule, BATCH)

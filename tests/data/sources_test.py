@@ -1,4 +1,5 @@
 """The vector source, and tensorflow-datasets with a stand-in for the package."""
+
 import io
 import sys
 import types
@@ -45,8 +46,9 @@ def test_gaussian_draws():
     assert not np.array_equal(other.fetch(np.arange(9)), clean.fetch(np.arange(9)))
 
 
-@pytest.mark.parametrize("fields, key", [
-    ({"outputs": 30}, "outputs"), ({"index": 6}, "index"), ({"noise": -1.0}, "noise")])
+@pytest.mark.parametrize(
+    "fields, key", [({"outputs": 30}, "outputs"), ({"index": 6}, "index"), ({"noise": -1.0}, "noise")]
+)
 def test_gaussian_mistakes(fields, key):
     with pytest.raises(UserError, match=f"source.{key}"):
         load({"name": "gaussian", **fields})
@@ -67,8 +69,9 @@ def fake_tfds(damaged=None):
         return made
 
     class Builder:
-        info = types.SimpleNamespace(full_name="toy/1.0.0", features={
-            "image": None, "label": types.SimpleNamespace(names=["cat", "dog"])})
+        info = types.SimpleNamespace(
+            full_name="toy/1.0.0", features={"image": None, "label": types.SimpleNamespace(names=["cat", "dog"])}
+        )
 
         def as_data_source(self, split, decoders):
             if split not in ("train", "test", "validation"):
@@ -97,9 +100,14 @@ def test_tfds(monkeypatch):
     assert own.splits["val"].fetch(np.arange(8)).min() == 200
 
 
-@pytest.mark.parametrize("fields, message", [
-    ({"dataset": "none"}, "source.dataset='none'"), ({"dataset": "toy", "train": "dev"}, "tfds build toy"),
-    ({"dataset": "toy", "label": "y"}, "source.label='y'")])
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"dataset": "none"}, "source.dataset='none'"),
+        ({"dataset": "toy", "train": "dev"}, "tfds build toy"),
+        ({"dataset": "toy", "label": "y"}, "source.label='y'"),
+    ],
+)
 def test_tfds_mistakes(monkeypatch, fields, message):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake_tfds())
     with pytest.raises(UserError, match=message) as caught:

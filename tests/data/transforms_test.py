@@ -44,14 +44,19 @@ def test_tint():
     train = loaded.splits["train"]
     assert np.mean(train.factors["hue"] == train.labels) == pytest.approx(0.8, abs=0.04)
     change = every(train) - 0.5 * every(PLAIN.splits["train"])
-    for value, hue in enumerate(((1, 0, 0), (.5, 1, 0), (0, 1, 1), (.5, 0, 1))):
+    for value, hue in enumerate(((1, 0, 0), (0.5, 1, 0), (0, 1, 1), (0.5, 0, 1))):
         rows = train.factors["hue"] == value
         assert rows.any() and np.abs(change[rows] - 127.5 * np.array(hue)).max() < 0.6
 
 
-@pytest.mark.parametrize("key, transforms", [
-    ("tint", {"tint": {"reliability": 0.9}}), ("right", {"dominoes": {"source": SECOND}}),
-    ("left", {"dominoes": {"source": SECOND}})])
+@pytest.mark.parametrize(
+    "key, transforms",
+    [
+        ("tint", {"tint": {"reliability": 0.9}}),
+        ("right", {"dominoes": {"source": SECOND}}),
+        ("left", {"dominoes": {"source": SECOND}}),
+    ],
+)
 def test_a_planted_factor_can_be_made_independent(key, transforms):
     kept, redrawn = (load(transforms, randomise=r).splits["train"] for r in ((), (key,)))
     assert np.mean(redrawn.factors[key] == redrawn.labels) == pytest.approx(0.25, abs=0.04)
@@ -107,8 +112,11 @@ def test_choices_are_keyed_by_item_not_by_order():
     chain = {"tint": {"reliability": 0.5}, "label_noise": {"rate": 0.5}}
     many = load(chain).splits["train"]
     few = load(chain, DataSpec(image_size=8, train=100, probe=40, val=30, test=50)).splits["train"]
-    for mine, theirs in ((few.labels, many.labels), (few.factors["tint"], many.factors["tint"]),
-                         (every(few), every(many))):
+    for mine, theirs in (
+        (few.labels, many.labels),
+        (few.factors["tint"], many.factors["tint"]),
+        (every(few), every(many)),
+    ):
         np.testing.assert_array_equal(mine, theirs[:100])
     other = load(chain, dataclasses.replace(DATA, split_seed=1)).splits["train"]
     assert not np.array_equal(other.factors["tint"], many.factors["tint"])
@@ -127,8 +135,10 @@ def test_dominoes(announces):
     assert images.shape == (1500, 8, 8, 3)
     half = DataSpec(image_size=(8, 4), train=1500, probe=40, val=30, test=50)
     lefts, rights = (load({}, half, source=s).splits["train"] for s in (SOURCE, SECOND))
-    for images_, factor, known, column in ((images[:, :, :4], "left", lefts, "shape"),
-                                           (images[:, :, 4:], "right", rights, "colour")):
+    for images_, factor, known, column in (
+        (images[:, :, :4], "left", lefts, "shape"),
+        (images[:, :, 4:], "right", rights, "colour"),
+    ):
         shown = {image.tobytes(): value for image, value in zip(every(known), known.factors[column])}
         values = [shown[np.ascontiguousarray(image).tobytes()] for image in images_]
         assert values == train.factors[factor].tolist()
@@ -153,17 +163,24 @@ def test_dominoes_of_dominoes():
         load(chain, DataSpec(image_size=18, train=50, probe=30, val=30, test=30))
 
 
-@pytest.mark.parametrize("transforms, key", [
-    ({"classes": {"keep": (1,)}}, "classes.keep"), ({"classes": {"keep": (1, 7)}}, "classes.keep"),
-    ({"labels": {"map": {"0": 1}}}, "labels.map"),
-    ({"labels": {"map": dict.fromkeys("0123", 0)}}, "labels.map"),
-    ({"labels": {"map": {"0": 0, "1": 2, "2": 0, "3": 0}}}, "labels.map"),
-    ({"tint": {"reliability": 2.0}}, "tint.reliability"), ({"blur": {"radius": -1.0}}, "blur.radius"),
-    ({"rotate": {}}, "rotate.degrees"),
-    ({"label_noise": {"rate": 0.1, "splits": ("dev",)}}, "label_noise.splits"),
-    ({"dominoes": {"source": {"name": "nope"}}}, "dominoes.source.name"),
-    ({"dominoes": {"source": {"name": "factors"}}}, "dominoes.source"),
-    ({"dominoes": {"source": SECOND, "announces": "up"}}, "dominoes.announces"), ({"mirror": {}}, "mirror")])
+@pytest.mark.parametrize(
+    "transforms, key",
+    [
+        ({"classes": {"keep": (1,)}}, "classes.keep"),
+        ({"classes": {"keep": (1, 7)}}, "classes.keep"),
+        ({"labels": {"map": {"0": 1}}}, "labels.map"),
+        ({"labels": {"map": dict.fromkeys("0123", 0)}}, "labels.map"),
+        ({"labels": {"map": {"0": 0, "1": 2, "2": 0, "3": 0}}}, "labels.map"),
+        ({"tint": {"reliability": 2.0}}, "tint.reliability"),
+        ({"blur": {"radius": -1.0}}, "blur.radius"),
+        ({"rotate": {}}, "rotate.degrees"),
+        ({"label_noise": {"rate": 0.1, "splits": ("dev",)}}, "label_noise.splits"),
+        ({"dominoes": {"source": {"name": "nope"}}}, "dominoes.source.name"),
+        ({"dominoes": {"source": {"name": "factors"}}}, "dominoes.source"),
+        ({"dominoes": {"source": SECOND, "announces": "up"}}, "dominoes.announces"),
+        ({"mirror": {}}, "mirror"),
+    ],
+)
 def test_mistakes_are_named(transforms, key):
     with pytest.raises(UserError) as caught:
         load(transforms)

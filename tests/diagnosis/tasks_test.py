@@ -1,4 +1,5 @@
 """Every analysis of a tiny study, from checkpoints to rows: consistent with each other, and the same wherever they are made."""
+
 import os
 import pathlib
 import shutil
@@ -9,14 +10,23 @@ import time
 import numpy as np
 import pytest
 
-from bottleneck import analyze, execute, jobs, plan as plans, rows as row_files, study as studies
+from bottleneck import analyze, execute, jobs
+from bottleneck import plan as plans
+from bottleneck import rows as row_files
+from bottleneck import study as studies
 from bottleneck.errors import UserError
 
 TINY = pathlib.Path(__file__).parents[1] / "tiny.py"
-ANALYSES = {"analysis": "{'kinds': ('ladder', 'steps', 'seeds', 'cka', 'relatedness', 'recovery'), 'halvings': 2, 'batch': 16}",
-            "probe.protocols": "('head', 'linear_probe', 'k_shot', 'finetune')", "probe.arms": "('mixture', 'direct', 'random')",
-            "probe.shots": "(2,)", "probe.draws": "2", "probe.finetune": "{'steps': 4, 'shots': (3, 9), 'halvings': 1}",
-            "mixture.competitor": "colour", "arms": "('mixture', 'direct', 'randomised')"}
+ANALYSES = {
+    "analysis": "{'kinds': ('ladder', 'steps', 'seeds', 'cka', 'relatedness', 'recovery'), 'halvings': 2, 'batch': 16}",
+    "probe.protocols": "('head', 'linear_probe', 'k_shot', 'finetune')",
+    "probe.arms": "('mixture', 'direct', 'random')",
+    "probe.shots": "(2,)",
+    "probe.draws": "2",
+    "probe.finetune": "{'steps': 4, 'shots': (3, 9), 'halvings': 1}",
+    "mixture.competitor": "colour",
+    "arms": "('mixture', 'direct', 'randomised')",
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +56,16 @@ def test_every_kind_has_rows_with_an_n(found):
 def test_a_reading_is_the_same_in_every_analysis(found):
     for target in ("first", "second"):
         for factor in (None, "colour", "shape"):
-            key = dict(target=target, factor=factor, protocol="linear", metric="bits", arm="mixture", layer="features", step=20)
+            key = dict(
+                target=target, factor=factor, protocol="linear", metric="bits", arm="mixture", layer="features", step=20
+            )
             for seed in (0, 1, "all"):
                 (deep,), (late,) = of(found, "ladder", seed=seed, **key), of(found, "steps", seed=seed, **key)
                 assert deep["value"] == late["value"] and deep["ci95"] == late["ci95"]
         (own,) = of(found, "relatedness", target=target, reference=target, metric="bits", seed="all")
-        (reference,) = of(found, "ladder", target=target, factor=None, arm=f"direct-{target}", metric="bits", seed="all")
+        (reference,) = of(
+            found, "ladder", target=target, factor=None, arm=f"direct-{target}", metric="bits", seed="all"
+        )
         assert own["value"] == reference["value"]
 
 
@@ -73,8 +87,11 @@ def test_means_are_means_of_the_seeds_and_mixtures_of_the_components(found):
 def test_the_head_at_the_last_step_is_the_main_answers_head(found):
     for target in ("first", "second"):
         (late,) = of(found, "steps", target=target, protocol="head", metric="bits", step=20, seed="all")
-        (main,) = [r for r in row_files.select(found, target=target, arm="mixture", protocol="head", metric="bits", seed="all")
-                   if not (r["extra"] or {}).get("analysis")]
+        (main,) = [
+            r
+            for r in row_files.select(found, target=target, arm="mixture", protocol="head", metric="bits", seed="all")
+            if not (r["extra"] or {}).get("analysis")
+        ]
         assert late["value"] == main["value"]
 
 
@@ -84,7 +101,7 @@ def test_cka_rows_hold_the_full_record(found):
         assert len(own) == pairs
         for r in own:
             record = r["extra"]["record"]
-            itself = comparison == "steps" and r["step"] == 0           # an untrained network is its own floor
+            itself = comparison == "steps" and r["step"] == 0  # an untrained network is its own floor
             assert record["value"] == r["value"] and record["eval_mode"]
             assert set(record["floors"]) == {"pooled input"} | (set() if itself else {"random init"})
             assert r["ci95"][0] <= r["value"] <= r["ci95"][1]
@@ -107,14 +124,25 @@ def test_rungs_verdicts_and_evidence_cover_every_factor(found):
 def test_recovery_reads_the_fine_tuning_runs(found):
     curves = of(found, "recovery", metric="bits")
     assert {(r["arm"], r["step"], r["extra"]["examples"]) for r in curves if r["target"] == "first"} == {
-        (arm, step, n) for arm in ("mixture", "direct", "random") for step, n in ((2, 100), (4, 100), (4, 6), (4, 18))}
+        (arm, step, n) for arm in ("mixture", "direct", "random") for step, n in ((2, 100), (4, 100), (4, 6), (4, 18))
+    }
     for target in ("first", "second"):
-        (tuned,) = [r for r in row_files.select(found, arm="mixture", target=target, protocol="finetune", n_shot=None, metric="bits", seed="all")
-                    if not (r["extra"] or {}).get("analysis")]
+        (tuned,) = [
+            r
+            for r in row_files.select(
+                found, arm="mixture", target=target, protocol="finetune", n_shot=None, metric="bits", seed="all"
+            )
+            if not (r["extra"] or {}).get("analysis")
+        ]
         (late,) = [r for r in curves if (r["arm"], r["target"], r["step"], r["n_shot"]) == ("mixture", target, 4, None)]
         assert late["value"] == tuned["value"]
     assert {r["metric"] for r in of(found, "recovery")} == {
-        "bits", "steps_to_recover", "examples_to_recover", "log2_steps_saved", "log2_examples_saved"}
+        "bits",
+        "steps_to_recover",
+        "examples_to_recover",
+        "log2_steps_saved",
+        "log2_examples_saved",
+    }
 
 
 def test_moved_without_features_and_rows_it_is_the_same(finished, tmp_path, capsys):
@@ -135,10 +163,16 @@ def test_checkpoints_of_four_devices_are_analysed_alike_on_one(tmp_path):
     for devices in (4, 1):
         environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
         workdir = tmp_path / "written"
-        if devices == 1:                 # the checkpoints of four, in another place, without what was made from them
-            workdir = shutil.copytree(workdir, tmp_path / "moved", ignore=shutil.ignore_patterns("features", "rows", "results.jsonl"))
-        child = subprocess.run([sys.executable, "-m", "bottleneck.main", f"--workdir={workdir}", *options], env=environment,
-                               capture_output=True, text=True)
+        if devices == 1:  # the checkpoints of four, in another place, without what was made from them
+            workdir = shutil.copytree(
+                workdir, tmp_path / "moved", ignore=shutil.ignore_patterns("features", "rows", "results.jsonl")
+            )
+        child = subprocess.run(
+            [sys.executable, "-m", "bottleneck.main", f"--workdir={workdir}", *options],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         assert child.returncode == 0, child.stderr
         found[devices] = (workdir / "results.jsonl").read_bytes()
     assert found[4] == found[1]
@@ -171,22 +205,30 @@ def test_a_failure_stops_what_has_not_begun():
             raise UserError("task", task, "another one")
 
     with pytest.raises(UserError):
-        jobs.carry_out("test", "task", [[0, *range(1, 50)], list(range(100, 5000))], lambda task: (time.sleep(0.001), work(task)))
+        jobs.carry_out(
+            "test", "task", [[0, *range(1, 50)], list(range(100, 5000))], lambda task: (time.sleep(0.001), work(task))
+        )
     assert 1 not in begun and len(begun) < 1000
 
 
-@pytest.mark.parametrize("overrides, words", [
-    ({"data.test": "10", "analysis": "{'kinds': ('cka',)}"}, "analysis.kinds"),
-    ({"analysis": "{'kinds': ('depth',)}"}, "analysis.kinds"),
-    ({"analysis": "{'kinds': ('ladder',), 'layers': ('block9',)}"}, "analysis.layers"),
-    ({"analysis": "{'kinds': ('ladder',), 'layers': ('layer1.squeezed',)}"}, "analysis.layers"),
-    ({"analysis": "{'kinds': ('cka',), 'layers': ('layer1', 'features.positions')}"}, "analysis.layers"),
-    ({"analysis": "{'kinds': ('recovery',)}"}, "analysis.kinds"),
-    ({"analysis": "{'kinds': ('cka',), 'batch': 3}"}, "analysis.batch"),
-    ({"analysis": "{'halvings': -1}"}, "analysis.halvings"),
-    ({"probe.arms": "('sideways',)"}, "probe.arms"),
-    ({"probe.protocols": "('linear_probe', 'finetune')", "probe.finetune": "{'steps': 4, 'shots': (1000,)}"}, "probe.finetune.shots"),
-])
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        ({"data.test": "10", "analysis": "{'kinds': ('cka',)}"}, "analysis.kinds"),
+        ({"analysis": "{'kinds': ('depth',)}"}, "analysis.kinds"),
+        ({"analysis": "{'kinds': ('ladder',), 'layers': ('block9',)}"}, "analysis.layers"),
+        ({"analysis": "{'kinds': ('ladder',), 'layers': ('layer1.squeezed',)}"}, "analysis.layers"),
+        ({"analysis": "{'kinds': ('cka',), 'layers': ('layer1', 'features.positions')}"}, "analysis.layers"),
+        ({"analysis": "{'kinds': ('recovery',)}"}, "analysis.kinds"),
+        ({"analysis": "{'kinds': ('cka',), 'batch': 3}"}, "analysis.batch"),
+        ({"analysis": "{'halvings': -1}"}, "analysis.halvings"),
+        ({"probe.arms": "('sideways',)"}, "probe.arms"),
+        (
+            {"probe.protocols": "('linear_probe', 'finetune')", "probe.finetune": "{'steps': 4, 'shots': (1000,)}"},
+            "probe.finetune.shots",
+        ),
+    ],
+)
 def test_mistakes_are_named_before_anything_is_written(overrides, words, tiny, tmp_path):
     with pytest.raises(UserError) as error:
         execute.study(tiny(overrides), tmp_path / "none")
@@ -194,8 +236,12 @@ def test_mistakes_are_named_before_anything_is_written(overrides, words, tiny, t
 
 
 def test_vectors_have_cka_alone(tiny):
-    regression = {"components": "{'m': {'source': {'name': 'gaussian', 'index': 0, 'dim': 4, 'outputs': 1}}}", "mixture.weights": "{'m': 1.0}",
-                  "objective.name": "regression", "analysis": "{'kinds': ('ladder',)}"}
+    regression = {
+        "components": "{'m': {'source': {'name': 'gaussian', 'index': 0, 'dim': 4, 'outputs': 1}}}",
+        "mixture.weights": "{'m': 1.0}",
+        "objective.name": "regression",
+        "analysis": "{'kinds': ('ladder',)}",
+    }
     with pytest.raises(UserError) as error:
         plans.plan(studies.spec(tiny(regression)))
     assert error.value.key == "analysis.kinds"

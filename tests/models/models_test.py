@@ -7,7 +7,7 @@ import pytest
 from bottleneck import models
 from bottleneck.errors import UserError
 
-PINNED = [   # spec, outputs, side, trainable parameters
+PINNED = [  # spec, outputs, side, trainable parameters
     ({"name": "resnet", "depth": 20}, 10, 32, 269_722),
     ({"name": "resnet", "depth": 56}, 10, 32, 853_018),
     ({"name": "resnet", "depth": 18, "stem": "small"}, 10, 32, 11_173_962),
@@ -17,8 +17,12 @@ PINNED = [   # spec, outputs, side, trainable parameters
     ({"name": "vit", "variant": "S", "patch": 16}, 1000, 224, 22_050_664),
     ({"name": "vit", "variant": "B", "patch": 16}, 1000, 224, 86_567_656),
 ]
-SMALL = [{"name": "mlp", "width": 8, "depth": 3}, {"name": "resnet", "width": 0.25},
-         {"name": "resnet", "depth": 50, "width": 0.0625, "stem": "small"}, {"name": "vit", "patch": 8}]
+SMALL = [
+    {"name": "mlp", "width": 8, "depth": 3},
+    {"name": "resnet", "width": 0.25},
+    {"name": "resnet", "depth": 50, "width": 0.0625, "stem": "small"},
+    {"name": "vit", "patch": 8},
+]
 
 
 def shapes(spec, outputs=10, side=32, dtype="float32"):
@@ -30,10 +34,16 @@ def quick_init(model, x):
     """The model's variables with kernels drawn by NumPy: compiling their initialisers takes seconds."""
     rng, is_kernel = np.random.default_rng(0), lambda path: path[-1].key == "kernel"
     flat, tree = jax.tree_util.tree_flatten_with_path(jax.eval_shape(model.init, jax.random.key(0), x))
-    rest = jax.jit(lambda key: [None if is_kernel(path) else leaf for path, leaf in
-                                jax.tree_util.tree_flatten_with_path(model.init(key, x))[0]])(jax.random.key(0))
-    return tree.unflatten(rng.normal(size=shape.shape, scale=0.1).astype("f4") if is_kernel(path) else leaf
-                          for (path, shape), leaf in zip(flat, rest, strict=True))
+    rest = jax.jit(
+        lambda key: [
+            None if is_kernel(path) else leaf
+            for path, leaf in jax.tree_util.tree_flatten_with_path(model.init(key, x))[0]
+        ]
+    )(jax.random.key(0))
+    return tree.unflatten(
+        rng.normal(size=shape.shape, scale=0.1).astype("f4") if is_kernel(path) else leaf
+        for (path, shape), leaf in zip(flat, rest, strict=True)
+    )
 
 
 @pytest.mark.parametrize("spec, outputs, side, expected", PINNED)
@@ -52,7 +62,8 @@ def test_dtypes(spec, dtype):
         x = jnp.zeros((2, 32, 32, 3))
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         (logits, taps), updated = jax.eval_shape(
-            lambda v, x: model.apply(v, x, train=True, mutable="batch_stats"), variables, x)
+            lambda v, x: model.apply(v, x, train=True, mutable="batch_stats"), variables, x
+        )
         assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {wide}
         assert logits.dtype == taps["features"].dtype == wide
         assert list(taps)[-1] == "features"
@@ -64,27 +75,48 @@ def test_taps():
     (_, taps), _ = jax.eval_shape(jax.jit(model.init_with_output), jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
     assert list(taps) == ["block1", "block2", "block3", "block4", "features"]
     assert {k: v.shape for k, v in shapes(SMALL[0])[0][1].items()} == {
-        "layer1": (2, 8), "layer2": (2, 8), "features": (2, 8)}
+        "layer1": (2, 8),
+        "layer2": (2, 8),
+        "features": (2, 8),
+    }
     assert {k: v.shape for k, v in shapes({"name": "resnet"}, side=33)[0][1].items()} == {
-        "stem": (2, 33, 33, 16), "stage1": (2, 33, 33, 16), "stage2": (2, 17, 17, 32), "stage3": (2, 9, 9, 64),
-        "features": (2, 64)}
+        "stem": (2, 33, 33, 16),
+        "stage1": (2, 33, 33, 16),
+        "stage2": (2, 17, 17, 32),
+        "stage3": (2, 9, 9, 64),
+        "features": (2, 64),
+    }
     large = shapes({"name": "resnet", "depth": 50}, side=64)[0][1]
     assert large["stem"].shape == (2, 16, 16, 64) and large["stage4"].shape == (2, 2, 2, 2048)
     assert {k: v.shape for k, v in shapes(SMALL[3])[0][1].items()} == {
-        **{f"block{i}": (2, 17, 64) for i in range(1, 5)}, "features": (2, 64)}
+        **{f"block{i}": (2, 17, 64) for i in range(1, 5)},
+        "features": (2, 64),
+    }
 
 
-@pytest.mark.parametrize("spec, layers", [
-    (SMALL[0], ("layer1", "layer3")), (SMALL[1], ("stem", "stage3_block3")), (SMALL[3], ("patches", "block4")),
-], ids=str)
+@pytest.mark.parametrize(
+    "spec, layers",
+    [
+        (SMALL[0], ("layer1", "layer3")),
+        (SMALL[1], ("stem", "stage3_block3")),
+        (SMALL[3], ("patches", "block4")),
+    ],
+    ids=str,
+)
 def test_the_trunk_depends_on_the_key_and_not_on_the_outputs(spec, layers):
-    def init(seed, outputs):   # the compiler drops the layers that are not asked for
+    def init(seed, outputs):  # the compiler drops the layers that are not asked for
         model = models.build(spec, outputs)
-        params = jax.jit(lambda key: {layer: tree for layer, tree in model.init(
-            key, jnp.zeros((1, 8, 8, 3)))["params"].items() if layer in (*layers, "head")})(jax.random.key(seed))
+        params = jax.jit(
+            lambda key: {
+                layer: tree
+                for layer, tree in model.init(key, jnp.zeros((1, 8, 8, 3)))["params"].items()
+                if layer in (*layers, "head")
+            }
+        )(jax.random.key(seed))
         head = params.pop("head")
         assert len(params) == 2
         return head, params
+
     head, trunk = init(0, 3)
     other_head, same = init(0, 7)
     assert head["kernel"].shape[1] == 3 and other_head["kernel"].shape[1] == 7
@@ -104,6 +136,7 @@ def test_dropout_rate_is_traced_inverted_and_off_in_evaluation():
     def train(x, rate, key):
         traces.append(rate)
         return model.apply(variables, x, train=True, dropout=rate, rngs={"dropout": key})[0]
+
     plain, taps = model.apply(variables, x)
     np.testing.assert_array_equal(train(x, 0.0, jax.random.key(1)), plain)
     x = x * 0
@@ -111,10 +144,10 @@ def test_dropout_rate_is_traced_inverted_and_off_in_evaluation():
     ones = jnp.zeros((1, 5))
     logits, taps = model.apply(variables, ones, train=True, dropout=0.5, rngs={"dropout": jax.random.key(1)})
     assert abs(float(logits[0, 0]) - 2000) < 150 and float(logits[0, 0]) != 2000
-    np.testing.assert_array_equal(taps["features"], 1)           # the tap is taken before dropout
+    np.testing.assert_array_equal(taps["features"], 1)  # the tap is taken before dropout
     train(x, 0.7, jax.random.key(1))
     assert len(traces) == 1
-    model.apply(variables, x, train=True)                        # no "dropout" key needed at the literal 0
+    model.apply(variables, x, train=True)  # no "dropout" key needed at the literal 0
 
 
 def test_a_linear_mlp_is_the_product_of_its_matrices():
@@ -133,8 +166,9 @@ def test_batch_norm_statistics_move_with_momentum_point_nine_in_training_only():
     variables = quick_init(model, x)
     apply = jax.jit(model.apply, static_argnames=("train", "mutable"))
     _, updated = apply(variables, x, train=True, mutable="batch_stats")
-    stem = jax.lax.conv_general_dilated(x, variables["params"]["stem"]["kernel"], (1, 1), "SAME",
-                                        dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    stem = jax.lax.conv_general_dilated(
+        x, variables["params"]["stem"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
     got = updated["batch_stats"]["stem_norm"]
     np.testing.assert_allclose(got["mean"], 0.1 * stem.mean((0, 1, 2)), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(got["var"], 0.9 + 0.1 * stem.var((0, 1, 2)), rtol=1e-3)
@@ -149,7 +183,7 @@ def test_zero_residual_blocks_start_as_the_identity():
     x = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
     _, taps = jax.jit(model.apply)(quick_init(model, x), x)
     np.testing.assert_array_equal(taps["stem"], taps["stage1"])
-    np.testing.assert_array_equal(taps["stage2"][..., 2:6], taps["stage1"][:, ::2, ::2])    # 4 channels amid zeros
+    np.testing.assert_array_equal(taps["stage2"][..., 2:6], taps["stage1"][:, ::2, ::2])  # 4 channels amid zeros
     np.testing.assert_array_equal(taps["stage2"][..., :2], 0)
 
 
@@ -168,18 +202,26 @@ def test_widen():
         models.widen({"name": "mlp", "width": 3}, 0.5)
 
 
-@pytest.mark.parametrize("spec, key", [
-    ({"name": "resnet", "depth": 21}, "model.depth"),
-    ({"name": "resnet", "depth": 20, "stem": "large"}, "model.stem"),
-    ({"name": "resnet", "width": 0.0}, "model.width"), ({"name": "resnet", "depth": "20"}, "model.depth"),
-    ({"name": "mlp", "width": 0}, "model.width"), ({"name": "mlp", "hidden": 3}, "model.hidden"),
-    ({"name": "mlp", "activation": "tanh"}, "model.activation"),
-    ({"name": "vit", "variant": "H"}, "model.variant"),
-    ({"name": "vit", "patch": 5}, "model.patch"), ({"name": "vit", "patch": 0}, "model.patch"),
-    ({"name": "vit", "width": 0.3}, "model.width"),
-    ({"name": "cnn"}, "model.name"), ({"name": None}, "model.name"),
-    ({}, "model.name"), (None, "model"),
-])
+@pytest.mark.parametrize(
+    "spec, key",
+    [
+        ({"name": "resnet", "depth": 21}, "model.depth"),
+        ({"name": "resnet", "depth": 20, "stem": "large"}, "model.stem"),
+        ({"name": "resnet", "width": 0.0}, "model.width"),
+        ({"name": "resnet", "depth": "20"}, "model.depth"),
+        ({"name": "mlp", "width": 0}, "model.width"),
+        ({"name": "mlp", "hidden": 3}, "model.hidden"),
+        ({"name": "mlp", "activation": "tanh"}, "model.activation"),
+        ({"name": "vit", "variant": "H"}, "model.variant"),
+        ({"name": "vit", "patch": 5}, "model.patch"),
+        ({"name": "vit", "patch": 0}, "model.patch"),
+        ({"name": "vit", "width": 0.3}, "model.width"),
+        ({"name": "cnn"}, "model.name"),
+        ({"name": None}, "model.name"),
+        ({}, "model.name"),
+        (None, "model"),
+    ],
+)
 def test_mistakes_name_the_key(spec, key):
     with pytest.raises(UserError) as error:
         models.build(spec, 10, "float32", image_shape=(32, 32, 3))

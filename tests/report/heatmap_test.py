@@ -6,12 +6,20 @@ import pytest
 from bottleneck.report import heatmap
 from bottleneck.report.heatmap import Grid, draw
 
-GRID = Grid("title <&>", ("one", "two"), ("a", "bb"), (((0.0, "0"), (1.0, "100")), (None, (0.5, "50"))), notes=("low", "mid"), breaks=(1,),
-            across="what", down="which")
+GRID = Grid(
+    "title <&>",
+    ("one", "two"),
+    ("a", "bb"),
+    (((0.0, "0"), (1.0, "100")), (None, (0.5, "50"))),
+    notes=("low", "mid"),
+    breaks=(1,),
+    across="what",
+    down="which",
+)
 
 
 def luminance(colour):
-    found = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    found = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in found]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear))
 
@@ -27,7 +35,7 @@ def test_every_number_is_printed_in_its_cell():
 def test_ink_contrasts_with_its_cell(shade):
     colour, ink = heatmap.colours(shade)
     pair = sorted((luminance(colour), 1.0 if ink == "#fff" else 0.0))
-    assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5       # WCAG AA of small text
+    assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5  # WCAG AA of small text
 
 
 def test_the_ramp_grows_brighter_evenly():

@@ -4,13 +4,19 @@ from html.parser import HTMLParser
 
 from bottleneck.report import html, methods, tables
 
-PROVENANCE = {"versions": {"jax": "0.10.2", "flax": "0.12.8"}, "commit": "abc1234", "devices": ["cpu", "cpu"],
-              "config": None, "hosts": {"first": {"cores": 2}}}
+PROVENANCE = {
+    "versions": {"jax": "0.10.2", "flax": "0.12.8"},
+    "commit": "abc1234",
+    "devices": ["cpu", "cpu"],
+    "config": None,
+    "hosts": {"first": {"cores": 2}},
+}
 RICH = (("cat5", 3500, 0.08),)
 
 
 class Parsed(HTMLParser):
     """Collects text, and checks that elements close in order."""
+
     VOID = {"meta", "link", "br", "img", "hr"}
 
     def __init__(self, source):
@@ -70,9 +76,19 @@ def test_sentences_come_first_and_are_escaped(study):
     source = page(study())
     assert "<strong>left is lost</strong>: it reads so &amp; so." in source
     shown = words(source)
-    order = ["left is lost:", "right is retained:", "noise is untestable:", "Targets outside the mixture",
-             "beyond is inconclusive:", "What is missing", "Gap per target", "Accuracy per target and arm",
-             "Why: what each", "Methods", "Provenance"]
+    order = [
+        "left is lost:",
+        "right is retained:",
+        "noise is untestable:",
+        "Targets outside the mixture",
+        "beyond is inconclusive:",
+        "What is missing",
+        "Gap per target",
+        "Accuracy per target and arm",
+        "Why: what each",
+        "Methods",
+        "Provenance",
+    ]
     places = [shown.index(part) for part in order]
     assert places == sorted(places)
 
@@ -86,12 +102,18 @@ def test_tables_are_in_the_page(study):
 def test_methods_are_made_from_the_rows(study):
     rows = study(seeds=3)
     said = " ".join(methods.methods(rows))
-    for part in ("for 700 steps in a shared label space", "3 seeds, 1,500 test items",
-                 "scaling (raw, whitened) and penalty chosen on val", "read on test", "over seeds and items",
-                 "not adjusted for multiplicity",
-                 "on components use Holm's adjustment over the testable ones (2 of 3)",
-                 "a family of their own, use Holm's adjustment over the testable ones (1 of 1)",
-                 "less than 90%", "provisional"):
+    for part in (
+        "for 700 steps in a shared label space",
+        "3 seeds, 1,500 test items",
+        "scaling (raw, whitened) and penalty chosen on val",
+        "read on test",
+        "over seeds and items",
+        "not adjusted for multiplicity",
+        "on components use Holm's adjustment over the testable ones (2 of 3)",
+        "a family of their own, use Holm's adjustment over the testable ones (1 of 1)",
+        "less than 90%",
+        "provisional",
+    ):
         assert part in said
     probes = [r for r in rows if r["metric"] == "bits" and (r["extra"] or {}).get("chosen")]
     probes[0]["extra"]["at_edge"] = "low"
@@ -132,30 +154,50 @@ def test_analyses_leave_the_main_answer_as_it_is(with_analyses):
 
 def test_a_clause_of_every_analysis_ends_the_target_s_sentence(content):
     shown = words(html.render(content, PROVENANCE))
-    assert ("rare is lost: it reads so & so. Its label: never learned; readable in full nowhere in the network "
-            "(at best 10% of direct training's, non-linearly); lost in all 5 "
-            "seeds.") in shown
+    assert (
+        "rare is lost: it reads so & so. Its label: never learned; readable in full nowhere in the network "
+        "(at best 10% of direct training's, non-linearly); lost in all 5 "
+        "seeds."
+    ) in shown
 
 
 def test_exploratory_methods_follow_those_of_the_answer(content):
     said = " ".join(methods.exploratory(content.sections))
-    for part in ("The ladder (5 seeds, 1,500 test items per "
-                 "target)", "It looked at 25 labels and factors", "at 9 steps from 0 to 1,500",
-                 "chosen on val", "minibatches of 64 items", "no verdicts, and no adjustment"):
+    for part in (
+        "The ladder (5 seeds, 1,500 test items per target)",
+        "It looked at 25 labels and factors",
+        "at 9 steps from 0 to 1,500",
+        "chosen on val",
+        "minibatches of 64 items",
+        "no verdicts, and no adjustment",
+    ):
         assert part in said
     assert not methods.exploratory([])
 
 
 def test_figures_and_tables_of_the_analyses_are_files_too(analysed_rows, content, monkeypatch, tmp_path):
-    monkeypatch.setattr(html, "read", lambda rows: content)        # drawn once for all tests
+    monkeypatch.setattr(html, "read", lambda rows: content)  # drawn once for all tests
     html.write(tmp_path, analysed_rows, PROVENANCE)
     drawn = {p.stem for p in (tmp_path / "figures").iterdir()}
-    assert {"ladder-layers", "trajectories", "shapes", "gradients", "cka-steps", "seeds", "cka-layers", "cka-direct", "relatedness",
-            "recovery-steps"} <= drawn
+    assert {
+        "ladder-layers",
+        "trajectories",
+        "shapes",
+        "gradients",
+        "cka-steps",
+        "seeds",
+        "cka-layers",
+        "cka-direct",
+        "relatedness",
+        "recovery-steps",
+    } <= drawn
     for path in (tmp_path / "figures").iterdir():
         assert xml.etree.ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
-    assert {"features", "ladder", "learning", "accuracy-last", "seeds", "cka", "relatedness", "recovery"} <= {
-        p.stem for p in (tmp_path / "tables").glob("*.tex")} == {p.stem for p in (tmp_path / "tables").glob("*.csv")}
+    assert (
+        {"features", "ladder", "learning", "accuracy-last", "seeds", "cka", "relatedness", "recovery"}
+        <= {p.stem for p in (tmp_path / "tables").glob("*.tex")}
+        == {p.stem for p in (tmp_path / "tables").glob("*.csv")}
+    )
 
 
 def test_the_same_rows_give_the_same_bytes(analysed_rows, content):
@@ -171,7 +213,7 @@ def test_long_tables_are_folded_and_wide_ones_set_closer(content):
 
 def test_provenance_is_at_the_end(study):
     shown = words(page(study()))
-    tail = shown[shown.rindex("Provenance"):]
+    tail = shown[shown.rindex("Provenance") :]
     for part in ("abc1234", "cpu, cpu", "flax 0.12.8, jax 0.10.2", "hosts: first"):
         assert part in tail
 
@@ -189,8 +231,25 @@ def test_awkward_rows(study):
 
 def test_awkward_rows_of_analyses(with_analyses):
     rows = with_analyses(("ladder", "seeds", "cka", "relatedness"))
-    odd = page([{**r, **{k: "<b>&" for k in ("target", "factor", "layer") if r[k] in ("easy", "colour", "layer1")}} for r in rows])
+    odd = page(
+        [
+            {**r, **{k: "<b>&" for k in ("target", "factor", "layer") if r[k] in ("easy", "colour", "layer1")}}
+            for r in rows
+        ]
+    )
     Parsed(odd)
     assert "<b>&" not in odd
-    Parsed(page([{**r, "extra": {"analysis": r["extra"].get("analysis")} if r["extra"] else None, "ci95": None, "n_seeds": None} for r in rows]))
+    Parsed(
+        page(
+            [
+                {
+                    **r,
+                    "extra": {"analysis": r["extra"].get("analysis")} if r["extra"] else None,
+                    "ci95": None,
+                    "n_seeds": None,
+                }
+                for r in rows
+            ]
+        )
+    )
     Parsed(page([{**r, "value": None} for r in rows]))

@@ -10,7 +10,9 @@ def test_rows_of_analyses_are_apart_from_the_answer(study, with_analyses):
 
 
 def test_the_label_is_first_among_factors():
-    rows = [dict(target="a", factor=f) for f in ("colour", None, "shape", "colour")] + [dict(target="b", factor="texture")]
+    rows = [dict(target="a", factor=f) for f in ("colour", None, "shape", "colour")] + [
+        dict(target="b", factor="texture")
+    ]
     assert lookup.factors(rows, "a") == [None, "colour", "shape"]
     assert lookup.factors(rows, "b") == ["texture"] and lookup.factors(rows, "c") == []
 
@@ -20,10 +22,22 @@ def test_numbers_have_the_scale_and_digits_of_their_metric():
     assert lookup.number(row) == Number(50.0, 40.0, 62.5, 1)
     assert lookup.number({**row, "metric": "bits"}, half=True) == Number(0.5, 0.4, 0.625, 2, half=True)
     assert lookup.number({**row, "ci95": None}) == Number(50.0, None, None, 1)
-    assert lookup.number({**row, "value": None}) == lookup.number(None) == lookup.plain(None) == lookup.whole(None) == MISSING
+    assert (
+        lookup.number({**row, "value": None})
+        == lookup.number(None)
+        == lookup.plain(None)
+        == lookup.whole(None)
+        == MISSING
+    )
     assert lookup.ends(dict(value=1.0, ci95=[None, 2.0])) == (1.0, 2.0)
 
 
 def test_lists_in_sentences():
-    assert [lookup.several(list("abcdef"[:n])) for n in range(1, 6)] == ["a", "a and b", "a, b and c", "a, b, c and d", "a, b, c and 2 more"]
+    assert [lookup.several(list("abcdef"[:n])) for n in range(1, 6)] == [
+        "a",
+        "a and b",
+        "a, b and c",
+        "a, b, c and d",
+        "a, b, c and 2 more",
+    ]
     assert lookup.several([]) == "none" and lookup.several(list("abc"), 2) == "a and 2 more"

@@ -44,7 +44,7 @@ def test_one_panel_has_the_scale_of_all(study):
     ticks = [t for t in texts(alone) if t.replace(".", "").isdigit()]
     assert ticks and set(ticks) <= set(texts(plots.accuracy(rows)))
     ids = [set(re.findall(r'id="([^"]+)"', plots.accuracy(rows, [t]))) for t in ("left", "right")]
-    assert not ids[0] & ids[1]         # both go into one page
+    assert not ids[0] & ids[1]  # both go into one page
 
 
 def test_gap_says_the_verdict_of_every_target(study):

@@ -2,7 +2,8 @@ import csv
 import io
 import re
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bottleneck.report import table, tables
 from bottleneck.report.table import MISSING, Number, Table
@@ -13,18 +14,21 @@ def test_numbers_are_shown_with_their_intervals():
     assert str(Number(0.5, 0.4, 0.6)) == "0.50 [0.40, 0.60]"
     assert str(Number(50.0, 48.0, 52.0, 1, half=True)) == "50.0 \u00b12.0"
     assert str(Number(12345, digits=0)) == "12,345"
-    assert str(Number(-0.001)) == "0.00"        # no negative zero
+    assert str(Number(-0.001)) == "0.00"  # no negative zero
 
 
 def test_text_is_aligned_and_wraps_the_last_column():
-    shown = Table("t", "Title", "Caption.", ("name", "value (bits)", "words"),
-                  (("a", Number(1.0), "one two three four five six seven"), ("bb", MISSING, "-")))
+    shown = Table(
+        "t",
+        "Title",
+        "Caption.",
+        ("name", "value (bits)", "words"),
+        (("a", Number(1.0), "one two three four five six seven"), ("bb", MISSING, "-")),
+    )
     lines = table.text(shown, 38).splitlines()
     assert lines[:3] == ["Title", "Caption.", ""]
-    body = lines[lines.index(next(s for s in lines if s.startswith("--"))) + 1:]
-    assert body == ["a       1.00  one two three four five",
-                    "              six seven",
-                    "bb         \u2014  -"]
+    body = lines[lines.index(next(s for s in lines if s.startswith("--"))) + 1 :]
+    assert body == ["a       1.00  one two three four five", "              six seven", "bb         \u2014  -"]
     assert table.text(Table("t", "T", "C.", ("name", "words"), ())).endswith("name  words\n----  -----")
 
 
@@ -36,8 +40,13 @@ def test_csv_has_full_precision_and_interval_columns(study):
     assert accuracy[3]["target"] == "beyond" and accuracy[3]["matched"] == accuracy[3]["matched low"] == ""
 
 
-AWKWARD = Table("t", "100% of a_b", "Caption & more: 5% of {x}.", ("a_b", "x (%)", "\\cmd"),
-                (("[odd] & $x$", Number(-1.5, -2.0, -1.0), "a~b^c #1"), ("<b>|\u00b1\u2212", MISSING, MISSING)))
+AWKWARD = Table(
+    "t",
+    "100% of a_b",
+    "Caption & more: 5% of {x}.",
+    ("a_b", "x (%)", "\\cmd"),
+    (("[odd] & $x$", Number(-1.5, -2.0, -1.0), "a~b^c #1"), ("<b>|\u00b1\u2212", MISSING, MISSING)),
+)
 
 
 def balanced(text):
@@ -52,14 +61,22 @@ def balanced(text):
 def test_latex_is_a_tabular_of_booktabs():
     lines = table.to_latex(AWKWARD).splitlines()
     assert lines[0].startswith("% 100% of a_b. Caption & more")
-    assert lines[1] == r"\begin{tabular}{lrl}" and lines[2] == r"\toprule" and lines[-1] == r"\end{tabular}" and lines[-2] == r"\bottomrule"
+    assert (
+        lines[1] == r"\begin{tabular}{lrl}"
+        and lines[2] == r"\toprule"
+        and lines[-1] == r"\end{tabular}"
+        and lines[-2] == r"\bottomrule"
+    )
     assert lines[3] == r"a\_b & x (\%) & \textbackslash{}cmd \\" and lines[4] == r"\midrule"
-    assert lines[5] == r"{[}odd{]} \& \$x\$ & $-$1.50 {[}$-$2.00, $-$1.00{]} & a\textasciitilde{}b\textasciicircum{}c \#1 \\"
+    assert (
+        lines[5]
+        == r"{[}odd{]} \& \$x\$ & $-$1.50 {[}$-$2.00, $-$1.00{]} & a\textasciitilde{}b\textasciicircum{}c \#1 \\"
+    )
     assert lines[6] == r"$<$b$>$$|$$\pm$$-$ & --- & --- \\"
     assert balanced(table.to_latex(AWKWARD))
 
 
-@given(st.text(alphabet="ab \\{}$&#%_^~<>|[]\"\u00b1-\n", max_size=20))
+@given(st.text(alphabet='ab \\{}$&#%_^~<>|[]"\u00b1-\n', max_size=20))
 def test_latex_of_any_words_has_balanced_braces_and_two_cells(words):
     line = table.to_latex(Table("t", "T", "C", ("h", "h"), ((words, "x"),))).splitlines()[-3]
     assert balanced(line) and len(re.findall(r"(?<!\\)&", line)) == 1

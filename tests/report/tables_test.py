@@ -10,9 +10,15 @@ def test_answer_has_one_line_per_target(study):
     table = tables.answer(study(seeds=5))
     assert [cells[0] for cells in table.rows] == ["left", "right", "noise", "beyond"]
     assert line(table, "left") == {
-        "target": "left", "family": "mixture", "verdict": "lost",
-        "direct (bits)": "0.90 \u00b10.04", "mixture (bits)": "0.10 \u00b10.04",
-        "gap (bits)": "0.80 [0.76, 0.84]", "gap (points)": "40.0 [38.0, 42.0]", "cause": "label conflict"}
+        "target": "left",
+        "family": "mixture",
+        "verdict": "lost",
+        "direct (bits)": "0.90 \u00b10.04",
+        "mixture (bits)": "0.10 \u00b10.04",
+        "gap (bits)": "0.80 [0.76, 0.84]",
+        "gap (points)": "40.0 [38.0, 42.0]",
+        "cause": "label conflict",
+    }
     assert line(table, "beyond")["family"] == "outside" and line(table, "noise")["cause"] == MISSING
     assert "5 seeds, 1,500 test items" in table.caption and "provisional" not in table.caption
 
@@ -41,7 +47,7 @@ def test_accuracy_per_arm_in_percent(study):
     table = tables.accuracy(study())
     assert table.header == ("target", "direct", "mixture", "matched", "heads")
     assert line(table, "left")["mixture"] == "55.0 \u00b14.0"
-    assert line(table, "beyond")["matched"] == MISSING      # outside the mixture nothing is matched
+    assert line(table, "beyond")["matched"] == MISSING  # outside the mixture nothing is matched
 
 
 def test_limits_show_only_what_is_known(study):
@@ -59,8 +65,13 @@ def test_causes_have_shares_and_status(study):
     table = tables.causes(study())
     assert [cells[0] for cells in table.rows] == ["left", "left"]
     assert line(table, "left") == {
-        "target": "left", "suspected cause": "label conflict", "arm": "heads",
-        "restored (bits)": "0.75 [0.71, 0.79]", "share of the gap (%)": "94", "status": "named"}
+        "target": "left",
+        "suspected cause": "label conflict",
+        "arm": "heads",
+        "restored (bits)": "0.75 [0.71, 0.79]",
+        "share of the gap (%)": "94",
+        "status": "named",
+    }
     assert line(table, "left", 1)["status"] == "ruled out"
 
 
@@ -68,9 +79,18 @@ def test_representations_are_beside_one_network_and_the_control(study):
     table = tables.representations(study(representations=(("cat5", 3500, 0.08), ("twice", 700, 0.0))))
     assert [cells[1] for cells in table.rows[:3]] == ["one network", "twice", "cat5"]
     assert line(table, "left", 2) == {
-        "target": "left", "representation": "cat5", "steps": "3,500", "sets": "1", "bits": "0.18 \u00b10.04",
-        "accuracy (%)": MISSING, "gain": "0.08 \u00b10.04", "control": "0.02 \u00b10.04",
-        "excess": "0.06 \u00b10.04", "over single": MISSING, "verdict": "no verdict; direct at ceiling"}
+        "target": "left",
+        "representation": "cat5",
+        "steps": "3,500",
+        "sets": "1",
+        "bits": "0.18 \u00b10.04",
+        "accuracy (%)": MISSING,
+        "gain": "0.08 \u00b10.04",
+        "control": "0.02 \u00b10.04",
+        "excess": "0.06 \u00b10.04",
+        "over single": MISSING,
+        "verdict": "no verdict; direct at ceiling",
+    }
     assert not tables.representations(study()).rows
 
 
@@ -79,8 +99,12 @@ def test_protocols_only_where_there_are_several(study):
     assert not tables.protocols(rows).rows
     probe = tables.find(rows, arm="mixture", metric="accuracy")
     table = tables.protocols([*rows, {**probe, "protocol": "k_shot", "n_shot": 4}])
-    assert line(table, "left", 1) == {"target": "left", "protocol": "4-shot probe", "direct (%)": MISSING,
-                                      "mixture (%)": "55.0 [51.0, 59.0]"}
+    assert line(table, "left", 1) == {
+        "target": "left",
+        "protocol": "4-shot probe",
+        "direct (%)": MISSING,
+        "mixture (%)": "55.0 [51.0, 59.0]",
+    }
 
 
 def test_regression_is_in_r2(study):
@@ -88,7 +112,7 @@ def test_regression_is_in_r2(study):
     assert tables.answer(rows).header[2:] == ("verdict", "direct (R2)", "mixture (R2)", "gap (R2)", "cause")
     assert tables.accuracy(rows).title.startswith("R2")
     assert line(tables.accuracy(rows), "left")["direct"] == "0.90 \u00b10.04"
-    assert line(tables.answer(rows), "left")["cause"] == MISSING      # lost, but no intervention was run
+    assert line(tables.answer(rows), "left")["cause"] == MISSING  # lost, but no intervention was run
     assert "bits" not in tables.terminal(rows)
 
 

@@ -1,4 +1,5 @@
 """Features from elsewhere are matched by id or refused; a network of one's own gives what it gives by hand."""
+
 import dataclasses
 
 import jax
@@ -48,13 +49,15 @@ def test_what_was_saved_is_loaded(saved, target):
 
 def test_rows_are_put_in_the_order_of_the_examples(saved, target):
     order = np.random.default_rng(1).permutation(len(target.splits["val"]))
-    external.save(saved, "first", "val", numbers(target, "val")[order], target.splits["val"].ids[order].astype(np.uint32))
+    external.save(
+        saved, "first", "val", numbers(target, "val")[order], target.splits["val"].ids[order].astype(np.uint32)
+    )
     found = external.load(saved, target)["val"]
     np.testing.assert_array_equal(found, numbers(target, "val"))
     np.testing.assert_array_equal(found[:, 0], target.splits["val"].ids)
 
 
-CHANGES = {      # ids of 13 examples -> what is wrong with them
+CHANGES = {  # ids of 13 examples -> what is wrong with them
     "2 missing": lambda ids: np.delete(ids, [0, 5]),
     "1 repeated": lambda ids: np.append(ids, ids[3]),
     "3 of no example": lambda ids: np.concatenate([ids, [-1, -2, -3]]),
@@ -67,7 +70,9 @@ CHANGES = {      # ids of 13 examples -> what is wrong with them
 def test_ids_that_do_not_match_are_refused_with_counts(said, saved, target):
     ids = CHANGES[said](target.splits["probe"].ids)
     external.save(saved, "first", "probe", np.random.default_rng(0).normal(size=(len(ids), 3)), ids)
-    with pytest.raises(UserError, match="^external=.*first-probe-ids.npy.*each of the 13 probe examples of 'first' once") as error:
+    with pytest.raises(
+        UserError, match="^external=.*first-probe-ids.npy.*each of the 13 probe examples of 'first' once"
+    ) as error:
         external.load(saved, target)
     assert said in error.value.expected
 
@@ -85,6 +90,7 @@ def test_pickles_are_never_loaded(saved, target, tmp_path):
     class Evil:
         def __reduce__(self):
             return (marker.touch, ())
+
     for name in ("first-test.npy", "first-test-ids.npy"):
         before = (saved / name).read_bytes()
         np.save(saved / name, np.array([Evil()] * 7, object), allow_pickle=True)
@@ -95,10 +101,15 @@ def test_pickles_are_never_loaded(saved, target, tmp_path):
 
 
 BAD = {
-    "an array \\[examples, features\\]": np.ones((7, 2, 2)), "shape \\[7\\]": np.ones(7), "shape \\[7, 0\\]": np.ones((7, 0)),
-    "numbers, best as float32, not <U1": np.full((7, 3), "a"), "not complex128": np.ones((7, 3), complex),
-    "bfloat16": np.ones((7, 3), ml_dtypes.bfloat16).view("V2"), "3 features, as in the probe split, not 4": np.eye(7, 4),
-    "a whole-number id for each of the 6 rows": np.eye(6, 3), "NaN or infinity": np.full((7, 3), np.nan),
+    "an array \\[examples, features\\]": np.ones((7, 2, 2)),
+    "shape \\[7\\]": np.ones(7),
+    "shape \\[7, 0\\]": np.ones((7, 0)),
+    "numbers, best as float32, not <U1": np.full((7, 3), "a"),
+    "not complex128": np.ones((7, 3), complex),
+    "bfloat16": np.ones((7, 3), ml_dtypes.bfloat16).view("V2"),
+    "3 features, as in the probe split, not 4": np.eye(7, 4),
+    "a whole-number id for each of the 6 rows": np.eye(6, 3),
+    "NaN or infinity": np.full((7, 3), np.nan),
 }
 
 
@@ -109,7 +120,9 @@ def test_arrays_that_are_no_features_are_refused(said, saved, target):
         external.load(saved, target)
 
 
-@pytest.mark.parametrize("ids", [np.arange(7.0), np.arange(14).reshape(7, 2), np.arange(6)], ids=["floats", "pairs", "too few"])
+@pytest.mark.parametrize(
+    "ids", [np.arange(7.0), np.arange(14).reshape(7, 2), np.arange(6)], ids=["floats", "pairs", "too few"]
+)
 def test_ids_are_one_whole_number_per_row(ids, saved, target):
     np.save(saved / "first-test-ids.npy", ids)
     with pytest.raises(UserError, match="first-test-ids.npy.*whole-number id for each of the 7 rows"):
@@ -117,8 +130,16 @@ def test_ids_are_one_whole_number_per_row(ids, saved, target):
 
 
 def test_precision_is_kept_where_there_is_some(saved, target):
-    for dtype, loaded in (("float64", "float64"), ("float32", "float32"), ("float16", "float32"), (ml_dtypes.bfloat16, "float32"),
-                          ("int64", "float64"), ("bool", "float64"), (">f4", "float32"), (">f8", "float64")):
+    for dtype, loaded in (
+        ("float64", "float64"),
+        ("float32", "float32"),
+        ("float16", "float32"),
+        (ml_dtypes.bfloat16, "float32"),
+        ("int64", "float64"),
+        ("bool", "float64"),
+        (">f4", "float32"),
+        (">f8", "float64"),
+    ):
         for split in SPLITS:
             x = np.random.default_rng(0).normal(size=(len(target.splits[split]), 3))
             external.save(saved, "first", split, x.astype(dtype), target.splits[split].ids)
@@ -141,6 +162,7 @@ def test_small_signals_that_a_precision_erased_are_refused(saved, target):
 
 class Net(nn.Module):
     """Somebody's network: `output` is what it returns, `training` how its switch is called and set by default."""
+
     output: str = "features"
     dtype: str | None = None
 
@@ -151,8 +173,13 @@ class Net(nn.Module):
         x = nn.Dropout(0.5, deterministic=not train)(jax.nn.relu(x))
         features = x.mean((1, 2))
         logits = nn.Dense(2, dtype=self.dtype, name="classifier")(features)
-        return {"features": features, "map": x, "pair": (logits, features), "taps": (logits, {"map": x, "features": features}),
-                "other taps": (logits, {"map": x})}[self.output]
+        return {
+            "features": features,
+            "map": x,
+            "pair": (logits, features),
+            "taps": (logits, {"map": x, "features": features}),
+            "other taps": (logits, {"map": x}),
+        }[self.output]
 
 
 class State(train_state.TrainState):
@@ -170,9 +197,9 @@ def by_hand(variables, x):
     x = (x / 255 - DATA.mean) / DATA.std
     kernel, bias = (np.float64(variables["params"]["conv"][k]) for k in ("kernel", "bias"))
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    h = sum(padded[:, i:i + 8, j:j + 8] @ kernel[i, j] for i in range(3) for j in range(3)) + bias
+    h = sum(padded[:, i : i + 8, j : j + 8] @ kernel[i, j] for i in range(3) for j in range(3)) + bias
     mean, var = (np.float64(variables["batch_stats"]["norm"][k]) for k in ("mean", "var"))
-    return np.maximum((h - mean) / np.sqrt(var + 1e-5), 0).mean((1, 2))      # scale 1 and bias 0 at initialisation
+    return np.maximum((h - mean) / np.sqrt(var + 1e-5), 0).mean((1, 2))  # scale 1 and bias 0 at initialisation
 
 
 def standard(path, tree):
@@ -197,12 +224,20 @@ def test_a_module_of_ones_own(output, dtype, checkpoint, variables, target, tmp_
     for split in SPLITS:
         examples = target.splits[split]
         assert found[split].dtype == np.float32
-        np.testing.assert_allclose(found[split], by_hand(variables, examples.fetch(np.arange(len(examples)))), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            found[split], by_hand(variables, examples.fetch(np.arange(len(examples)))), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_a_function_may_pick_the_features(checkpoint, target, tmp_path):
-    external.from_module(Net("other taps"), checkpoint, target, DATA, tmp_path,
-                         apply=lambda module, variables, x: module.apply(variables, x, train=False)[1]["map"])
+    external.from_module(
+        Net("other taps"),
+        checkpoint,
+        target,
+        DATA,
+        tmp_path,
+        apply=lambda module, variables, x: module.apply(variables, x, train=False)[1]["map"],
+    )
     external.from_module(Net(), checkpoint, target, DATA, tmp_path / "same")
     found, expected = external.load(tmp_path, target)["val"], external.load(tmp_path / "same", target)["val"]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -212,15 +247,21 @@ def test_a_function_may_pick_the_features(checkpoint, target, tmp_path):
 
 def test_checkpoints_as_people_save_them(variables, target, tmp_path):
     """Variables, a TrainState, one inside a tree, several trees, and a CheckpointManager's step: the same features."""
-    state = State.create(apply_fn=None, params=variables["params"], tx=optax.adam(1e-3), batch_stats=variables["batch_stats"])
+    state = State.create(
+        apply_fn=None, params=variables["params"], tx=optax.adam(1e-3), batch_stats=variables["batch_stats"]
+    )
     whole = train_state.TrainState.create(apply_fn=None, params=variables, tx=optax.sgd(0.1))
     with ocp.CheckpointManager(tmp_path / "run") as manager:
         manager.save(7, args=ocp.args.StandardSave(state))
     with ocp.CheckpointManager(tmp_path / "items") as manager:
         manager.save(7, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave({"a": 1})))
-    given = {"state": standard(tmp_path / "state", state), "whole": standard(tmp_path / "whole", whole),
-             "inside": standard(tmp_path / "inside", {"model": state, "best": np.float32(3)}),
-             "step": tmp_path / "run" / "7", "item": tmp_path / "items" / "7"}
+    given = {
+        "state": standard(tmp_path / "state", state),
+        "whole": standard(tmp_path / "whole", whole),
+        "inside": standard(tmp_path / "inside", {"model": state, "best": np.float32(3)}),
+        "step": tmp_path / "run" / "7",
+        "item": tmp_path / "items" / "7",
+    }
     teacher = {"weights": variables["params"], "batch_stats": variables["batch_stats"]}
     two = standard(tmp_path / "two", {"student": state, "teacher": teacher})
     where = {"params": "teacher/weights", "batch_stats": "teacher/batch_stats"}
@@ -258,7 +299,9 @@ def test_a_checkpoint_of_another_module_is_refused(checkpoint, variables, target
 
 def test_a_module_left_in_training_mode_is_refused(checkpoint, target, tmp_path):
     with pytest.raises(UserError, match="^checkpoint=.*in evaluation mode"):
-        external.from_module(Net(), checkpoint, target, DATA, tmp_path, apply=lambda module, variables, x: module.apply(variables, x))
+        external.from_module(
+            Net(), checkpoint, target, DATA, tmp_path, apply=lambda module, variables, x: module.apply(variables, x)
+        )
 
 
 def test_features_that_overflow_are_refused(variables, target, tmp_path):

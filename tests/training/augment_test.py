@@ -19,7 +19,7 @@ def candidates(image, spec):
     padded = np.pad(image, ((c, c), (c, c), (0, 0)), mode=mode)
     for i in range(2 * c + 1):
         for j in range(2 * c + 1):
-            crop = padded[i:i + height, j:j + width]
+            crop = padded[i : i + height, j : j + width]
             yield crop
             if spec.flip:
                 yield crop[:, ::-1]
@@ -31,8 +31,10 @@ def test_every_row_is_one_of_the_possible_images_and_they_vary(spec, dtype):
     x = IMAGES.astype(dtype)
     got = np.asarray(jitted(x, jax.random.key(0), spec))
     assert got.dtype == x.dtype and got.shape == x.shape
-    made = {next(i for i, c in enumerate(candidates(image, spec)) if (c == row).all())
-            for image, row in zip(x, got, strict=True)}
+    made = {
+        next(i for i, c in enumerate(candidates(image, spec)) if (c == row).all())
+        for image, row in zip(x, got, strict=True)
+    }
     possible = len(list(candidates(x[0], spec)))
     assert len(made) > 0.6 * min(possible, len(x))
 
@@ -65,10 +67,15 @@ def test_sharded_rows_are_augmented_alike():
     np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("fields, shape, key", [
-    (dict(crop=-1), None, "crop"), (dict(crop=4), (4, 8, 3), "crop"), (dict(flip=True), (10,), "flip"),
-    (dict(crop=1), (10,), "crop"),
-])
+@pytest.mark.parametrize(
+    "fields, shape, key",
+    [
+        (dict(crop=-1), None, "crop"),
+        (dict(crop=4), (4, 8, 3), "crop"),
+        (dict(flip=True), (10,), "flip"),
+        (dict(crop=1), (10,), "crop"),
+    ],
+)
 def test_mistakes_name_the_key(fields, shape, key):
     with pytest.raises(UserError) as error:
         AugmentSpec(**fields).check(shape)

@@ -1,4 +1,5 @@
 """Training to sealed checkpoints: resumed, interrupted and damaged runs end in the same bits as undisturbed ones."""
+
 import dataclasses
 import json
 
@@ -9,13 +10,24 @@ from bottleneck import checkpoint
 from bottleneck.errors import UserError
 from bottleneck.training import loop
 
-RESNET = {"model": "{'name': 'resnet', 'width': 0.125}", "train.batch": "8", "train.steps": "8", "train.save_every": "3",
-          "train.log_every": "4"}
+RESNET = {
+    "model": "{'name': 'resnet', 'width': 0.125}",
+    "train.batch": "8",
+    "train.steps": "8",
+    "train.save_every": "3",
+    "train.log_every": "4",
+}
 VARIANTS = {
     "sgd": {"optimizer.schedule": "cosine"},
-    "adamw": {"optimizer.name": "adamw", "optimizer.lr": "0.01", "train.sampling": "stratified", "objective.dropout": "0.2"},
+    "adamw": {
+        "optimizer.name": "adamw",
+        "optimizer.lr": "0.01",
+        "train.sampling": "stratified",
+        "objective.dropout": "0.2",
+    },
     "schedule_free resnet": {**RESNET, "optimizer.name": "schedule_free", "optimizer.lr": "0.01", "augment.crop": "1"},
-    "streamed": {"train.feed": "stream"}}
+    "streamed": {"train.feed": "stream"},
+}
 
 
 class Killed(Exception):
@@ -31,6 +43,7 @@ def stop_after(steps):
         made += count
         if made >= steps:
             raise Killed
+
     return report
 
 
@@ -46,8 +59,10 @@ def largest(directory):
 
 
 def metrics(directory):
-    return [{k: v for k, v in json.loads(line).items() if k != "images_per_second"}
-            for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "images_per_second"}
+        for line in (directory / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +75,13 @@ def plain(episode, tmp_path_factory):
 def test_what_a_finished_run_leaves(plain):
     made, directory, kept = plain
     assert sorted(kept) == [0, 5, 20] and loop.is_done(made.run, directory)
-    assert sorted(p.name for p in directory.iterdir()) == ["checkpoints", "done", "metrics.jsonl", "provenance.json", "run.json"]
+    assert sorted(p.name for p in directory.iterdir()) == [
+        "checkpoints",
+        "done",
+        "metrics.jsonl",
+        "provenance.json",
+        "run.json",
+    ]
     assert [m["step"] for m in metrics(directory)] == [4, 5, 6, 8, 12, 16, 18, 20]
     assert all(m["score"].keys() == {"first", "second"} and m["grad_norm"] > 0 for m in metrics(directory))
     stated = json.loads((directory / "run.json").read_text())
@@ -84,7 +105,7 @@ def test_loss_falls(plain):
 def test_resume_is_bitwise(name, episode, tmp_path, same):
     made = episode(VARIANTS[name])
     whole = made.train(tmp_path / "whole")
-    for steps in (1, 7, 1):     # before the first resume point, after it, and just after resuming
+    for steps in (1, 7, 1):  # before the first resume point, after it, and just after resuming
         with pytest.raises(Killed):
             made.train(tmp_path / "killed", on_progress=stop_after(steps))
         assert not loop.is_done(made.run, tmp_path / "killed")
@@ -161,7 +182,7 @@ def test_metrics_are_cut_to_the_step_resumed_from(plain, episode, tmp_path):
     with pytest.raises(Killed):
         made.train(tmp_path, on_progress=stop_after(12))
     with open(tmp_path / "metrics.jsonl", "a") as file:
-        file.write('{"step": 19, "loss": 9.0}\n{"step": 13, "lo')     # past the resume point, and cut short
+        file.write('{"step": 19, "loss": 9.0}\n{"step": 13, "lo')  # past the resume point, and cut short
     made.train(tmp_path)
     assert metrics(tmp_path) == metrics(plain[1])
 
@@ -176,7 +197,7 @@ def test_interrupted_writes_are_removed(plain, episode, tmp_path, same):
 @pytest.mark.parametrize("log_every", ["4", "1000"])
 def test_loss_that_is_not_finite_is_the_users_mistake_and_keeps_nothing(log_every, episode, tmp_path):
     made = episode({"optimizer.lr": "1e30", "train.log_every": log_every}, keep=(5,))
-    for _ in range(2):      # and running it again does not take what is left for a result
+    for _ in range(2):  # and running it again does not take what is left for a result
         with pytest.raises(UserError, match="optimizer.lr=1e[+]30: expected a rate"):
             made.train(tmp_path)
         assert checkpoint.steps(tmp_path / "checkpoints") == [] and not loop.is_done(made.run, tmp_path)

@@ -1,4 +1,5 @@
 """The number of devices and of processes does not change what is computed: the command line run on each, and compared."""
+
 import os
 import pathlib
 import socket
@@ -14,8 +15,15 @@ from bottleneck.errors import UserError
 from bottleneck.training import mesh
 
 CONFIG = pathlib.Path(__file__).parents[1] / "tiny.py"
-STUDY = [f"--config={CONFIG}", "--stage=pretrain", "--config.seeds=1", "--config.train.steps=50", "--config.train.dtype=float64",
-         "--config.train.save_every=20", "--shard=0/3"]       # the mixture's run only, the first of three
+STUDY = [
+    f"--config={CONFIG}",
+    "--stage=pretrain",
+    "--config.seeds=1",
+    "--config.train.steps=50",
+    "--config.train.dtype=float64",
+    "--config.train.save_every=20",
+    "--shard=0/3",
+]  # the mixture's run only, the first of three
 MODELS = {"mlp": [], "resnet": ["--config.model={'name': 'resnet', 'width': 0.25}", "--config.optimizer.lr=0.01"]}
 # One process of several: JAX is told of the others before the study starts.
 JOIN = """
@@ -29,7 +37,9 @@ sys.exit(main.main(["main", *sys.argv[3:]]))
 
 def spawn(command, devices):
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen([sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def join(children):
@@ -39,7 +49,7 @@ def join(children):
 
 
 def parameters(workdir):
-    path, = workdir.glob("runs/mixture-s0-*/checkpoints/50")
+    (path,) = workdir.glob("runs/mixture-s0-*/checkpoints/50")
     found = jax.tree_util.tree_leaves_with_path(checkpoint.load(path))
     return {jax.tree_util.keystr(where): leaf for where, leaf in found}
 

@@ -47,7 +47,7 @@ def test_adamw_first_step_is_the_sign_plus_decoupled_decay():
 
 
 def test_schedule_free_two_steps_by_hand():
-    spec = OptimizerSpec(name="schedule_free", lr=0.1, b1=0.9, b2=0.99, weight_decay=0.05, warmup=0.04)   # 4 of 100
+    spec = OptimizerSpec(name="schedule_free", lr=0.1, b1=0.9, b2=0.99, weight_decay=0.05, warmup=0.04)  # 4 of 100
     params, state = steps(spec, [GRADS, GRADS])
     for name, decay in (("kernel", 0.05), ("bias", 0.0)):
         g = np.asarray(GRADS["layer"][name], np.float64)
@@ -55,10 +55,10 @@ def test_schedule_free_two_steps_by_hand():
         v, total = 0.0, 0.0
         for t in (1, 2):
             rate = 0.1 * t / 4
-            v = 0.99 * v + 0.01 * g ** 2
-            z = z - rate * (g / (np.sqrt(v / (1 - 0.99 ** t)) + 1e-8) + decay * y)
-            total += rate ** 2
-            x = x + rate ** 2 / total * (z - x)
+            v = 0.99 * v + 0.01 * g**2
+            z = z - rate * (g / (np.sqrt(v / (1 - 0.99**t)) + 1e-8) + decay * y)
+            total += rate**2
+            x = x + rate**2 / total * (z - x)
             y = 0.9 * x + 0.1 * z
         np.testing.assert_allclose(params["layer"][name], y, rtol=1e-5)
         np.testing.assert_allclose(optimizers.eval_params(spec, state, params)["layer"][name], x, rtol=1e-5)
@@ -74,9 +74,11 @@ def test_schedule_free_averaged_point_beats_the_iterate_on_a_noisy_quadratic():
             w, state = carry
             updates, state = transform.update(2 * (w - 1) + 2 * jax.random.normal(key, w.shape), state, w)
             return (optax.apply_updates(w, updates), state), None
+
         w = jnp.full(50, 3.0)
         (w, state), _ = jax.lax.scan(step, (w, transform.init(w)), jax.random.split(key, 500))
         return optimizers.eval_params(spec, state, w), state.z
+
     average, iterate = run(jax.random.key(0))
     error, noise = (float(jnp.mean((w - 1) ** 2)) for w in (average, iterate))
     assert error < 0.02 and error < noise / 3
@@ -106,13 +108,14 @@ def test_other_numbers_do_not_recompile(name):
         transform = optimizers.build(optimizers.structure(spec), hyper)
         updates, _ = transform.update(GRADS, transform.init(PARAMS), PARAMS)
         return updates
+
     results = []
     for lr, decay, total in ((0.1, 0.0, 100), (0.2, 0.0, 100), (0.1, 0.3, 100), (0.1, 0.0, 7)):
         spec = OptimizerSpec(name=name, lr=lr, weight_decay=decay, warmup=0.5)
         results.append(step(optimizers.hyper(spec, total))["layer"]["kernel"])
     assert len(traces) == 1
     first, doubled, decayed, shorter = results
-    np.testing.assert_allclose(doubled, 2 * first, rtol=1e-3)   # schedule-free subtracts near-equals
+    np.testing.assert_allclose(doubled, 2 * first, rtol=1e-3)  # schedule-free subtracts near-equals
     assert (decayed != first).all() and (shorter != first).all()
 
 
@@ -122,14 +125,17 @@ def test_structures_that_share_an_executable():
     assert optimizers.structure(OptimizerSpec()) != optimizers.structure(OptimizerSpec(schedule="cosine"))
 
 
-@pytest.mark.parametrize("fields, expected", [
-    (dict(), {0: 1, 99: 1}),
-    (dict(warmup=0.1), {0: 0.1, 4: 0.5, 9: 1, 50: 1}),
-    (dict(schedule="cosine"), {0: 1, 50: 0.5, 25: 0.5 + 0.5 * np.cos(np.pi / 4), 99: 0.00024672}),
-    (dict(schedule="cosine", warmup=0.2), {0: 0.05, 19: 1, 20: 1, 60: 0.5, 100: 0, 120: 0}),
-    (dict(schedule="step", milestones=(0.3, 0.6), factor=0.2), {29: 1, 30: 0.2, 59: 0.2, 60: 0.04}),
-    (dict(schedule="step", milestones=()), {0: 1, 99: 1}),
-])
+@pytest.mark.parametrize(
+    "fields, expected",
+    [
+        (dict(), {0: 1, 99: 1}),
+        (dict(warmup=0.1), {0: 0.1, 4: 0.5, 9: 1, 50: 1}),
+        (dict(schedule="cosine"), {0: 1, 50: 0.5, 25: 0.5 + 0.5 * np.cos(np.pi / 4), 99: 0.00024672}),
+        (dict(schedule="cosine", warmup=0.2), {0: 0.05, 19: 1, 20: 1, 60: 0.5, 100: 0, 120: 0}),
+        (dict(schedule="step", milestones=(0.3, 0.6), factor=0.2), {29: 1, 30: 0.2, 59: 0.2, 60: 0.04}),
+        (dict(schedule="step", milestones=()), {0: 1, 99: 1}),
+    ],
+)
 def test_schedule_values(fields, expected):
     spec = OptimizerSpec(**fields)
     traced = jax.jit(lambda count, total: optimizers.schedule(spec, count, total))
@@ -165,11 +171,19 @@ def test_dtypes_follow_the_parameters():
             assert got["layer"]["kernel"].dtype == jnp.float32
 
 
-@pytest.mark.parametrize("fields, key", [
-    (dict(lr=-1.0), "lr"), (dict(weight_decay=-0.1), "weight_decay"), (dict(momentum=1.0), "momentum"),
-    (dict(warmup=1.5), "warmup"), (dict(milestones=(0.5, 2.0)), "milestones"), (dict(clip=0.0), "clip"),
-    (dict(name="schedule_free", schedule="cosine"), "schedule"), (dict(name="schedule_free", b1=0.0), "b1"),
-])
+@pytest.mark.parametrize(
+    "fields, key",
+    [
+        (dict(lr=-1.0), "lr"),
+        (dict(weight_decay=-0.1), "weight_decay"),
+        (dict(momentum=1.0), "momentum"),
+        (dict(warmup=1.5), "warmup"),
+        (dict(milestones=(0.5, 2.0)), "milestones"),
+        (dict(clip=0.0), "clip"),
+        (dict(name="schedule_free", schedule="cosine"), "schedule"),
+        (dict(name="schedule_free", b1=0.0), "b1"),
+    ],
+)
 def test_mistakes_name_the_key(fields, key):
     with pytest.raises(UserError) as error:
         OptimizerSpec(**fields)

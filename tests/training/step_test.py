@@ -1,4 +1,5 @@
 """One update: pinned numbers, what is traced, and objectives against plain NumPy."""
+
 import dataclasses
 
 import jax
@@ -9,7 +10,9 @@ import pytest
 from scipy.special import log_softmax
 
 from bottleneck.errors import UserError
-from bottleneck.training import loop, mesh as meshes, objectives, step as steps
+from bottleneck.training import loop, objectives
+from bottleneck.training import mesh as meshes
+from bottleneck.training import step as steps
 from bottleneck.training.objectives import ObjectiveSpec, Space
 
 # Of one update on data of a fixed seed. Should these move, the same config now gives other results: find out why. If it
@@ -18,7 +21,8 @@ from bottleneck.training.objectives import ObjectiveSpec, Space
 GOLDEN = {
     "sgd": dict(loss=1.606943, grad_norm=6.383695, update_norm=0.606478),
     "adamw": dict(loss=1.606943, grad_norm=6.383695, update_norm=2.008081),
-    "schedule_free": dict(loss=1.606943, grad_norm=6.383695, update_norm=2.008082)}
+    "schedule_free": dict(loss=1.606943, grad_norm=6.383695, update_norm=2.008082),
+}
 
 
 def prepare(made, run=None, pool=None):
@@ -39,7 +43,9 @@ def advance(code, state, given, count=1):
 def test_golden_step(name, episode):
     before, after, sums = advance(*prepare(episode({"optimizer.name": name, "objective.label_smoothing": "0.1"})))
     moved = jax.tree.map(np.subtract, after.params, before)
-    found = dict(loss=sums["loss"].sum() / sums["count"].sum(), grad_norm=sums["grad_norm"], update_norm=optax.tree.norm(moved))
+    found = dict(
+        loss=sums["loss"].sum() / sums["count"].sum(), grad_norm=sums["grad_norm"], update_norm=optax.tree.norm(moved)
+    )
     found = {k: float(v) for k, v in found.items()}
     assert found == pytest.approx(GOLDEN[name], rel=1e-4), f"{found}: see the comment at GOLDEN"
     assert after.step == 1 and sums["count"].sum() == 16
@@ -47,7 +53,7 @@ def test_golden_step(name, episode):
 
 def test_sweep_compiles_nothing(episode):
     """Learning rate, decay, weights, schedule, duration, seed, smoothing and penalties are traced."""
-    base = episode({"train.batch": "14"})       # a shape that no other test has compiled
+    base = episode({"train.batch": "14"})  # a shape that no other test has compiled
     pool = base.pool()
 
     def trained(run):
@@ -55,14 +61,20 @@ def test_sweep_compiles_nothing(episode):
 
     first, count = trained(base.run), (steps.many._cache_size(), steps.one._cache_size())
     run, replace = base.run, dataclasses.replace
-    swept = [replace(run, seed=7), replace(run, schedule=((0, (0.2, 0.8)),)),
-             replace(run, train=replace(run.train, steps=900)),
-             *(replace(run, optimizer=replace(run.optimizer, **{k: v})) for k, v in (("lr", 0.01), ("weight_decay", 0.5))),
-             *(replace(run, objective=replace(run.objective, **{k: 0.3})) for k in ("label_smoothing", "logit_penalty", "dropout"))]
+    swept = [
+        replace(run, seed=7),
+        replace(run, schedule=((0, (0.2, 0.8)),)),
+        replace(run, train=replace(run.train, steps=900)),
+        *(replace(run, optimizer=replace(run.optimizer, **{k: v})) for k, v in (("lr", 0.01), ("weight_decay", 0.5))),
+        *(
+            replace(run, objective=replace(run.objective, **{k: 0.3}))
+            for k in ("label_smoothing", "logit_penalty", "dropout")
+        ),
+    ]
     found = [trained(r) for r in swept]
     assert (steps.many._cache_size(), steps.one._cache_size()) == count
     differs = [not np.array_equal(first, f) for f in found]
-    assert differs == [True, True, False, True, True, True, True, True]    # a constant rate has no use for the duration
+    assert differs == [True, True, False, True, True, True, True, True]  # a constant rate has no use for the duration
 
 
 def test_one_by_one_and_in_a_loop_the_updates_are_the_same(episode):
@@ -77,9 +89,14 @@ def test_one_by_one_and_in_a_loop_the_updates_are_the_same(episode):
 
 def test_bfloat16_keeps_float32_parameters_and_sums(episode):
     (_, rough, sums), (_, exact, _) = (advance(*prepare(episode({"train.dtype": d}))) for d in ("bfloat16", "float32"))
-    assert {leaf.dtype for leaf in jax.tree.leaves((rough.params, rough.opt_state, sums))} <= {np.dtype("float32"), np.dtype("int32")}
-    difference = max(np.abs(a - b).max() for a, b in zip(jax.tree.leaves(rough.params), jax.tree.leaves(exact.params), strict=True))
-    assert 0 < difference < 0.05      # it did compute in another precision, and not far off
+    assert {leaf.dtype for leaf in jax.tree.leaves((rough.params, rough.opt_state, sums))} <= {
+        np.dtype("float32"),
+        np.dtype("int32"),
+    }
+    difference = max(
+        np.abs(a - b).max() for a, b in zip(jax.tree.leaves(rough.params), jax.tree.leaves(exact.params), strict=True)
+    )
+    assert 0 < difference < 0.05  # it did compute in another precision, and not far off
 
 
 def numpy_cross_entropy(logits, y, component, offset, mask, smoothing, penalty):
@@ -100,11 +117,20 @@ def test_cross_entropy_is_numpys(kind, smoothing, penalty):
     offset = np.array([0, 0] if kind == "shared" else [0, 3], np.int32)
     outputs = 3 if kind == "shared" else 5
     columns = np.arange(outputs)
-    mask = (columns >= offset[:, None]) & (columns < (offset + sizes)[:, None]) if kind == "per_component" else np.ones((2, outputs), bool)
+    mask = (
+        (columns >= offset[:, None]) & (columns < (offset + sizes)[:, None])
+        if kind == "per_component"
+        else np.ones((2, outputs), bool)
+    )
     component = rng.integers(0, 2, 20).astype(np.int32)
-    y, logits = (rng.random(20) * sizes[component]).astype(np.int32), rng.normal(size=(20, outputs)).astype(np.float32) * 3
+    y, logits = (
+        (rng.random(20) * sizes[component]).astype(np.int32),
+        rng.normal(size=(20, outputs)).astype(np.float32) * 3,
+    )
     hyper = {"label_smoothing": np.float32(smoothing), "logit_penalty": np.float32(penalty)}
-    each, score = objectives.loss("cross_entropy", jnp.asarray(logits), {"y": y, "component": component}, Space(offset, mask), hyper)
+    each, score = objectives.loss(
+        "cross_entropy", jnp.asarray(logits), {"y": y, "component": component}, Space(offset, mask), hyper
+    )
     expected, hits = numpy_cross_entropy(logits, y, component, offset, mask, smoothing, penalty)
     np.testing.assert_allclose(each, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(score, hits)
@@ -128,7 +154,9 @@ def test_squared_error_is_numpys():
     np.testing.assert_allclose(score, -error, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("field", "value"), [("label_smoothing", 1.0), ("dropout", -0.1), ("logit_penalty", float("inf"))])
+@pytest.mark.parametrize(
+    ("field", "value"), [("label_smoothing", 1.0), ("dropout", -0.1), ("logit_penalty", float("inf"))]
+)
 def test_objective_ranges(field, value):
     with pytest.raises(UserError, match=f"^{field}="):
         ObjectiveSpec(**{field: value})
@@ -146,4 +174,6 @@ def test_logged_loss_is_that_of_the_batch(episode):
     for j in range(2):
         where = batch["component"] == j
         assert sums["count"][j] == where.sum()
-        np.testing.assert_allclose([sums["loss"][j], sums["score"][j]], [losses[where].sum(), scores[where].sum()], rtol=1e-5)
+        np.testing.assert_allclose(
+            [sums["loss"][j], sums["score"][j]], [losses[where].sum(), scores[where].sum()], rtol=1e-5
+        )
