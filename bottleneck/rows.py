@@ -1,15 +1,24 @@
-"""Rows: every number of a table or figure is one JSON line with always the same keys."""
+"""Rows: every number of a table or figure is one JSON line with always the same keys.
+
+Tasks state findings; `row` makes a row of each, in this one place. A task's file holds what the task knows; whose study it is
+(`BOOKKEEPING`) is filled in when files are joined, as one task may serve several studies.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pathlib
+from collections.abc import Iterable
 
+import bottleneck
 from bottleneck import atomic
+from bottleneck.analysis.intervals import Interval
 
 KEYS = (
     "study",
+    "point",
     "arm",
     "label_space",
     "target",
@@ -38,31 +47,58 @@ KEYS = (
     "step",
     "grad_norm",
     "config_hash",
+    "unit",
+    "look",
+    "version",
     "extra",
 )
+BOOKKEEPING = ("study", "point", "config_hash")
 
 
-def row(**values) -> dict:
-    """A row with every key of `KEYS`, null where not given. Raises KeyError on a key that is not one."""
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One number a task found: `metric` is a plain name, `unit` says in what, `at` the other keys of its row."""
+
+    metric: str
+    value: float | Interval | None
+    unit: str | None = None
+    at: dict = dataclasses.field(default_factory=dict)
+
+
+def row(finding: Finding, kind: str, version: int) -> dict:
+    """The row of a finding by a task of this kind and version, over all seeds of the test split unless it says otherwise."""
+    values = {
+        "seed": "all",
+        "split": "test",
+        "selected_on": "val",
+        "version": f"{kind}-{version} {bottleneck.__version__}",
+    }
+    if isinstance(finding.value, Interval):
+        held = finding.value
+        values |= {"value": held.value, "ci95": [held.low, held.high], "ci_unit": held.unit}
+        values |= {"n_seeds": held.n_seeds, "n_examples": held.n_examples}
+    else:
+        values["value"] = finding.value
+    values |= {"metric": finding.metric, "unit": finding.unit, **finding.at}
     unknown = set(values) - set(KEYS)
     if unknown:
         raise KeyError(f"not row keys: {sorted(unknown)}")
     return {key: _plain(values.get(key)) for key in KEYS}
 
 
-def write(path: pathlib.Path, rows: list[dict]) -> None:
+def kind(row: dict) -> str:
+    """The kind of the task that made a row."""
+    return row["version"].partition("-")[0]
+
+
+def write(path: pathlib.Path, rows: Iterable[dict]) -> None:
     """Writes rows to `path` by atomic rename: it holds all of them or does not exist."""
     atomic.write(path, "".join(json.dumps(r) + "\n" for r in rows))
 
 
-def read(path: pathlib.Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def union(directory: pathlib.Path, path: pathlib.Path) -> None:
-    """Writes the sorted union of `directory`/*.jsonl to `path`."""
-    lines = {line for file in directory.glob("*.jsonl") for line in file.read_text().splitlines()}
-    atomic.write(path, "".join(line + "\n" for line in sorted(lines)))
+def read(path: pathlib.Path, **bookkeeping) -> list[dict]:
+    """The rows of a file, with the bookkeeping of the study that asks."""
+    return [{**json.loads(line), **bookkeeping} for line in path.read_text().splitlines()]
 
 
 def select(rows: list[dict], **values) -> list[dict]:
