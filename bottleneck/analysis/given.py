@@ -15,6 +15,7 @@ from bottleneck.analysis.solvers import SMALLEST_SPREAD
 from bottleneck.errors import UserError
 
 LEAST = 2  # items of a split
+WHOLE = 2.0**53  # floats beyond it are all whole numbers
 BLANK = ("", "nan")  # what a missing value becomes in an array of strings
 
 
@@ -85,7 +86,7 @@ def targets(labels) -> tuple[np.ndarray, int, np.ndarray]:
             raise UserError("labels", labels.shape, "classes [n]; these are one-hot, give labels.argmax(1)")
         if labels.dtype.kind != "f":
             raise UserError("labels", (labels.shape, str(labels.dtype)), "classes [n] (or floats [n, m])")
-    if labels.dtype.kind == "f" and (labels.ndim == 2 or (labels % 1 != 0).any()):
+    if labels.dtype.kind == "f" and (labels.ndim == 2 or (labels % 1 != 0).any() or np.abs(labels).max() > WHOLE):
         values = labels.reshape(len(labels), -1).astype(np.float64)
         if not precision.SMALLEST < np.abs(values).max() < precision.LARGEST:
             raise UserError("labels", f"numbers of size {np.abs(values).max():g}", "a size between 1e-100 and 1e100")

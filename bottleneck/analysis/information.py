@@ -20,8 +20,13 @@ TEMPERATURES = (1e-2, 1e2)  # bounds of the fitted temperature
 
 
 def prior(labels, num_classes: int) -> np.ndarray:
-    """Class frequencies [K] of integer `labels` [n], half an item added to every class: positive everywhere."""
-    counts = np.bincount(np.asarray(labels, np.int64), minlength=num_classes) + 0.5
+    """Class frequencies [K] of integer `labels` [n].
+
+    If a class has no item, half an item is added to every class, so that all are positive; otherwise they are exact.
+    """
+    counts = np.bincount(np.asarray(labels, np.int64), minlength=num_classes).astype(np.float64)
+    if (counts == 0).any():
+        counts += 0.5
     return counts / counts.sum()
 
 
@@ -29,13 +34,15 @@ def null(y, num_classes: int, train=None) -> np.ndarray:
     """The probe of no features [K], which every probe of these items is compared and mixed with; its entropy is H(y).
 
     `y` has int labels [n] under probe and val; `train` [m] are the labels of the items that backbones were trained on,
-    where there are any. The frequencies of train and probe items together are raised to 1/T and normalised, T being
-    fitted on val within `TEMPERATURES` with one more item, as in `calibrate`: here one that is distributed as the
-    frequencies say, so that a val split of one class leaves the others possible. Without T a probe of useless features
-    beats the frequencies of its own few items by flattening them: by about .1 bits with 100 items of 10 classes.
+    where there are any. The frequencies of train and probe items together, half an item added to every class, are
+    raised to 1/T and normalised. T is fitted on val within `TEMPERATURES` with one more item, as in `calibrate`: here
+    one that is distributed as the frequencies say, so that a val split of one class leaves the others possible. Without
+    T a probe of useless features beats the frequencies of its few items by flattening them: by .05 to .1 bits with 100
+    items of 10 classes.
     """
-    labels = y["probe"] if train is None else np.concatenate([y["probe"], train])
-    frequencies, val = prior(labels, num_classes), np.asarray(y["val"], np.int64)
+    labels = np.concatenate([np.asarray(y["probe"], np.int64), np.asarray([] if train is None else train, np.int64)])
+    counts, val = np.bincount(labels, minlength=num_classes) + 0.5, np.asarray(y["val"], np.int64)
+    frequencies = counts / counts.sum()
     log_p = np.log(frequencies)
     aim = (log_p[val].sum() + frequencies @ log_p) / (len(val) + 1)
 

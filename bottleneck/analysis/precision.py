@@ -22,7 +22,7 @@ def objection(x) -> str:
     x = _floats(x)
     if not np.isfinite(x).all():
         return "NaN or infinity among the numbers"
-    largest = np.abs(x).max(initial=0.0)
+    largest = float(np.abs(x).max(initial=0.0))
     if largest > LARGEST or 0.0 < largest < SMALLEST:
         return f"numbers of size {largest:.0e}, whose squares leave the range of float64"
     bits = max(significant_bits(x), BFLOAT16_BITS)  # numbers with fewer bits are codes, not a still shorter format

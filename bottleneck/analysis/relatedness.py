@@ -93,7 +93,7 @@ def _prediction(name: str, offers, gaps) -> Prediction:
 
 
 def spearman(x, y) -> tuple[float, float]:
-    """Spearman's correlation of `x`, `y` [n] and its two-sided permutation p value: the share of |rho| at least as large.
+    """Spearman's correlation of `x`, `y` [n] and its two-sided permutation p value: the share of |rho| at least this.
 
     Exact up to `EXACT` values (ties included), by `DRAWS` fixed random permutations beyond, the observed one counted.
     """

@@ -18,7 +18,7 @@ from bottleneck.errors import UserError
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviation between seeds, with its interval; what items and their interaction with seeds add is removed."""
+    """Standard deviation between seeds, with its interval, without what items and their interaction with seeds add."""
 
     sd: float
     low: float
@@ -41,7 +41,7 @@ class Seeds:
 def evidence(
     mixture, reference, margin: float = FRACTION, level: float = 0.95, *, entropy: float | None = None
 ) -> Seeds:
-    """Evidence of every seed that it keeps a feature. `mixture`, `reference`: bits [S, N], seeds and items in one order.
+    """Evidence of every seed that it keeps a feature, from `mixture`, `reference`: bits [S, N], seeds and items alike.
 
     Each seed has a t interval over its items at level `1 - (1 - level) / S` (Bonferroni), so that with probability
     `level` all of them hold at once, and the word with them: "all", every interval is above 0; "none", every one is
