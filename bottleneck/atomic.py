@@ -1,18 +1,72 @@
-"""Small files that are whole or absent."""
+"""Small files that are whole or absent, and what is said when the disk is full."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import pathlib
+import shutil
 import threading
+
+from bottleneck.errors import UserError
+
+_FULL = ("ENOSPC", "EDQUOT", "No space left on device", "Disk quota exceeded")  # as libraries without errno say it
+
+
+class Full(UserError):
+    """There was no space (or quota) left to write `path`; nothing half written counts, and the same command goes on."""
+
+    def __init__(self, path: pathlib.Path):
+        place = next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
+        free = shutil.disk_usage(place).free / 2**20
+        super().__init__("disk", str(path), f"space or quota to write it ({free:,.1f} MiB are free); then run it again")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether `error`, or what caused it, is a full disk or an exhausted quota: an OSError or a library's words."""
+    known = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if known or any(word in str(error) for word in _FULL):
+        return True
+    cause = error.__cause__ or error.__context__
+    return cause is not None and is_full(cause)
+
+
+@contextlib.contextmanager
+def space(path: pathlib.Path):
+    """Around whatever writes `path`: a full disk raises Full, every other error passes."""
+    try:
+        yield
+    except Full:
+        raise
+    except Exception as error:
+        if is_full(error):
+            raise Full(path) from error
+        raise
 
 
 def write(path: pathlib.Path, data: bytes | str) -> None:
-    """Writes a small file so that a reader (or a kill) sees either the old bytes or the new ones, never a mixture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a small file so that a reader (or a kill) sees either the old bytes or the new ones, never a mixture.
+
+    Raises Full. A write that fails leaves no temporary file.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    with open(temporary, "wb") as f:
-        f.write(data.encode() if isinstance(data, str) else data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temporary, path)
+    with space(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as f:
+                f.write(data.encode() if isinstance(data, str) else data)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def append(path: pathlib.Path, line: str) -> None:
+    """Adds one line to a file that readers cut at the first incomplete line. Raises Full."""
+    data = memoryview(f"{line}\n".encode())
+    with space(path), open(path, "ab", buffering=0) as f:
+        while data:
+            data = data[f.write(data) :]

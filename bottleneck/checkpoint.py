@@ -1,15 +1,18 @@
-"""The one module that knows Orbax: checkpoints written asynchronously, sealed with SHA-256, verified on every read.
+"""The one module that knows Orbax: checkpoints written asynchronously, sealed when read back, verified on every read.
 
-A checkpoint is a directory written by Orbax (which renames it into place when complete) plus `manifest.json`, written
-last, with the SHA-256 of every file and of itself. A directory without a manifest was interrupted and is removed; a
-directory whose bytes differ from its manifest is `Damaged` and never loaded (Orbax itself restores flipped bits without
-noticing). Where several processes share the directory, the first one seals and removes, and the others wait for it.
+A checkpoint is a directory written by Orbax (which renames it into place when complete) plus `manifest.json`, the seal,
+with the SHA-256 of every file and of itself. It is written last, after the whole tree has been read back and compared
+bit by bit with what was saved. A directory without a manifest was interrupted and is removed; one whose bytes differ
+from its manifest, or that holds no readable tree, is `Damaged` and never loaded (Orbax itself restores flipped bits
+without noticing). Where several processes share the directory, the first one seals and removes, and the others wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping
@@ -20,22 +23,27 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from bottleneck import atomic
+from bottleneck.atomic import Full
 from bottleneck.errors import UserError
 
 MANIFEST = "manifest.json"
 _TREE = "_METADATA"  # the file by which Orbax describes a saved tree
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what Orbax raises on trees it cannot read
+
+# Orbax prints the traceback of a failed write from its own thread, and raises the error here as well.
+logging.getLogger("absl").addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
 
 
 class Damaged(RuntimeError):
-    """A checkpoint whose bytes are not those that were written. `path` is the checkpoint, `file` the first bad file."""
+    """A checkpoint that is not what was written. `path` is the checkpoint, `file` the first bad file."""
 
-    def __init__(self, path, file):
-        super().__init__(f"{path} is damaged: {file} does not match its SHA-256")
+    def __init__(self, path, file, reason: str = "does not match its SHA-256"):
+        super().__init__(f"{path} is damaged: {file} {reason}")
         self.path, self.file = pathlib.Path(path), file
 
 
 def primary(action: Callable[[], None]) -> None:
-    """Runs `action` on the first process: after all have come here (what they read before is as it was), and all wait."""
+    """Runs `action` on the first process, after all have come here (what they read before is as it was); all wait."""
 
     def meet(point):
         if jax.process_count() > 1:
@@ -48,69 +56,116 @@ def primary(action: Callable[[], None]) -> None:
 
 
 class Writer:
-    """Writes checkpoints in the background, one at a time; sealed when the next one starts, or by `wait`."""
+    """Writes checkpoints in the background, one at a time; sealed when the next one starts, or by `wait`.
+
+    A write that fails is raised by the next call, as Full where space or quota has run out, and is never sealed.
+    """
 
     def __init__(self):
         self._orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
-        self._pending: tuple[pathlib.Path, dict] | None = None
+        self._pending: tuple[pathlib.Path, dict, dict] | None = None
 
     def save(self, path: pathlib.Path, tree, **meta) -> None:
-        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there. `meta` goes to the manifest."""
+        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there; `meta` joins its manifest."""
         self.wait()
         primary(lambda: remove(path))
-        self._orbax.save(path.absolute(), args=ocp.args.StandardSave(tree))
-        self._pending = path, meta
+        copy = jax.tree.map(np.array, tree)  # training goes on in place, and the seal compares with it
+        with _written(path):
+            self._orbax.save(path.absolute(), args=ocp.args.StandardSave(copy))
+        self._pending = path, copy, meta
 
     def wait(self) -> None:
-        """Blocks until the checkpoint in flight, if any, is on disk and sealed."""
-        self._orbax.wait_until_finished()
-        if self._pending is not None:
-            path, meta = self._pending
-            primary(lambda: _seal(path, meta))
-            self._pending = None
+        """Blocks until the checkpoint in flight, if any, is on disk, read back and sealed. Raises Full, Damaged."""
+        pending, self._pending = self._pending, None  # whatever fails, it is not sealed later
+        if pending is None:
+            return
+        path, copy, meta = pending
+        with _written(path):
+            self._orbax.wait_until_finished()
+            primary(lambda: _seal(path, copy, meta))
 
     def close(self) -> None:
-        self.wait()
-        self._orbax.close()
+        try:
+            self.wait()
+        finally:
+            self._orbax.close()
+
+
+@contextlib.contextmanager
+def _written(path: pathlib.Path):
+    """Around what writes the checkpoint `path`: if it fails nothing is left of it, and a full disk raises Full."""
+    try:
+        with atomic.space(path):
+            yield
+    except Exception:
+        if jax.process_index() == 0:
+            for part in (path, *path.parent.glob(f"{path.name}.orbax*")):  # Orbax writes beside it first
+                remove(part)
+        raise
 
 
 def is_sealed(path: pathlib.Path) -> bool:
-    """Whether `path` holds a completely written checkpoint."""
+    """Whether `path` has been sealed: written and read back. What has happened to it since, `verify` says."""
     return (path / MANIFEST).is_file()
 
 
 def verify(path: pathlib.Path) -> dict:
-    """The manifest of `path`, after comparing every file with it. Raises Damaged."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        seal, expected = manifest.pop("seal"), manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(path, MANIFEST) from error
-    if seal != _digest_of(manifest):
-        raise Damaged(path, MANIFEST)
-    found = _digests(path)
-    for name in sorted({*expected, *found}):
-        if expected.get(name) != found.get(name):
+    """The manifest of `path`, after comparing every file with it and looking for a tree. Raises Damaged."""
+    manifest = _manifest(path)
+    expected, present = manifest["files"], _digests(path)
+    for name in sorted({*expected, *present}):
+        if expected.get(name) != present.get(name):
             raise Damaged(path, name)
+    with ocp.PyTreeCheckpointer() as reader:
+        _described(reader, path)
     return manifest
 
 
 def load(path: pathlib.Path):
     """The verified tree at `path` as nested dicts of NumPy arrays, whatever devices wrote it. Raises Damaged."""
     verify(path)
-    restorer = ocp.PyTreeCheckpointer()
-    metadata = restorer.metadata(path.absolute()).item_metadata.tree
-    arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
-    return restorer.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=arguments))
+    return _read(path)
+
+
+def _manifest(path: pathlib.Path) -> dict:
+    """The manifest of `path`, whole and of at least one file. Raises Damaged."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        seal, files = manifest.pop("seal"), manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(path, MANIFEST) from error
+    if seal != _digest_of(manifest):
+        raise Damaged(path, MANIFEST)
+    if not files:
+        raise Damaged(path, MANIFEST, "lists no files")
+    return manifest
+
+
+def _described(reader: ocp.PyTreeCheckpointer, path: pathlib.Path):
+    """The shapes and dtypes of the tree at `path`. Raises Damaged where there is none."""
+    try:
+        return reader.metadata(path.absolute()).item_metadata.tree
+    except _UNREADABLE as error:
+        raise Damaged(path, _TREE, "describes no tree") from error
+
+
+def _read(path: pathlib.Path):
+    with ocp.PyTreeCheckpointer() as reader:
+        described = _described(reader, path)
+        arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), described)
+        try:
+            return reader.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=arguments))
+        except _UNREADABLE as error:
+            raise Damaged(path, _TREE, f"describes a tree that cannot be read ({str(error)[:200]})") from error
 
 
 def foreign(path: pathlib.Path, where: Mapping[str, str] | None = None) -> dict:
     """Variables from a checkpoint that somebody else wrote with Orbax: collection -> nested dicts of NumPy arrays.
 
-    `path` holds one saved tree, or is a step of a CheckpointManager with one in it: variables, a TrainState, a tree with
-    either inside, or bare parameters. `where` gives collections their places in it ({"params": "ema/params",
-    "batch_stats": "state/batch_stats"}); by default they are the one `params` nearest to the top and the `batch_stats`
-    beside it. Nothing else is read (no optimiser state), whatever devices wrote it. Raises UserError.
+    `path` holds one saved tree, or is a step of a CheckpointManager with one in it: variables, a TrainState, a tree
+    with either inside, or bare parameters. `where` gives collections their places in it ({"params": "ema/params",
+    "batch_stats": "state/batch_stats"}); by default they are the one `params` nearest to the top and the
+    `batch_stats` beside it. Nothing else is read (no optimiser state), whatever devices wrote it. Raises UserError.
     """
     place = _saved_tree(pathlib.Path(path))
     try:
@@ -189,8 +244,31 @@ def _at(tree, keys: tuple[str, ...]):
 
 
 def steps(directory: pathlib.Path) -> list[int]:
-    """Sealed steps in `directory`, ascending."""
-    return sorted(int(p.name) for p in directory.glob("[0-9]*") if p.name.isdigit() and is_sealed(p))
+    """Sealed steps in `directory`, ascending, without those whose seal is damaged or of nothing."""
+    return [int(path.name) for path in _sealed(directory) if _whole_seal(path)]
+
+
+def damaged(directory: pathlib.Path) -> list[Damaged]:
+    """What `verify` says of the sealed steps in `directory` that are not what was written, ascending."""
+    errors = []
+    for path in _sealed(directory):
+        try:
+            verify(path)
+        except Damaged as error:
+            errors.append(error)
+    return errors
+
+
+def _sealed(directory: pathlib.Path) -> list[pathlib.Path]:
+    sealed = [p for p in directory.glob("[0-9]*") if p.name.isdigit() and is_sealed(p)]
+    return sorted(sealed, key=lambda path: int(path.name))
+
+
+def _whole_seal(path: pathlib.Path) -> bool:
+    try:
+        return bool(_manifest(path))
+    except Damaged:
+        return False
 
 
 def remove(path: pathlib.Path) -> None:
@@ -207,7 +285,19 @@ def remove_partial(directory: pathlib.Path) -> None:
             shutil.rmtree(path)
 
 
-def _seal(path: pathlib.Path, meta: dict) -> None:
+def _seal(path: pathlib.Path, copy, meta: dict) -> None:
+    """Writes the manifest of `path` once the tree read back is `copy`, bit for bit. Raises Damaged, Full."""
+    try:
+        back = _read(path)
+    except Damaged:
+        if shutil.disk_usage(path.parent).free < sum(leaf.nbytes for leaf in jax.tree.leaves(copy)):
+            raise Full(path) from None  # a full disk that nobody reported
+        raise
+    if jax.tree.structure(back) != jax.tree.structure(copy):
+        raise Damaged(path, _TREE, "describes another tree than was saved")
+    for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(back), jax.tree.leaves(copy), strict=True):
+        if new.dtype != old.dtype or new.shape != old.shape or new.tobytes() != old.tobytes():
+            raise Damaged(path, jax.tree_util.keystr(where), "was not read back as it was saved")
     manifest = {"files": _digests(path), **meta}
     atomic.write(path / MANIFEST, json.dumps({**manifest, "seal": _digest_of(manifest)}, indent=1, sort_keys=True))
 

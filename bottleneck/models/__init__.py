@@ -1,4 +1,4 @@
-"""Networks: `build` turns the `model` entry of a config into a Flax module.
+"""Networks: a spec says which, `build` makes the Flax module.
 
 Every module maps a batch `x` [B, ...] to `(logits, taps)`. `taps` is an OrderedDict (JAX sorts the keys of a
 plain one) of intermediate activations, whose last, "features", is the classifier's input [B, p] before
@@ -9,6 +9,7 @@ on the number of outputs.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from bottleneck import config
+from bottleneck import config, identity
 from bottleneck.errors import UserError
 from bottleneck.models import mlp, resnet, vit
 
@@ -26,20 +27,43 @@ MODULES = {
     "vit": (vit.ViTSpec, vit.ViT),
 }
 DTYPES = ("float32", "bfloat16", "float64")
+Spec = mlp.MLPSpec | resnet.ResNetSpec | vit.ViTSpec
 
 
-def build(spec: Mapping, outputs: int, dtype="float32", image_shape: tuple[int, ...] | None = None) -> nn.Module:
-    """The module of `spec`, a mapping of "name" ("mlp", "resnet", "vit") and the fields of that model's spec.
-
-    `outputs` is the size of the logits. With `image_shape` (H, W, C) the model is also checked against the
-    images. Raises UserError under "model".
+def spec(mapping: Mapping | Spec) -> Spec:
+    """The frozen spec of a mapping of "name" ("mlp", "resnet", "vit") and that model's fields. Raises UserError under
+    "model".
     """
-    name, parsed = _parse(spec)
-    if image_shape is not None and hasattr(parsed, "check"):
-        try:
-            parsed.check(image_shape)
-        except UserError as error:
-            raise error.under("model") from None
+    if isinstance(mapping, Spec):
+        return mapping
+    if not hasattr(mapping, "items"):
+        raise UserError("model", mapping, "a dictionary with a name and that model's fields")
+    fields = dict(mapping.items())
+    name = fields.get("name")
+    if not isinstance(name, str) or name not in MODULES:
+        raise UserError("model.name", name, f"one of {', '.join(MODULES)}")
+    return config.build(MODULES[name][0], fields, "model")
+
+
+def resolved(spec: Spec, image_shape: tuple[int, ...]) -> Spec:
+    """`spec` with what it leaves to the images, of shape (H, W, C) or (d,), written out: the stem of a ResNet.
+
+    Raises UserError under "model" where the model cannot see such images.
+    """
+    try:
+        return spec.resolved(tuple(image_shape))
+    except UserError as error:
+        raise error.under("model") from None
+
+
+def describe(spec: Spec) -> str:
+    """One line: the name, and every field that is not at its default, such as "resnet depth=18 stem=large"."""
+    said = identity.canonical(spec)
+    return " ".join((said.pop("name"), *(f"{field}={value}" for field, value in said.items())))
+
+
+def build(spec: Spec, outputs: int, dtype="float32") -> nn.Module:
+    """The module of `spec`; `outputs` is the size of the logits. Raises UserError on a dtype that is none of DTYPES."""
     try:
         dtype = jnp.dtype(dtype)
     except TypeError:
@@ -48,32 +72,22 @@ def build(spec: Mapping, outputs: int, dtype="float32", image_shape: tuple[int, 
         raise UserError("dtype", dtype.name, f"one of {', '.join(DTYPES)}")
     if dtype.name == "float64" and not jax.config.jax_enable_x64:
         raise UserError("dtype", "float64", "JAX_ENABLE_X64=1 in the environment, or another dtype")
-    return MODULES[name][1](spec=parsed, outputs=outputs, dtype=dtype)
+    return MODULES[spec.name][1](spec=spec, outputs=outputs, dtype=dtype)
 
 
-def widen(spec: Mapping, factor: float) -> dict:
+def widen(spec: Spec, factor: float) -> Spec:
     """The same model with `factor` times the channels (hidden units, dimensions). Raises UserError."""
-    _, parsed = _parse(spec)
-    width = parsed.width * factor
-    if isinstance(parsed.width, int):
+    width = spec.width * factor
+    if isinstance(spec.width, int):
         if width != int(width):
             raise UserError("model.width", width, "a whole number of units")
         width = int(width)
-    widened = {**config.to_dict(spec), "width": width}
-    _parse(widened)
-    return widened
+    try:
+        return dataclasses.replace(spec, width=width)
+    except UserError as error:
+        raise error.under("model") from None
 
 
 def count(params) -> int:
     """Number of scalars in a tree of arrays or of shapes."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-
-
-def _parse(spec):
-    if not hasattr(spec, "items"):
-        raise UserError("model", spec, "a dictionary with a name and that model's fields")
-    fields = dict(spec.items())
-    name = fields.pop("name", None)
-    if not isinstance(name, str) or name not in MODULES:
-        raise UserError("model.name", name, f"one of {', '.join(MODULES)}")
-    return name, config.build(MODULES[name][0], fields, "model")

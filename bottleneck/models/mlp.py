@@ -22,6 +22,7 @@ from bottleneck.models.head import classify, parameter_dtype
 class MLPSpec:
     """`depth` hidden layers of `width` units; `use_bias` covers the classifier too."""
 
+    name: Literal["mlp"]
     width: int = 128
     depth: int = 2
     activation: Literal["relu", "none"] = "relu"
@@ -31,6 +32,10 @@ class MLPSpec:
         for field in ("width", "depth"):
             if getattr(self, field) < 1:
                 raise UserError(field, getattr(self, field), "at least 1")
+
+    def resolved(self, image_shape: tuple[int, ...]) -> MLPSpec:
+        """Itself: images of any shape are flattened."""
+        return self
 
 
 class MLP(nn.Module):

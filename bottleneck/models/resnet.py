@@ -4,6 +4,9 @@ Depths 20, 32, 44, 56 are the CIFAR networks: three stages of 16, 32, 64 channel
 (subsampling, zero-padded channels). Depths 18, 34, 50, 152 have four stages and projection shortcuts, behind
 either a 3x3 stem ("small") or the ImageNet stem ("large": 7x7, stride 2, then max-pooling). In bottleneck
 blocks the stride sits in the 3x3 convolution, as in torchvision.
+
+The large stem is for images of more than 64 pixels: up to there, CIFAR, Tiny ImageNet and downsampled ImageNet
+(Chrabaszcz et al. 2017) are read through a 3x3 stem, and the large one would leave at most 2x2 positions.
 """
 
 from __future__ import annotations
@@ -21,16 +24,18 @@ from bottleneck.errors import UserError
 from bottleneck.models.head import classify, parameter_dtype
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 152: (3, 8, 36, 3)}  # per stage
+LARGE = 64  # pixels of the shorter side beyond which images are large
 
 
 @dataclasses.dataclass(frozen=True)
 class ResNetSpec:
-    """`width` multiplies every channel count. `stem` None: "large" for depths 34, 50, 152, else "small".
+    """`width` multiplies every channel count. `stem` None: by the image size, see `resolved`.
 
     `zero_residual` starts the last normalisation scale of every block at 0, so that blocks start as the
     identity.
     """
 
+    name: Literal["resnet"]
     depth: Literal[18, 20, 32, 34, 44, 50, 56, 152] = 20
     width: float = 1.0
     stem: Literal["small", "large"] | None = None
@@ -41,6 +46,13 @@ class ResNetSpec:
             raise UserError("width", self.width, "a number above 0")
         if self.stem == "large" and self.depth not in BLOCKS:
             raise UserError("stem", self.stem, f"'small' for depth {self.depth}; large: {tuple(BLOCKS)}")
+
+    def resolved(self, image_shape: tuple[int, ...]) -> ResNetSpec:
+        """With the stem for images of `image_shape` (H, W, C) written out. Raises UserError for vectors."""
+        if len(image_shape) != 3:
+            raise UserError("name", self.name, "'mlp', for vectors")
+        large = self.depth in BLOCKS and min(image_shape[:2]) > LARGE
+        return dataclasses.replace(self, stem=self.stem or ("large" if large else "small"))
 
 
 def convolution(channels: int, size: int, stride: int, **options) -> nn.Conv:
@@ -71,7 +83,7 @@ class ResNet(nn.Module):
         cifar = spec.depth not in BLOCKS
         blocks = ((spec.depth - 2) // 6,) * 3 if cifar else BLOCKS[spec.depth]
         base = max(1, round((16 if cifar else 64) * spec.width))
-        large = spec.stem == "large" or spec.stem is None and spec.depth in (34, 50, 152)
+        large = spec.resolved(x.shape[1:]).stem == "large"
 
         conv = functools.partial(convolution, dtype=self.dtype, param_dtype=wide)
         norm = functools.partial(

@@ -26,6 +26,7 @@ SIZES = {"tiny": (64, 4, 2), "Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 1
 class ViTSpec:
     """`patch` in pixels; `width` multiplies the number of attention heads, each of 32 or 64 dimensions."""
 
+    name: Literal["vit"]
     variant: Literal["tiny", "Ti", "S", "B"] = "tiny"
     patch: int = 4
     width: float = 1.0
@@ -37,10 +38,13 @@ class ViTSpec:
         if heads < 1 or heads != int(heads):
             raise UserError("width", self.width, f"a multiple of 1/{SIZES[self.variant][2]}: whole heads")
 
-    def check(self, image_shape: tuple[int, ...]) -> None:
-        """Raises UserError unless the patches tile images of `image_shape` (H, W, C)."""
-        if len(image_shape) != 3 or any(side % self.patch for side in image_shape[:2]):
+    def resolved(self, image_shape: tuple[int, ...]) -> ViTSpec:
+        """Itself. Raises UserError unless the patches tile images of `image_shape` (H, W, C)."""
+        if len(image_shape) != 3:
+            raise UserError("name", self.name, "'mlp', for vectors")
+        if any(side % self.patch for side in image_shape[:2]):
             raise UserError("patch", self.patch, f"a divisor of the image's sides, {tuple(image_shape[:2])}")
+        return self
 
 
 class ViT(nn.Module):
@@ -54,7 +58,7 @@ class ViT(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False, dropout=0.0):
         spec, wide = self.spec, parameter_dtype(self.dtype)
-        spec.check(x.shape[1:])
+        spec.resolved(x.shape[1:])
         dims, depth, heads = SIZES[spec.variant]
         dims, heads = int(dims * spec.width), int(heads * spec.width)
         small = nn.initializers.normal(0.02)

@@ -1,48 +1,54 @@
 """Training a run to sealed checkpoints, resumable at any moment to the bitwise same result.
 
-The order of operations per chunk of steps is a contract: advance -> log -> keep -> save; where nothing is kept or saved
-the log waits for the next chunk, so that the device never waits for the host. Nothing but the state is
-carried from step to step: batches, augmentation and dropout are functions of (seed, step).
+The steps of a run are grouped into calls of the device, and end at every step that is kept, saved or logged. There the
+order is a contract: log -> keep -> save; where nothing is kept or saved the line of the log waits for the next call, so
+that the device never waits for the host. Nothing but the state, and the sums since the last line, is carried from step
+to step: batches, augmentation and dropout are functions of (seed, step).
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import contextlib
 import json
-import os
 import pathlib
-import platform
 import shutil
-import subprocess
-import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
-from bottleneck import atomic, checkpoint
-from bottleneck.data import mixture, resident, stream
+from bottleneck import atomic, checkpoint, models
+from bottleneck.data import resident
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.models import statistics
+from bottleneck.signals import Stop, Stopped
 from bottleneck.training import mesh as meshes
-from bottleneck.training import optimizers
+from bottleneck.training import metrics, optimizers, provenance
 from bottleneck.training import step as steps
+from bottleneck.training.feed import Feed
+from bottleneck.training.pace import Pace
 from bottleneck.training.run import Run
 from bottleneck.training.step import State
 
 KEPT_RESUMES = 2
-STATISTICS_BATCHES = 32  # for BatchNorm at an averaged point
 
 
 def is_done(run: Run, directory: pathlib.Path) -> bool:
-    """Whether every step the run should keep is sealed, with the bytes that were written. Raises checkpoint.Damaged."""
-    if not (directory / "done").is_file():
+    """Whether the run was trained to its end and every step it should keep is what was written. Raises Damaged."""
+    if not {*run.keep, run.steps} <= _finished(directory):
         return False
-    for step in checkpoint.steps(directory / "checkpoints"):
-        checkpoint.verify(directory / "checkpoints" / str(step))
+    for error in checkpoint.damaged(directory / "checkpoints"):
+        raise error
     return {*run.keep, run.steps} <= set(checkpoint.steps(directory / "checkpoints"))
+
+
+def forget(directory: pathlib.Path) -> None:
+    """Removes all that training left in `directory`: the run is trained again from its start."""
+    (directory / "done").unlink(missing_ok=True)
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 def program(run: Run, mesh) -> steps.Program:
@@ -65,121 +71,159 @@ def train(
     mesh,
     *,
     pool: resident.Pool | None = None,
-    initial: dict | None = None,
+    initial: dict | Callable[[], dict] | None = None,
     on_progress: Callable[[int], None] = lambda steps: None,
+    stop: Stop | None = None,
 ) -> None:
     """Trains `run`, from its newest usable resume point, until every step in `run.keep` and the last one are sealed.
 
-    `pool`: the components' resident pool, already on the mesh; None streams batches from the host. `initial`: variables
-    to start from (fine-tuning); their head is used if there is one. Raises UserError when the loss is not finite.
+    `components`: as `restrict` gives them. `pool`: their resident pool, already on the mesh; None streams batches from
+    the host. `initial`: variables to start from (fine-tuning), or what gives them when they are needed; their head is
+    used if there is one. `stop`: once it is asked for, the run is saved at the end of the device's call and Stopped is
+    raised. Raises UserError when the loss is not finite or the disk is full (atomic.Full); then, too, it can go on.
     """
-    kept, resumes, wanted = directory / "checkpoints", directory / "resume", {*run.keep, run.steps}
-    code = program(run, mesh)  # a mistake of the user is met here, before anything is written
-    feed = Feed(run, code, components, data, pool)
-    checkpoint.primary(lambda: _prepare(run, directory, mesh))
-    state = _start(
-        run, code, resumes, min(wanted - set(checkpoint.steps(kept)), default=run.steps), feed.x_shape, initial
-    )
-    step = int(state.step)
-    log = directory / "metrics.jsonl" if jax.process_index() == 0 else pathlib.Path(os.devnull)
-    checkpoint.primary(lambda: _truncate(log, step))
-
-    writer, metrics, late = checkpoint.Writer(), open(log, "a"), None
-    try:
-        sums, began = steps.totals(len(run.components)), time.monotonic()
-        while True:
-            saving = step > 0 and step % run.train.save_every == 0 and step < run.steps
-            if late is not None and (saving or step in wanted):  # what is kept had a finite loss
-                _log(metrics, run, *late)
-                late = None
-            if step in wanted:
-                _keep(writer, kept / str(step), step, feed.evaluation_point(state, step))
-            if saving:
-                writer.save(resumes / str(step), to_flat(state), step=step)
-                for old in checkpoint.steps(resumes)[:-KEPT_RESUMES]:
-                    checkpoint.primary(lambda old=old: checkpoint.remove(resumes / str(old)))
-            if step == run.steps:
-                break
-            stop = min(
-                [s for s in wanted if s > step] + [_next(step, run.train.save_every), _next(step, run.train.log_every)]
-            )
-            state, sums = feed.advance(state, sums, step, stop)
-            if late is not None:
-                _log(metrics, run, *late)
-            on_progress(stop - step)
-            now = time.monotonic()
-            late, began = (stop, sums, (stop - step) * run.train.batch, now - began), now
-            step, sums = stop, steps.totals(len(run.components))
-        writer.wait()
-    finally:
-        metrics.close()
-        writer.close()
+    feed = Feed(run, program(run, mesh), components, data, pool)  # a mistake is met here, before anything is written
+    models.resolved(run.model, feed.x_shape)
+    checkpoint.primary(lambda: _prepare(run, directory))
+    state, sums = _start(run, feed, directory, initial)
+    checkpoint.primary(lambda: _resume_records(directory, mesh, int(state.step)))
+    with contextlib.closing(checkpoint.Writer()) as writer:
+        Session(run, directory, feed, writer, state, sums, on_progress, stop or Stop()).go()
     checkpoint.primary(lambda: _finish(run, directory))
 
 
-class Feed:
-    """Where a run's batches come from: the resident pool inside the step, or the host."""
+class Session:
+    """One sitting of a run: from the step at which it starts or goes on to its last one, or to a signal."""
 
-    def __init__(self, run: Run, code: steps.Program, components, data: DataSpec, pool: resident.Pool | None):
-        self.run, self.code, self.components, self.data = run, code, components, data
-        tables = mixture.tables(
-            run.components, [len(c.splits["train"]) for c in components], run.schedule, run.train.batch, run.steps
+    def __init__(self, run: Run, directory: pathlib.Path, feed: Feed, writer, state: State, sums, on_progress, stop):
+        self.run, self.directory, self.feed, self.writer = run, directory, feed, writer
+        self.state, self.sums, self.step = state, sums, int(state.step)
+        self.on_progress, self.stop, self.pace = on_progress, stop, Pace()
+        self.wanted = {*run.keep, run.steps}
+        self.saved = self.step  # the newest step from which the run could go on
+        path = directory / "metrics.jsonl" if jax.process_index() == 0 else None
+        self.metrics = metrics.Metrics(run, path, self.step)
+
+    def go(self) -> None:
+        if self.step in self.wanted:
+            self._keep()
+        while self.step < self.run.steps:
+            asked, count = _agreed(self.stop.asked, self.pace.count)
+            if asked:
+                self._end_early()
+            end = self._next_line()
+            self._call(min(count, end - self.step))
+            if self.step == end:
+                self._arrive()
+
+    def _next_line(self) -> int:
+        """The next step at which a line of the log ends: one that is logged, saved or kept."""
+        each = (self.run.train.log_every, self.run.train.save_every)
+        return min([s for s in self.wanted if s > self.step] + [(self.step // n + 1) * n for n in each])
+
+    def _call(self, count: int) -> None:
+        self.state, self.sums = self.feed.advance(self.state, self.sums, self.step, self.step + count)
+        self.step += count
+        self.metrics.flush()
+        self.pace.called(count, self.sums["count"])
+        self.on_progress(count)
+
+    def _arrive(self) -> None:
+        keeping = self.step in self.wanted
+        saving = self.step % self.run.train.save_every == 0 and self.step < self.run.steps
+        self.metrics.due(self.step, self.sums)
+        self.sums = self.feed.zeros
+        if keeping or saving:
+            self.metrics.flush()  # what is kept had a finite loss
+            self.pace.pause()
+        if keeping:
+            self._keep()
+        if saving:
+            self._save()
+
+    def _end_early(self) -> None:
+        """Saves where the run is and raises Stopped."""
+        if self.step > self.saved:
+            self.metrics.flush()
+            self.metrics.check(self.step, self.sums)
+            self._save()
+        self.writer.wait()
+        who = self.stop.name or "a signal to another process"
+        raise Stopped(f"{who}: {self.run.folder} is saved at step {self.step:,} of {self.run.steps:,}")
+
+    def _save(self) -> None:
+        resumes = self.directory / "resume"
+        self.writer.save(resumes / str(self.step), to_flat((self.state, self.sums)), step=self.step)
+        self.saved = self.step
+        for old in checkpoint.steps(resumes)[:-KEPT_RESUMES]:
+            checkpoint.primary(lambda old=old: checkpoint.remove(resumes / str(old)))
+
+    def _keep(self) -> None:
+        """Seals the evaluation point; a step that is there already must be bitwise the same."""
+        path, point = self.directory / "checkpoints" / str(self.step), self.feed.evaluation_point(self.state, self.step)
+        if not checkpoint.is_sealed(path):
+            self.writer.save(path, point, step=self.step)
+            return
+        kept = jax.tree.leaves(checkpoint.load(path))
+        for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(point), kept, strict=True):
+            if not np.array_equal(np.asarray(new), old, equal_nan=True):
+                self._refuse(path, jax.tree_util.keystr(where))
+
+    def _refuse(self, path: pathlib.Path, leaf: str) -> None:
+        """Raises on a kept step of other bits. What this sitting has added to a finished run's steps is removed."""
+        self.writer.wait()
+        if finished := _finished(self.directory):
+            for step in set(checkpoint.steps(path.parent)) - finished:
+                checkpoint.primary(lambda step=step: checkpoint.remove(path.parent / str(step)))
+        recorded = provenance.read(self.directory / "provenance.json")
+        if not recorded.get("history"):
+            raise RuntimeError(
+                f"{path}: training again gave other bits in {leaf}, with the same versions and devices: they are not "
+                "deterministic (--retrain remakes all steps of this run)"
+            )
+        changes = "; ".join(provenance.differences(recorded, recorded["history"][-1]))
+        raise UserError(
+            "keep",
+            self.step,
+            f"the bits of {path}, but {leaf} differs from what was kept under other versions or devices ({changes}): "
+            "ask for no further steps of this run here, or remake all of them with --retrain",
         )
-        numbers = steps.hyper(run.optimizer, run.objective, run.steps)
-        self.tables = tables
-        self.given = steps.Given(*meshes.replicate((tables, run.space(), numbers, np.int32(run.seed)), code.mesh), pool)
-        self.scale = np.float32(data.mean), np.float32(data.std)
-        self._stream, self._at = None, -1
-        like = components[0].splits["train"].fetch(np.arange(1))
-        self.x_shape = like.shape[1:]
-
-    def host_batches(self, start: int, stop: int):
-        return stream.batches(
-            self.components, self.tables, self.run.seed, self.run.train.batch, self.run.train.sampling, start, stop
-        )
-
-    def advance(self, state: State, sums: dict, start: int, stop: int) -> tuple[State, dict]:
-        if self.given.pool is not None:
-            return steps.advance(self.code, state, sums, self.given, stop - start)
-        if self._at != start:
-            self._stream = self.host_batches(start, self.run.steps)
-        for _ in range(start, stop):
-            state, sums = steps.fed(self.code, state, sums, next(self._stream), self.given, *self.scale)
-        self._at = stop
-        return state, sums
-
-    def evaluation_point(self, state: State, step: int) -> dict:
-        """The variables to keep: averaged where the optimiser averages, BatchNorm statistics then measured there.
-
-        They are means over batches of the run's own distribution, drawn past `step`.
-        """
-        point = {"params": steps.averaged(self.code, state), "batch_stats": state.batch_stats}
-        if self.code.optimizer.name == "schedule_free" and state.batch_stats:
-            if self.given.pool is not None:
-                batches = (
-                    steps.drawn(self.code, self.given, np.int32(step + i))["x"] for i in range(STATISTICS_BATCHES)
-                )
-            else:
-                batches = (
-                    resident.normalise(b["x"], *self.scale) for b in self.host_batches(step, step + STATISTICS_BATCHES)
-                )
-            point["batch_stats"] = statistics.mean(self.code.model, point, batches)
-        return {name: tree for name, tree in point.items() if tree}
 
 
-def _prepare(run: Run, directory: pathlib.Path, mesh) -> None:
+def _agreed(asked: bool, count: int) -> tuple[bool, int]:
+    """Whether any process was asked to stop, and the smallest of their counts: calls are collective."""
+    if jax.process_count() == 1:
+        return asked, count
+    each = np.asarray(multihost_utils.process_allgather(np.array([asked, count], np.int32)))
+    return bool(each[:, 0].any()), int(each[:, 1].min())
+
+
+def _finished(directory: pathlib.Path) -> set[int]:
+    """The steps that were kept when the run was last trained to its end; none if it never was."""
+    try:
+        return set(json.loads((directory / "done").read_text())["kept"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _prepare(run: Run, directory: pathlib.Path) -> None:
     """Makes the directories, states what the run is, and removes what a kill cut short or time has damaged."""
-    for folder in (directory / "checkpoints", directory / "resume"):
-        folder.mkdir(parents=True, exist_ok=True)
+    for folder, then in (directory / "checkpoints", "training it again"), (directory / "resume", "falling back"):
+        with atomic.space(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         checkpoint.remove_partial(folder)
-    for step in checkpoint.steps(directory / "checkpoints"):
-        try:
-            checkpoint.verify(directory / "checkpoints" / str(step))
-        except checkpoint.Damaged as error:
-            print(f"{error}; training it again", flush=True)
+        for error in checkpoint.damaged(folder):
+            print(f"{error}; {then}", flush=True)
             checkpoint.remove(error.path)
     atomic.write(directory / "run.json", json.dumps({"name": run.name, **run.identity}, indent=1, sort_keys=True))
-    atomic.write(directory / "provenance.json", json.dumps(provenance(mesh), indent=1, sort_keys=True))
+
+
+def _resume_records(directory: pathlib.Path, mesh, step: int) -> None:
+    """Metrics and provenance from `step` on; other versions or devices than before are said."""
+    metrics.truncate(directory / "metrics.jsonl", step)
+    changes = provenance.record(directory / "provenance.json", provenance.current(mesh), step)
+    if changes:
+        print(f"{directory.name}: goes on from step {step:,} with {'; '.join(changes)}", flush=True)
 
 
 def _finish(run: Run, directory: pathlib.Path) -> None:
@@ -188,119 +232,30 @@ def _finish(run: Run, directory: pathlib.Path) -> None:
     shutil.rmtree(directory / "resume")
 
 
-def provenance(mesh) -> dict:
-    """Versions, commit and devices: what made a run without being part of its identity."""
-    packages = ("bottleneck", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=pathlib.Path(__file__).parent,
-            text=True,
-            capture_output=True,
-            timeout=10,
-        ).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        commit = ""
-    devices = mesh.devices.flatten()
-    return {
-        "versions": found,
-        "commit": commit,
-        "python": platform.python_version(),
-        "platform": devices[0].platform,
-        "devices": [d.device_kind for d in devices],
-        "processes": jax.process_count(),
-        "fleet": 1,
-    }
-
-
-def to_flat(state: State) -> dict[str, np.ndarray]:
+def to_flat(tree) -> dict[str, np.ndarray]:
     """Leaves by tree path: what a `resume` checkpoint holds."""
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def from_flat(like: State, flat: dict[str, np.ndarray]) -> State:
+def from_flat(like, flat: dict[str, np.ndarray]):
     """Inverse of `to_flat`; raises KeyError when `flat` is of another structure than `like`."""
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: flat[jax.tree_util.keystr(path)].astype(leaf.dtype), like
     )
 
 
-def _start(run: Run, code, resumes: pathlib.Path, before: int, x_shape, initial) -> State:
-    """The newest intact resume point at or before step `before`, else the state at step 0."""
-    state = steps.create(code, np.int32(run.seed), x_shape)
-    for step in reversed([s for s in checkpoint.steps(resumes) if s <= before]):
-        try:
-            return meshes.replicate(from_flat(state, checkpoint.load(resumes / str(step))), code.mesh)
-        except checkpoint.Damaged as error:
-            print(f"{error}; falling back", flush=True)
-            checkpoint.primary(lambda path=error.path: checkpoint.remove(path))
+def _start(run: Run, feed: Feed, directory: pathlib.Path, initial) -> tuple[State, dict]:
+    """State and sums at the newest intact resume point before the first step that is missing, else at step 0."""
+    code, resumes = feed.code, directory / "resume"
+    missing = {*run.keep, run.steps} - set(checkpoint.steps(directory / "checkpoints"))
+    usable = [step for step in checkpoint.steps(resumes) if step <= min(missing, default=run.steps)]
+    state = steps.create(code, np.int32(run.seed), feed.x_shape)
+    if usable:
+        saved = checkpoint.load(resumes / str(usable[-1]))
+        return meshes.replicate(from_flat((state, feed.zeros), saved), code.mesh)
     if initial is not None:
-        params = {**initial["params"], **{k: v for k, v in state.params.items() if k not in initial["params"]}}
+        given = initial() if callable(initial) else initial
+        params = {**given["params"], **{k: v for k, v in state.params.items() if k not in given["params"]}}
         fresh = optimizers.build(code.optimizer, steps.hyper(run.optimizer, run.objective, run.steps)).init(params)
-        state = state._replace(params=params, batch_stats=initial.get("batch_stats", {}), opt_state=fresh)
-    return meshes.replicate(state, code.mesh)
-
-
-def _keep(writer, path: pathlib.Path, step: int, point: dict) -> None:
-    """Seals the evaluation point at `path`; a step that is there already must be bitwise the same."""
-    if not checkpoint.is_sealed(path):
-        writer.save(path, point, step=step)
-        return
-    for (where, new), old in zip(
-        jax.tree_util.tree_leaves_with_path(point), jax.tree.leaves(checkpoint.load(path)), strict=True
-    ):
-        if not np.array_equal(np.asarray(new), old, equal_nan=True):
-            raise RuntimeError(
-                f"{path}: training again gave other bits in {jax.tree_util.keystr(where)}; this machine or "
-                "these versions differ from those in provenance.json: use another work directory"
-            )
-
-
-def _next(step: int, every: int) -> int:
-    return (step // every + 1) * every
-
-
-def _log(file, run: Run, step: int, sums: dict, images: int, seconds: float) -> None:
-    sums = jax.device_get(sums)
-    total = sums["count"].sum()
-    if not np.isfinite(sums["loss"].sum() + sums["grad_norm"]):
-        raise UserError(
-            "optimizer.lr",
-            run.optimizer.lr,
-            "a rate at which the loss stays finite "
-            f"({run.folder}: loss {sums['loss'].sum()}, gradient norm {sums['grad_norm']} before step {step})",
-        )
-    score = {name: float(s / c) for name, s, c in zip(run.components, sums["score"], sums["count"], strict=True) if c}
-    file.write(
-        json.dumps(
-            {
-                "step": step,
-                "loss": float(sums["loss"].sum() / total),
-                "score": score,
-                "grad_norm": float(sums["grad_norm"]),
-                "images_per_second": round(images / max(seconds, 1e-9)),
-            }
-        )
-        + "\n"
-    )
-    file.flush()
-
-
-def _truncate(path: pathlib.Path, step: int) -> None:
-    """Drops metrics past the step a run resumes from, and a line cut short by a kill."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except ValueError:
-            break
-    atomic.write(path, "".join(line + "\n" for line in kept))
+        state = state._replace(params=params, batch_stats=given.get("batch_stats", {}), opt_state=fresh)
+    return meshes.replicate(state, code.mesh), feed.zeros

@@ -1,17 +1,20 @@
-"""A run: one training episode as plain data. Direct training is the run with one-hot weights; fine-tuning has `init`."""
+"""A run: one training episode as plain data. Direct training is the run with one-hot weights; fine-tuning has `init`;
+`alone` counts the loss of one component only; `scarce` sees only the examples that a mixture drew.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from bottleneck import models
+from bottleneck import identity, models
+from bottleneck.data import mixture
+from bottleneck.data.component import Component
 from bottleneck.errors import UserError
 from bottleneck.training import augment, objectives, optimizers
 
@@ -19,15 +22,16 @@ from bottleneck.training import augment, objectives, optimizers
 @dataclasses.dataclass(frozen=True)
 class TrainSpec:
     """How runs train; durations as numbers of steps or text: "300 steps", "5 epochs" (of the mixture's examples),
-    "100000 examples". `feed`: training images on the devices, or streamed from the host; the same batches either way."""
+    "100000 examples". `feed`: training images on the devices, or streamed from the host; either way the same batches.
+    """
 
     steps: int | str = 1000
     batch: int = 128
     sampling: Literal["iid", "stratified"] = "iid"
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    feed: Literal["resident", "stream"] = "resident"
-    log_every: int = 500
-    save_every: int = 5000
+    feed: Literal["resident", "stream"] = identity.field(default="resident")
+    log_every: int = identity.field(default=500)
+    save_every: int = identity.field(default=5000)
 
     def __post_init__(self):
         for field in ("batch", "log_every", "save_every"):
@@ -45,61 +49,100 @@ def duration(value: int | str, *, batch: int, examples: int, key: str) -> int:
         "epoch": examples / batch,
         "examples": 1 / batch,
     }
-    found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) *([a-z]*)", str(value).strip())
+    match = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?) *([a-z]*)", str(value).strip())
     try:
-        number, unit = float(found[1]), found[2]
+        number, unit = float(match[1]), match[2]
     except (TypeError, ValueError):  # no match, or no number
         number, unit = 0.0, "unknown"
     if unit not in per_unit or number == float("inf"):
         raise UserError(key, value, "steps as a number, or text such as '300 steps', '5 epochs', '100000 examples'")
-    found = round(number * per_unit[unit])
-    if found < 1:
+    steps = round(number * per_unit[unit])
+    if steps < 1:
         raise UserError(key, value, "at least one step")
-    return found
+    return steps
+
+
+Schedule = tuple[tuple[int, tuple[float, ...]], ...]  # (from step, a weight for each component)
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """What a run draws of one `component`, as the sampler's identity: with the run's seed it says which examples.
+
+    The components that are drawn at all, their numbers of training examples, and what else the sampler reads. The list
+    of examples is no part of it: `restrict` makes it when it is needed.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    schedule: Schedule
+    steps: int
+    batch: int
+    sampling: str
+    component: str
+
+    def __post_init__(self):
+        if self.component not in self.names:
+            raise ValueError(f"{self.component} is none of those drawn, {', '.join(self.names)}")
+
+    @property
+    def size(self) -> int:
+        """The number of training examples of `component`."""
+        return self.sizes[self.names.index(self.component)]
+
+    def examples(self, seed: int) -> np.ndarray:
+        """The distinct examples of `component` that are drawn, ascending indices into its training examples."""
+        tables = mixture.tables(self.names, self.sizes, self.schedule, self.batch, self.steps)
+        component = self.names.index(self.component)
+        return np.asarray(mixture.unique(tables, seed, self.steps, self.batch, self.sampling, component))
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training episode as plain data. `identity` is what makes it this run; names and kept steps are not part of it."""
+    """One training episode as plain data. `key` says what makes it this run; names and kept steps do not."""
 
-    name: str  # arm, or arm-target
+    VERSION: ClassVar[int] = 1  # of what training makes of a run: another number redoes all of them
+
+    name: str = identity.field()  # arm, or arm-target
     seed: int
     components: tuple[str, ...]  # every component it may draw from, in order
-    data: tuple[str, ...]  # identity of each component (hash)
-    schedule: tuple[tuple[int, tuple[float, ...]], ...]  # (from step, weights)
+    data: tuple[str, ...]  # identity of each component's training examples
+    schedule: Schedule
     label_space: str
     offset: tuple[int, ...]  # per component: see objectives.Space
     blocks: tuple[int, ...]  # per component: its number of classes
     outputs: int
-    model: Any = dataclasses.field(hash=False)  # dict
+    model: models.Spec  # resolved: see models.resolved
     optimizer: optimizers.OptimizerSpec
     objective: objectives.ObjectiveSpec
     augment: augment.AugmentSpec
     train: TrainSpec  # with `steps` resolved to a number
-    init: str = ""  # "", or "hash@step" of another run
+    init: str = ""  # "", or "key@step" of another run
     head: str = "fresh"  # with init: "fresh", or the probe whose classifier it starts from
-    keep: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+    parents: tuple[str, ...] = ()  # "key@step" of what it learns from besides `init`, such as teachers
+    only: str | None = None  # the component whose loss counts; None: every component's
+    unique: Draws | None = None  # components are restricted to what these draw: see `restrict`
+    keep: tuple[int, ...] = identity.field(default=(), compare=False)
+
+    def __post_init__(self):
+        for name in filter(None, (self.only, self.unique and self.unique.component)):
+            if name not in self.components:
+                raise ValueError(f"{name} is none of the run's components, {', '.join(self.components)}")
 
     @property
     def identity(self) -> dict:
-        plain = dataclasses.asdict(self)
-        drawn = [j for j in range(len(self.components)) if any(w[j] for _, w in self.schedule)]
-        for key in ("components", "data", "offset", "blocks"):
-            plain[key] = [plain[key][j] for j in drawn]
-        plain["schedule"] = [[start, [w[j] for j in drawn]] for start, w in self.schedule]
-        for key in ("name", "keep"):
-            del plain[key]
-        for key in ("log_every", "save_every", "feed"):
-            del plain["train"][key]
-        return plain
+        """What the parameters depend on, as canonical plain data: components that are never drawn are left out."""
+        drawn = self._drawn()
+        named = {key: [getattr(self, key)[j] for j in drawn] for key in ("components", "data", "offset", "blocks")}
+        return {**identity.canonical(self), **identity.canonical({**named, "schedule": self._schedule(drawn)})}
 
     @cached_property
-    def hash(self) -> str:
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
+    def key(self) -> str:
+        return identity.digest({"kind": "train", "version": self.VERSION, "run": self.identity})
 
     @property
     def folder(self) -> str:
-        return f"{self.name}-s{self.seed}-{self.hash}"
+        return f"{self.name}-s{self.seed}-{self.key}"
 
     @property
     def steps(self) -> int:
@@ -118,3 +161,37 @@ class Run:
         offset, blocks = np.asarray(self.offset, np.int32), np.asarray(self.blocks, np.int32)
         mask = (columns >= offset[:, None]) & (columns < (offset + blocks)[:, None])
         return objectives.Space(offset, mask if self.label_space == "per_component" else np.ones_like(mask))
+
+    def counted(self) -> np.ndarray:
+        """float32 [J]: 1 for the components whose loss counts, 0 for those that `only` masks."""
+        return np.array([self.only in (None, name) for name in self.components], np.float32)
+
+    def draws(self, sizes: Sequence[int], component: str) -> Draws:
+        """What this run draws of `component`; `sizes`: how many training examples each of its components has."""
+        drawn = self._drawn()
+        names, sizes = (tuple(values[j] for j in drawn) for values in (self.components, sizes))
+        return Draws(names, sizes, self._schedule(drawn), self.steps, self.train.batch, self.train.sampling, component)
+
+    def _drawn(self) -> list[int]:
+        """The components with a positive weight at any time."""
+        return [j for j in range(len(self.components)) if any(weights[j] for _, weights in self.schedule)]
+
+    def _schedule(self, among: list[int]) -> Schedule:
+        return tuple((start, tuple(weights[j] for j in among)) for start, weights in self.schedule)
+
+
+def restrict(run: Run, components: tuple[Component, ...]) -> tuple[Component, ...]:
+    """`components` as `run` trains on them: of the one `run.unique` names, the training examples that were drawn only.
+
+    To be called before a pool is made of them and before `loop.train`. Raises ValueError where the component has
+    another number of training examples than the draws are of.
+    """
+    if run.unique is None:
+        return components
+    where = run.components.index(run.unique.component)
+    whole = components[where]
+    train = whole.splits["train"]
+    if len(train) != run.unique.size:
+        raise ValueError(f"{len(train)} training examples of {whole.name}, where {run.unique.size} are drawn from")
+    some = dataclasses.replace(whole, splits={**whole.splits, "train": train.take(run.unique.examples(run.seed))})
+    return (*components[:where], some, *components[where + 1 :])

@@ -1,7 +1,7 @@
 """The training step: a pure function of (state, batch, hyper-parameters, key), compiled once per program.
 
 `Program` holds what shapes the executable; everything a sweep varies (weights of the mixture, learning rate, weight
-decay, number of steps, smoothing, seed) is traced, so the arms of a study share one executable.
+decay, number of steps, smoothing, seed, whose loss counts) is traced, so the arms of a study share one executable.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Given(NamedTuple):
     space: objectives.Space
     hyper: dict
     seed: Any  # int32 []
+    counted: Any  # float32 [J]: 1 for the components whose loss counts, all of them unless the run masks others
     pool: resident.Pool | None = None  # None when batches are streamed
 
 
@@ -68,19 +69,19 @@ def hyper(optimizer: optimizers.OptimizerSpec, objective: objectives.ObjectiveSp
 @partial(jax.jit, static_argnames=("program", "x_shape"))
 def create(program: Program, seed, x_shape: tuple[int, ...]) -> State:
     """The state at step 0: parameters from `seed` alone, the same trunk for any number of outputs."""
-    found = program.model.init(jax.random.key(seed, impl="threefry2x32"), jnp.zeros((1, *x_shape), jnp.float32))
-    params = found["params"]
+    variables = program.model.init(jax.random.key(seed, impl="threefry2x32"), jnp.zeros((1, *x_shape), jnp.float32))
+    params = variables["params"]
     free = {"lr": 1.0, "weight_decay": 0.0, "total_steps": 1.0}
     return State(
         jnp.zeros((), jnp.int32),
         params,
-        found.get("batch_stats", {}),
+        variables.get("batch_stats", {}),
         optimizers.build(program.optimizer, free).init(params),
     )
 
 
 def totals(components: int) -> dict[str, np.ndarray]:
-    """Zeroed sums over the steps since the last log line, per component [J]."""
+    """Zeroed sums over the steps since the last log line, per component [J]: of losses as counted, of all scores."""
     zeros = np.zeros(components, np.float32)
     return {"loss": zeros, "score": zeros, "count": zeros, "grad_norm": np.float32(0)}
 
@@ -101,6 +102,7 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
             mutable=["batch_stats"],
         )
         each, score = objectives.loss(program.objective, logits, batch, given.space, given.hyper)
+        each = each * given.counted[batch["component"]]  # masked losses leave the batch's whole weight below
         return (each * batch["weight"]).sum() / batch["weight"].sum(), (each, score, updated)
 
     (_, (each, score, updated)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)

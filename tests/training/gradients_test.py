@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bottleneck.analysis import gradients as module
-from bottleneck.analysis.gradients import gradients
 from bottleneck.errors import UserError
+from bottleneck.training import gradients as module
 from bottleneck.training import loop
 from bottleneck.training import step as steps
+from bottleneck.training.gradients import gradients
 from bottleneck.training.objectives import ObjectiveSpec
 
 SCALE = np.float32([0.5, 0.4, 0.3]), np.float32([0.2, 0.3, 0.25])
@@ -138,7 +138,7 @@ def test_a_component_that_the_head_answers_starves(network):
 
 
 def test_batch_norm_uses_its_running_statistics(episode, monkeypatch):
-    """Then the mean over examples does not depend on which of them share a chunk; and moving the statistics moves it."""
+    """The mean over examples then does not depend on which share a chunk; and moving the statistics moves it."""
     run = dataclasses.replace(episode().run, model={"name": "resnet", "depth": 20, "width": 0.125})
     variables = run.module().init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     x, y = images(9, min(run.blocks))

@@ -1,0 +1,72 @@
+"""Where a run's batches come from: the resident pool inside the step, or the host."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bottleneck.data import mixture, resident, stream
+from bottleneck.data.component import Component
+from bottleneck.data.source import DataSpec
+from bottleneck.models import statistics
+from bottleneck.training import mesh as meshes
+from bottleneck.training import step as steps
+from bottleneck.training.run import Run
+from bottleneck.training.step import State
+
+STATISTICS_BATCHES = 32  # for BatchNorm at an averaged point
+
+
+class Feed:
+    """The batches of `run`, drawn from the train splits of `components` (as `restrict` gives them)."""
+
+    def __init__(
+        self,
+        run: Run,
+        code: steps.Program,
+        components: tuple[Component, ...],
+        data: DataSpec,
+        pool: resident.Pool | None = None,
+    ):
+        self.run, self.code, self.components, self.data = run, code, components, data
+        sizes = [len(c.splits["train"]) for c in components]
+        if pool is not None and len(pool.id) != sum(sizes):
+            raise ValueError(f"a pool of {len(pool.id)} examples, for components of {sum(sizes)}")
+        self.tables = mixture.tables(run.components, sizes, run.schedule, run.train.batch, run.steps)
+        numbers = steps.hyper(run.optimizer, run.objective, run.steps)
+        shared = self.tables, run.space(), numbers, np.int32(run.seed), run.counted()
+        self.given = steps.Given(*meshes.replicate(shared, code.mesh), pool)
+        self.zeros = meshes.replicate(steps.totals(len(run.components)), code.mesh)
+        self.scale = np.float32(data.mean), np.float32(data.std)
+        self._stream, self._at = None, -1
+        self.x_shape = components[0].splits["train"].fetch(np.arange(1)).shape[1:]
+
+    def host_batches(self, start: int, stop: int):
+        train = self.run.train
+        return stream.batches(self.components, self.tables, self.run.seed, train.batch, train.sampling, start, stop)
+
+    def advance(self, state: State, sums: dict, start: int, stop: int) -> tuple[State, dict]:
+        """The state at step `stop`, from the one at `start`, and the sums with what was added on the way."""
+        if self.given.pool is not None:
+            return steps.advance(self.code, state, sums, self.given, stop - start)
+        if self._at != start:
+            self._stream = self.host_batches(start, self.run.steps)
+        for _ in range(start, stop):
+            state, sums = steps.fed(self.code, state, sums, next(self._stream), self.given, *self.scale)
+        self._at = stop
+        return state, sums
+
+    def evaluation_point(self, state: State, step: int) -> dict:
+        """The variables to keep: averaged where the optimiser averages, BatchNorm statistics then measured there.
+
+        They are means over batches of the run's own distribution, drawn past `step`.
+        """
+        point = {"params": steps.averaged(self.code, state), "batch_stats": state.batch_stats}
+        if self.code.optimizer.name == "schedule_free" and state.batch_stats:
+            point["batch_stats"] = statistics.mean(self.code.model, point, self._images(step))
+        return {name: tree for name, tree in point.items() if tree}
+
+    def _images(self, step: int):
+        if self.given.pool is not None:
+            return (steps.drawn(self.code, self.given, np.int32(step + i))["x"] for i in range(STATISTICS_BATCHES))
+        batches = self.host_batches(step, step + STATISTICS_BATCHES)
+        return (resident.normalise(batch["x"], *self.scale) for batch in batches)

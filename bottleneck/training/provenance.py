@@ -1,0 +1,78 @@
+"""What made a run without being part of its identity: versions, commit and devices, and how they changed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+
+import jax
+
+from bottleneck import atomic
+
+PACKAGES = ("bottleneck", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def current(mesh) -> dict:
+    """The provenance of what this process trains on `mesh`."""
+    devices = mesh.devices.flatten()
+    return {
+        "versions": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": devices[0].platform,
+        "devices": [d.device_kind for d in devices],
+        "processes": jax.process_count(),
+        "fleet": 1,
+    }
+
+
+def record(path: pathlib.Path, now: dict, step: int) -> list[str]:
+    """States in `path` that training goes on from `step` with `now`; what differs from the last time, as text.
+
+    The first provenance stays as it is; later ones that differ are appended to its `history`, with their step.
+    """
+    recorded = read(path)
+    if not recorded:
+        atomic.write(path, json.dumps({**now, "history": []}, indent=1, sort_keys=True))
+        return []
+    changes = differences([recorded, *recorded["history"]][-1], now)
+    if changes:
+        recorded["history"].append({**now, "step": step})
+        atomic.write(path, json.dumps(recorded, indent=1, sort_keys=True))
+    return changes
+
+
+def read(path: pathlib.Path) -> dict:
+    """The provenance at `path`; {} where there is none."""
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def differences(before: dict, now: dict) -> list[str]:
+    """What `now` says otherwise than `before`, such as "jax 0.10.0 -> 0.10.1"."""
+    old, new = ({**record, **record["versions"]} for record in (before, now))
+    keys = [key for key in new if key not in ("versions", "history", "step")]
+    return [f"{key} {old.get(key)} -> {new[key]}" for key in keys if old.get(key) != new[key]]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=pathlib.Path(__file__).parent,
+            text=True,
+            capture_output=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return described.stdout.strip()
