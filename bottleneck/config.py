@@ -20,7 +20,7 @@ import ml_collections
 
 from bottleneck import typed
 from bottleneck.errors import UserError, nearest
-from bottleneck.typed import build, check, read, to_dict  # noqa: F401  (a config's own words)
+from bottleneck.typed import build, check, choices, hints_of, read, to_dict  # noqa: F401  (what users of configs need)
 
 PLACES = ("path", "data_dir", "external", "arrays", "directory")  # keys whose text says where data lie
 
