@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bottleneck.report import ladder, learning, recovery, relatedness, seeds, similarity
+from bottleneck.report import ladder, learning, recovery, relatedness, seeds, similarity, sweep
 from bottleneck.report.section import Section
 
-KINDS = (ladder, learning, seeds, similarity, relatedness, recovery)
+KINDS = (sweep, ladder, learning, seeds, similarity, relatedness, recovery)
 
 
 def sections(kinds: dict[str, list[dict]]) -> list[Section]:
     """Those that have something to show. `kinds`: the rows of every analysis."""
-    return [found for module in KINDS if (found := module.section(kinds))]
+    return [shown for module in KINDS if (shown := module.section(kinds))]
