@@ -26,7 +26,7 @@ ADAPTED = "linear_probe_bn"
 SPLIT = ("mixture", "direct", "alone")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Subject:
     """Whose features are judged: the mixture's, or a foreign source's; and the decisions about them, look by look."""
 
@@ -34,7 +34,7 @@ class Subject:
     deciders: tuple[Decide, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Answer(Task):
     """Joins all probes of a study. `not_asked`: (arm, target) -> why an arm was not asked of a target, in words."""
 
@@ -45,6 +45,7 @@ class Answer(Task):
     diagnoses: tuple[Task, ...]
     not_asked: dict[tuple[str, str], str]
     raised: dict[str, tuple[float, float]]  # target -> its weight in the mixture and at equal weights, shares
+    drawn: dict[str, float]  # target -> the expected share of its unique examples that the mixture draws
     batch_norm: bool
 
     KIND = "answer"
@@ -107,8 +108,18 @@ class Answer(Task):
         if evidence is not None and lost:
             why = causes.causes(evidence)
         points = self.points(items, arm, reference, name)
-        saturated = lost and causes.saturated(why, self.variant_interference(evidence))
-        text = causes.sentence(name, verdict, parts, why, points, "bits" if self.unit == "bits" else "R2", saturated)
+        apart = evidence and causes.interference(evidence.variant)
+        saturated = lost and causes.saturated(why, apart)
+        text = causes.sentence(
+            name,
+            verdict,
+            parts,
+            why,
+            points,
+            "bits" if self.unit == "bits" else "R2",
+            rising=causes.rising(evidence) if why else None,
+            variant_interference=apart,
+        )
         at = dict(arm=arm, reference=reference, target=name, protocol=PROTOCOL, look=look)
         extra = {
             "verdict": verdict.verdict,
@@ -148,6 +159,8 @@ class Answer(Task):
             margin=self.study.margin,
             entropy=entropy(self.targets[name]),
             weights=self.raised.get(name),
+            drawn=self.drawn.get(name),
+            adapted=self.adapted(items, name) or {},
         )
 
     def adapted(self, items: Items, name: str, outcome: str = "information") -> dict[str, np.ndarray] | None:
@@ -161,12 +174,6 @@ class Answer(Task):
         if len(correct) < 2:
             return None
         return intervals.contrast([(100.0, correct[reference]), (-100.0, correct[arm])])
-
-    def variant_interference(self, evidence):
-        """What the others cost the component's own feature, read where the competing factor says nothing."""
-        if evidence is None or not {"alone", "mixture"} <= set(evidence.variant):
-            return None
-        return intervals.contrast([(1.0, evidence.variant["alone"]), (-1.0, evidence.variant["mixture"])])
 
     def parts(self, items: Items, name: str, parts, look: int) -> Iterator[Finding]:
         """Exposure, interference and, with BatchNorm, normalisation: they add up to the gap."""
@@ -189,12 +196,12 @@ class Answer(Task):
 
     def restored(self, name: str, why, look: int) -> Iterator[Finding]:
         for cause in why:
-            factor = self.study.mixture.competitor if cause.arm == "randomised" else None
+            factor = self.study.mixture.competitor if ARMS[cause.arm].randomised else None
             at = dict(arm=cause.arm, target=name, protocol=PROTOCOL, factor=factor, look=look)
-            at["reference"] = "direct" if cause.arm == "scarce" else "mixture"
+            at["reference"] = ARMS[cause.arm].reference
             half = cause.half and [cause.half.low, cause.half.high]
             extra = {"cause": cause.cause, "share": cause.share, "half": half, "status": cause.status}
-            extra |= {"evidence": cause.evidence, "reason": cause.reason}
+            extra |= {"evidence": cause.evidence_words, "reason": cause.reason}
             yield Finding("restored", cause.numerator, self.unit, {**at, "extra": extra})
 
     def bound(self, items: Items, name: str, look: int) -> Iterator[Finding]:

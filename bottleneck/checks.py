@@ -8,6 +8,7 @@ import numpy as np
 
 from bottleneck.data import component as components
 from bottleneck.data.component import Component
+from bottleneck.data.transforms import Classes, Labels
 from bottleneck.episodes import Episodes
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
@@ -33,7 +34,7 @@ def data(study: StudySpec, own: dict[str, Component], targets: dict[str, Compone
 
 def shared_labels(study: StudySpec, own: dict[str, Component]) -> None:
     """A shared label space joins classes by position: components must not name the same position differently."""
-    named = [c for c in own.values() if not all(name.isdigit() for name in c.classes) and not c.relabelled]
+    named = [c for c in own.values() if not all(name.isdigit() for name in c.classes) and not relabelled(c)]
     for component in named if study.mixture.label_space == "shared" else ():
         if component.classes != named[0].classes:
             expected = (
@@ -41,6 +42,11 @@ def shared_labels(study: StudySpec, own: dict[str, Component]) -> None:
                 "which belong together, or 'disjoint'"
             )
             raise UserError("mixture.label_space", "shared", expected)
+
+
+def relabelled(component: Component) -> bool:
+    """Whether its config says which of its classes are which."""
+    return any(isinstance(transform, Labels | Classes) for _, transform in component.transforms)
 
 
 def held_out(study: StudySpec, own: dict[str, Component], targets: dict[str, Component]) -> None:
@@ -64,6 +70,7 @@ def model(episodes: Episodes) -> None:
         study.augment.check(shape)
     except UserError as error:
         raise error.under("augment") from None
+    episodes.model  # noqa: B018  refuses what the model's spec cannot be
     if len(shape) != 3 and study.model.get("name") != "mlp":
         raise UserError("model.name", study.model.get("name"), "'mlp', for vectors")
     if "probe_finetune" in study.probe.protocols and study.model.get("use_bias") is False:

@@ -67,7 +67,7 @@ class Choose(Task):
                 yield choice(question, target, look, answer, reason)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Decide(Choose):
     """Verdicts at one look: `lost` and `undecided` targets. `earlier`: the decisions of the looks before."""
 
@@ -111,7 +111,7 @@ class Decide(Choose):
         return decided
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Expose(Choose):
     """Which lost targets lack exposure, so that scarcity is worth asking about."""
 
@@ -132,7 +132,7 @@ class Expose(Choose):
                 yield from self.about_seeds("exposed", name, tables["alone"], self.looks, answer)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Compete(Choose):
     """Which lost targets miss a feature of their own once the competing factor says nothing: `competes`."""
 
@@ -154,7 +154,7 @@ class Compete(Choose):
                 yield from self.about_seeds("competes", name, tables["mixture"], self.looks, asked, reason)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rise(Choose):
     """Which lost targets are still rising when training ends: `rising`."""
 
@@ -176,7 +176,7 @@ class Rise(Choose):
                 yield from self.about_seeds("rising", name, tables["longer"], self.looks, unsettled)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tune(Choose):
     """Which of a grid of (learning rate, weight decay) has the least validation log-loss, averaged by weight."""
 

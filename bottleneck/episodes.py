@@ -6,6 +6,8 @@ import dataclasses
 from fractions import Fraction
 from functools import cached_property
 
+import numpy as np
+
 from bottleneck import identity, models
 from bottleneck.analysis import trajectory
 from bottleneck.arms import ARMS, Arm
@@ -35,7 +37,9 @@ class Episodes:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Of one item."""
-        return next(iter(self.components.values())).item_shape
+        first = next(iter(self.components.values()))
+        shape = first.reading.shape
+        return (*shape, 3) if shape else first.splits["train"].fetch(np.arange(1)).shape[1:]
 
     @cached_property
     def examples(self) -> int:
@@ -155,9 +159,8 @@ class Episodes:
 
     def draws(self, target: str) -> Draws:
         """Which examples of a component the mixture's run draws, as the sampler that draws them."""
-        train = self.study.train
-        sizes = tuple(len(c.splits["train"]) for c in self.components.values())
-        return Draws(tuple(self.components), sizes, self.schedule, self.steps, train.batch, train.sampling, target)
+        mixed = self.run(ARMS["mixture"], 0)
+        return mixed.draws(mixed.sizes, target)
 
     def episode(self, name, seed, among: dict, schedule, space: str, steps: int, model, **extra) -> Run:
         study = self.study

@@ -53,7 +53,8 @@ def study(
         return finish(plan, store, config, output, write=False)
     results.usable(workdir)
     print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
-    with lock.hold(workdir, shard) if jax.process_index() == 0 else contextlib.nullcontext(), compiled(workdir):
+    compilation_cache(workdir)
+    with lock.hold(workdir, shard) if jax.process_index() == 0 else contextlib.nullcontext():
         results.record(workdir, config)
         if retrain:
             results.forget_runs(plan, store)
@@ -169,17 +170,9 @@ def compare(first: tuple, second: tuple) -> None:
     print(f"comparison: {path}")
 
 
-@contextlib.contextmanager
-def compiled(workdir: pathlib.Path):
+def compilation_cache(workdir: pathlib.Path) -> None:
     """Compiled steps outlive the process: in JAX_COMPILATION_CACHE_DIR, else in the work directory."""
-    names = ("compilation_cache_dir", "persistent_cache_min_compile_time_secs", "persistent_cache_min_entry_size_bytes")
-    before = {f"jax_{name}": getattr(jax.config, f"jax_{name}") for name in names}
-    if not before["jax_compilation_cache_dir"]:
+    if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str((workdir / ".jax_cache").absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)

@@ -16,7 +16,7 @@ from bottleneck.training import loop
 from bottleneck.training.run import Run, restrict
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Start:
     """Where a run that does not start from random numbers does: another run's step; `head` makes its classifier."""
 
@@ -32,7 +32,7 @@ class Start:
         return {**kept, "params": trunk if self.head is None else {**trunk, "head": self.head(store)}}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Train(Task):
     """One run. `keep` are the steps it should leave, no part of its key: a step asked for later is made by training again."""
 

@@ -36,7 +36,7 @@ class Scores:
     scalings: dict = dataclasses.field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Probe(extract.Reads):
     """One representation meeting one target by one protocol. `arm` is the arm or the name of the representation, `seed` the
     run's, or the index of the member set."""

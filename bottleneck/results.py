@@ -33,12 +33,12 @@ class Outcome:
 
 
 def config_hash(config) -> str:
-    return identity.digest(configs.to_dict(config), 12)
+    return identity.digest(configs.placeless(config), 12)
 
 
 def record(workdir: pathlib.Path, config) -> None:
     """Leaves the config in the work directory, with data paths that hold from anywhere."""
-    plain = json.dumps(configs.to_dict(configs.absolute(config, pathlib.Path.cwd())), sort_keys=True, indent=1)
+    plain = json.dumps(configs.absolute(config), sort_keys=True, indent=1)
     atomic.write(workdir / "configs" / f"{config_hash(config)}.json", plain)
 
 

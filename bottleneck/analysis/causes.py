@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bottleneck import arms
-from bottleneck.analysis.gap import UNTESTABLE, Verdict, describe
-from bottleneck.analysis.intervals import Interval, contrast, two_way
+from bottleneck.analysis.gap import Verdict, describe, testability
+from bottleneck.analysis.intervals import Interval, contrast
 
 HALF = 0.5  # the share of the gap that a cause must account for
 NEARLY_ALL = 0.99  # of the unique examples: a mixture that draws so many is not short of examples
@@ -138,12 +138,6 @@ def competes(mixture, direct, entropy: float, level: float = 0.95) -> tuple[bool
     if not contrast([(1.0, direct), (-1.0, mixture)], level).low > 0:
         return False, "its own feature is not missing"
     return True, ""
-
-
-def testability(direct, entropy: float, level: float = 0.95) -> str:
-    """ "untestable": the upper limit of I_direct is below 0.02 H(y); "unclear": only the lower one; else "testable"."""
-    interval, least = two_way(direct, level), UNTESTABLE * entropy
-    return "untestable" if interval.high < least else "unclear" if interval.low < least else "testable"
 
 
 def rising(evidence: Evidence, level: float = 0.95) -> Rising:

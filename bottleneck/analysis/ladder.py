@@ -19,8 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck.analysis import information
-from bottleneck.analysis.causes import testability
-from bottleneck.analysis.gap import FRACTION
+from bottleneck.analysis.gap import FRACTION, testability
 from bottleneck.analysis.intervals import Interval, contrast, two_way
 
 RUNGS = ("prominent", "linear", "nonlinear", "earlier", "nowhere")

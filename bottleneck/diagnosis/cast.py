@@ -24,7 +24,7 @@ LABEL = None  # the factor that is a component's own label
 PIXELS = Member(Pixels())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cast:
     """One network a seed, in the order of seeds, wherever they come from."""
 
@@ -59,7 +59,7 @@ class Cast:
         return self.at(0) if self.last else ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis(extract.Reads):
     """`subject` is a target, or a comparison for CKA. `margin`: the share of the reference that counts as read."""
 
@@ -112,9 +112,11 @@ class Diagnosis(extract.Reads):
 
 def factors(component: Component) -> dict[str | None, tuple[dict, int]]:
     """factor -> (values per split, number of values); `LABEL` first. Which factors are read says ladder.readable."""
-    splits = {split: component.splits[split] for split in SPLITS}
-    known = {LABEL: ({split: examples.labels for split, examples in splits.items()}, component.num_classes)}
-    return known | ladder.readable({split: examples.factors for split, examples in splits.items()})
+    labels = {split: component.splits[split].labels for split in SPLITS}
+    known, _ = ladder.readable({split: component.splits[split].factors for split in SPLITS})
+    named = {name: {split: known[split][name] for split in SPLITS} for name in known["probe"]}
+    counts = {name: 1 + max(int(codes.max()) for codes in values.values()) for name, values in named.items()}
+    return {LABEL: (labels, component.num_classes), **{name: (named[name], counts[name]) for name in named}}
 
 
 def linear(store, member: Member, component: Component) -> dict[str | None, Reading]:

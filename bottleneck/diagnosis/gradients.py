@@ -13,7 +13,7 @@ from bottleneck.training import gradients
 ITEMS = 1000  # training items per component
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gradients(Diagnosis):
     """Gradient norms per component, and cosines between components and with the mixture's gradient, in evaluation mode."""
 

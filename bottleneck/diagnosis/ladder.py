@@ -24,7 +24,7 @@ from bottleneck.rows import Finding
 CONTROL = "control"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Climbed:
     """Readings of one target by every seed's network."""
 
@@ -33,7 +33,7 @@ class Climbed:
     reasons: dict[int, str]  # number of classes -> why it has no control task
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ladder(Diagnosis):
     """Readings of every rung, layer and seed for the label and the factors of one target, and where each factor lands.
     `weights`: the mixture's in force at the last step, by component; none for foreign networks."""
@@ -163,7 +163,7 @@ class Ladder(Diagnosis):
             entropy=bits,
             margin=self.margin,
             control=control,
-            reason=climbed.reasons.get(count, ""),
+            no_control=climbed.reasons.get(count, ""),
         )
         at = self.at(factor=factor, step=last.source.step if hasattr(last.source, "step") else None)
         for layer, gain in landed.gains.items():

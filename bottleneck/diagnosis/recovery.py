@@ -14,7 +14,7 @@ from bottleneck.probing import Probe, read_head
 from bottleneck.rows import Finding
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recovery(Diagnosis):
     """Curves over fine-tuning steps and over examples for one target, and what each start saves over a random one.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bottleneck.diagnosis.cast import LABEL, Diagnosis, linear, reading_findings
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Relatedness(Diagnosis):
     """One column of the matrix: every component's direct features on one target."""
 

@@ -12,7 +12,7 @@ from bottleneck.features.join import collect
 from bottleneck.rows import Finding
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Seeds(Diagnosis):
     """Evidence per seed, its class, and all seeds concatenated, for the label and the factors of one target."""
 

@@ -37,7 +37,7 @@ class Compared:
     ceiling: tuple[Member, Member] | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Similarity(Diagnosis):
     """The records of every pair of one declared comparison (`subject`), over minibatches of `batch` items."""
 

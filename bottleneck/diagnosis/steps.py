@@ -27,7 +27,7 @@ from bottleneck.rows import Finding
 GROUP = 10  # items in val and in test: smaller groups are not looked at
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Steps(Diagnosis):
     """Readings of every step and seed for the label and the factors of one target, and a verdict per factor. `head`: where the
     target's classes start among the logits, None without any; `competitor`: the factor of the worst groups."""

@@ -12,9 +12,9 @@ import json
 import pathlib
 
 import numpy as np
-from bottleneck.analysis.precision import objection, offset
 
 from bottleneck import atomic
+from bottleneck.analysis.precision import objection, offset
 from bottleneck.data.component import Component
 from bottleneck.features.layers import tap_and_mode
 

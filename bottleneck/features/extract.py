@@ -12,7 +12,7 @@ from bottleneck.tasks import Asked, Task
 _keys: dict[tuple, str] = {}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Extract(Task):
     """One pass. `layers` are what it should bring, no part of its key: more layers are one more pass, and no new features."""
 
