@@ -209,7 +209,7 @@ class Answer(Task):
         head, direct = items.table("mixture", name, protocol="head"), items.table("direct", name)
         if head is None or self.unit != "bits":
             return
-        bound = gap.bound(head, direct)
+        bound = gap.bound(direct, head)
         at = dict(arm="mixture", reference="direct", target=name, protocol="head", look=look)
         yield Finding(
             "bound", bound.interval if not bound.reason else None, self.unit, {**at, "extra": {"reason": bound.reason}}

@@ -141,7 +141,8 @@ class Store:
         """The resident pool of a run's training items; the last one stays on the devices. None when streaming."""
         if run.train.feed == "stream":
             return None
-        key = (run.train.batch, run.components, tuple(c.fingerprints["train"] for c in components))
+        restricted = run.unique and (run.unique, run.seed)
+        key = (run.train.batch, run.components, tuple(c.fingerprints["train"] for c in components), restricted)
         if self._pool[0] != key:
             self._pool = ((), None)
             pool = resident.pool(components, data)
