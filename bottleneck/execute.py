@@ -9,12 +9,12 @@ import sys
 import jax
 
 from bottleneck import jobs, lock, results, signals
-from bottleneck import plan as plans
 from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
 from bottleneck.graph import SETTLED, Graph, Outcomes
-from bottleneck.plan import Plan
+from bottleneck.planning import plan as plans
+from bottleneck.planning.plan import Plan
 from bottleneck.store import Store
 from bottleneck.tasks import STAGES, Empty, Task
 

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Literal
 
-from bottleneck import config as configs
+from bottleneck import typed
 from bottleneck.arms import ARMS
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
@@ -285,4 +285,4 @@ class StudySpec:
 
 def spec(config) -> StudySpec:
     """The typed study of a config. Raises UserError."""
-    return configs.build(StudySpec, config)
+    return typed.build(StudySpec, config)

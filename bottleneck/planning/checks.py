@@ -9,10 +9,10 @@ import numpy as np
 from bottleneck.data import component as components
 from bottleneck.data.component import Component
 from bottleneck.data.transforms import Classes, Labels
-from bottleneck.episodes import Episodes
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import POSITIONS, tap_and_mode
+from bottleneck.planning.episodes import Episodes
 from bottleneck.study import StudySpec
 from bottleneck.training.run import duration
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bottleneck.arms import ARMS, CAUSES, Arm
 from bottleneck.choose import Choose, Compete, Expose, Rise
-from bottleneck.planner import Planner
-from bottleneck.references import ADAPTED, adapted
-from bottleneck.tuning import Tuning
+from bottleneck.planning.planner import Planner
+from bottleneck.planning.references import ADAPTED, adapted
+from bottleneck.planning.tuning import Tuning
 
 READ_ON_VARIANT = ("mixture", "direct", "alone", "randomised")
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from bottleneck.arms import ARMS
 from bottleneck.choose import Choose, Decide
 from bottleneck.data.component import Component
-from bottleneck.episodes import Episodes
 from bottleneck.features.extract import Extract
 from bottleneck.features.source import Kept, Member, Source
 from bottleneck.graph import Graph
+from bottleneck.planning.episodes import Episodes
 from bottleneck.pretraining import Start, Train
 from bottleneck.probing import Probe
 from bottleneck.study import StudySpec

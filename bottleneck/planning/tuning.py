@@ -6,7 +6,7 @@ import dataclasses
 
 from bottleneck.choose import Tune
 from bottleneck.features.source import Kept, Member
-from bottleneck.planner import Planner
+from bottleneck.planning.planner import Planner
 from bottleneck.training.run import Run
 
 MIXTURE_SETTINGS = ("alone", "scarce")  # arms that take the mixture's choice

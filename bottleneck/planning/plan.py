@@ -9,18 +9,19 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from bottleneck import checks, references, representations
+from bottleneck import representations
 from bottleneck.answer import Answer, Subject
 from bottleneck.data import component as components
 from bottleneck.data.component import Component
 from bottleneck.data.reading import describe
 from bottleneck.data.resample import EmptyCell
-from bottleneck.diagnoses import Diagnoses
-from bottleneck.episodes import Episodes
 from bottleneck.errors import UserError
 from bottleneck.graph import Graph
-from bottleneck.interventions import Interventions
-from bottleneck.planner import Planner
+from bottleneck.planning import checks, references
+from bottleneck.planning.diagnoses import Diagnoses
+from bottleneck.planning.episodes import Episodes
+from bottleneck.planning.interventions import Interventions
+from bottleneck.planning.planner import Planner
 from bottleneck.study import StudySpec
 from bottleneck.training.run import Run
 

@@ -13,9 +13,9 @@ from bottleneck.diagnosis.similarity import Similarity
 from bottleneck.diagnosis.steps import Steps
 from bottleneck.features.layers import LAST, POSITIONS, tap_and_mode
 from bottleneck.features.source import Member
-from bottleneck.planner import Planner
+from bottleneck.planning.planner import Planner
+from bottleneck.planning.references import foreign_member
 from bottleneck.probing import Probe
-from bottleneck.references import foreign_member
 from bottleneck.tasks import Task
 
 
