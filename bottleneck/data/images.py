@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 WHITE = (255, 255, 255)
 THREADS = 8
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # by content, whatever the suffix says
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # by content, whatever the suffix says
 _BITS_PER_SAMPLE = 258  # a TIFF tag
 
 
