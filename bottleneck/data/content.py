@@ -88,7 +88,7 @@ def read(root: str, files: Sequence[File], hashed: bool) -> list[Content]:
 
 def _remembered(known, file, hashed):
     size, mtime, *fields = known.get(file.path) or (None, None)
-    if (size, mtime) != (file.size, file.mtime) or hashed and not fields[0]:
+    if (size, mtime) != (file.size, file.mtime) or len(fields) != 5 or hashed and not fields[0]:
         return None
     return Content(*fields)
 

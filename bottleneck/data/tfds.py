@@ -142,11 +142,11 @@ def _check_features(spec, known, tfds):
         if getattr(spec, key) not in known:
             raise UserError(f"source.{key}", getattr(spec, key), f"one of the features {', '.join(known)}")
     image, label = known[spec.image], known[spec.label]
-    if not isinstance(image, tfds.features.Image) or np.dtype(image.dtype) not in (np.uint8, np.uint16):
-        kind = f"{type(image).__name__} of {np.dtype(image.dtype)}"
+    if not isinstance(image, tfds.features.Image) or np.dtype(image.np_dtype) not in (np.uint8, np.uint16):
+        kind = f"{type(image).__name__} of {np.dtype(image.np_dtype)}"
         raise UserError("source.image", spec.image, f"images of uint8 or uint16 (it is {kind})")
-    if getattr(label, "shape", None) != () or np.dtype(label.dtype).kind not in "iub":
-        expected = f"one whole number an item (it is {type(label).__name__} of {label.dtype})"
+    if getattr(label, "shape", None) != () or np.dtype(label.np_dtype).kind not in "iub":
+        expected = f"one whole number an item (it is {type(label).__name__} of {np.dtype(label.np_dtype)})"
         raise UserError("source.label", spec.label, expected)
 
 
