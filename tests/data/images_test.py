@@ -21,7 +21,7 @@ def picture(values, dtype=np.uint8):
     return Image.fromarray(np.asarray(values, dtype))
 
 
-@hypothesis.settings(max_examples=2000, deadline=None)
+@hypothesis.settings(max_examples=400, deadline=None)
 @hypothesis.given(st.tuples(sides, sides), st.tuples(st.integers(4, 512), st.integers(4, 512)))
 def test_the_middle_is_inside_and_has_the_aspect_ratio(size, wanted):
     left, upper, right, lower = images.middle(size, wanted)
@@ -50,6 +50,11 @@ GRAY16 = np.array([[0, 256, 32768, 65535]] * 4)
 def test_16_bits_are_scaled_by_their_range(kind):
     decoded = images.decode(encoded(picture(GRAY16, np.uint16), kind), (4, 4))
     assert decoded[0, :, 0].tolist() == [0, 1, 128, 255] and np.all(decoded == decoded[..., :1])
+
+
+def test_levels_of_10_bits():
+    levels = np.array([0, 4, 512, 1023], ">u2").tobytes()
+    assert images.decode(b"P5 4 4 1023 " + 4 * levels, (4, 4))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 def test_16_bits_of_big_endian_tiff():

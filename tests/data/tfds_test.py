@@ -21,7 +21,7 @@ NAMED = datasets.features.ClassLabel(names=["cat", "dog"])
 
 def encoded(value, dtype=np.uint8):
     made = io.BytesIO()
-    Image.fromarray(np.full((8, 8), value, dtype)).save(made, "PNG")
+    Image.fromarray(np.broadcast_to(value, (8, 8)).astype(dtype)).save(made, "PNG")
     return made.getvalue()
 
 
@@ -158,11 +158,12 @@ def test_overlapping_splits_are_refused(toy):
     "fields, message",
     [
         ({"dataset": "nothing_like_it"}, "source.dataset='nothing_like_it': expected a data set tfds knows"),
+        ({"dataset": "nothing_like_it:1.0.0"}, "expected a data set tfds knows"),
         ({"dataset": "toy:2.0.0"}, "source.dataset='toy:2.0.0': expected a version of toy that can be read: 1.0.0"),
         ({"dataset": "mnist:9.9.9"}, "a version of mnist that can be read: .*, not 9.9.9"),
         ({"dataset": "mnist"}, "bottleneck.prepare.* && tfds build mnist --file_format=array_record --data_dir="),
         ({"train": "dev"}, "source.train='dev': expected a split of toy: train, test, validation"),
-        ({"label": "y"}, "source.label='y': expected one of the features label, image"),
+        ({"label": "y"}, "source.label='y': expected one of the features image, label"),
         ({"image": "label"}, "images of uint8 or uint16"),
     ],
 )
@@ -170,6 +171,22 @@ def test_mistakes_are_one_line(toy, fields, message):
     with pytest.raises(UserError, match=message) as caught:
         load(toy, **fields)
     assert "\n" not in str(caught.value) and caught.value.key.startswith("components.c.source.")
+
+
+def test_another_file_format_is_said_to_need_preparing(toy):
+    info = toy / "toy" / "1.0.0" / "dataset_info.json"
+    info.write_text(info.read_text().replace("array_record", "tfrecord", 1))
+    with pytest.raises(UserError, match="expected data prepared as array_record files.*--file_format=array_record"):
+        load(toy)
+
+
+def test_damage_behind_the_header_is_met_when_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(content, "DECODE_BYTES", 0)
+    made = records(10, 100)
+    made[3] = (encoded(np.random.default_rng(0).integers(0, 256, (8, 8)))[:60], 1)
+    loaded = load(prepare(tmp_path, {"train": records(60, 0), "test": made}))
+    with pytest.raises(UserError, match="components.c.source.dataset='toy test item 3'"):
+        values(loaded.splits["test"])
 
 
 @pytest.mark.parametrize("decoded", [content.DECODE_BYTES, 0])
