@@ -141,7 +141,7 @@ def features(first: Study, second: Study) -> Table:
         *(f"{word}: {name}" for word in ("where", "when", "seeds") for name, *_ in (first, second)),
     )
     caption = (
-        "The first rung that reads it at the last step, its course over training, the seeds that keep it. Exploratory."
+        "The first rung that reads it at the last step, its course over training, seeds that keep it. Exploratory."
     )
     if any(str(cell).endswith("*") for line in lines for cell in line):
         caption += " * intervals do not decide."

@@ -12,7 +12,7 @@ from bottleneck.report.section import Figure, Section
 from bottleneck.report.table import MISSING, Cell, Number, Table, is_numeric
 
 LONG = 40  # lines: a longer table is folded
-MANY = 9  # columns: a table with more is set closer
+MANY = 7  # columns: a table with more is set closer
 WORDY = 28  # characters: longer words may wrap
 NARROW = 280  # pixels: a wider drawing may have to scroll on a telephone
 SHRINK = 0.8  # the least size at which a drawing is shown
