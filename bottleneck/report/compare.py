@@ -45,13 +45,11 @@ def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
     return path
 
 
-def terminal(first: Study, second: Study, width: int = 120) -> str:
-    """The same for a terminal: sentences, then tables."""
+def terminal(first: Study, second: Study, width: int = 120, encoding: str = "utf-8") -> str:
+    """The same for a terminal: sentences, then tables, in what `encoding` can hold."""
     first, second = _named(first, second)
-    return (
-        "\n\n".join(["\n".join(sentences(first, second)), *(table.text(t, width) for t in tables(first, second))])
-        + "\n"
-    )
+    said = table.encodable("\n".join(sentences(first, second)), encoding)
+    return "\n\n".join([said, *(table.text(t, width, encoding) for t in tables(first, second))]) + "\n"
 
 
 def tables(first: Study, second: Study) -> list[Table]:

@@ -130,6 +130,10 @@ def test_the_terminal_has_the_same(pair):
     )
 
 
+def test_the_terminal_s_encoding_is_kept_to(pair):
+    assert "0.98 +-0.04" in compare.terminal(*pair, encoding="ascii").encode("ascii").decode()
+
+
 def test_studies_of_one_name_and_of_nothing(pair, study, tmp_path):
     same = compare.terminal(pair[0], pair[0])
     assert "base (1): 5 seeds" in same and "Configuration" not in same and "The verdict is the same on easy" in same
