@@ -13,23 +13,23 @@ LEVEL = 0.05
 
 def methods(rows: list[dict]) -> list[str]:
     """Sentences on the main answer: training, probes, information, intervals, verdicts, the split, its causes."""
-    gap_rows, over_seeds = lookup.gaps(rows), select(rows, seed="all")
+    gap_rows = lookup.gaps(rows)
     return [
-        *training(over_seeds, gap_rows),
+        *training(rows, gap_rows),
         *probes(rows),
         information(rows),
         *(intervals(gap_rows) if gap_rows else ()),
         *(verdicts(gap_rows) if gap_rows else ()),
         *splits(rows),
-        *([f"{causes.RULE}; shares need not add up."] if causes.restored(rows) else ()),
+        *([f"Causes of a lost target's gap. {causes.RULE}. Shares need not add up."] if causes.restored(rows) else ()),
     ]
 
 
-def training(over_seeds: list[dict], gap_rows: list[dict]) -> list[str]:
+def training(rows: list[dict], gap_rows: list[dict]) -> list[str]:
     """What was trained, on how much the gaps rest, and whose features came from elsewhere."""
     ours = select(gap_rows, arm=SUBJECT)
     foreign = [name for name in lookup.values(gap_rows, "arm") if name != SUBJECT]
-    read = select(over_seeds, metric="information", arm=SUBJECT, protocol=PROBE)
+    read = select(rows, metric="information", arm=SUBJECT, protocol=PROBE)
     steps, spaces = _values(read, "train_steps"), _values(read, "label_space")
     length = f" for {span(steps)} steps" if steps else ""
     space = f" in a {spaces[0].replace('_', '-')} label space" if len(spaces) == 1 else ""
@@ -75,9 +75,8 @@ def information(rows: list[dict]) -> str:
 def intervals(gap_rows: list[dict]) -> list[str]:
     """What the intervals hold for."""
     said = [
-        f"Intervals are 95% t intervals over {_either(gap_rows, 'ci_unit')}, crossed: both are samples. They are "
-        "conditional on the training data and on the probe split, and none that is printed is adjusted for "
-        "multiplicity."
+        f"Printed intervals are 95% t intervals over {_either(gap_rows, 'ci_unit')}, with seeds and items as crossed "
+        "samples; conditional on the training data and on the probe split, and not adjusted for multiplicity."
     ]
     if any(extra(r).get("provisional") for r in gap_rows):
         said.append("Verdicts from fewer than 4 seeds are provisional.")
