@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from bottleneck import atomic
+from bottleneck.analysis.precision import objection
 from bottleneck.errors import UserError
 
 SPLITS = ("probe", "val", "test")  # what probes read
@@ -295,7 +296,7 @@ def _check(path, x, ids_path, ids) -> None:
         raise UserError("external", str(path), f"numbers, best as float32, not {x.dtype}{hint}")
     if x.ndim != 2 or not x.size:
         raise UserError("external", str(path), f"an array [examples, features], not one of shape {list(x.shape)}")
-    if not whole and (reason := _objection(x)):
+    if not whole and (reason := objection(x)):
         raise UserError("external", str(path), f"features that can be trusted: {reason}")
     if ids.dtype.kind not in "iu" or ids.shape != x.shape[:1]:
         raise UserError(
@@ -303,14 +304,6 @@ def _check(path, x, ids_path, ids) -> None:
             str(ids_path),
             f"a whole-number id for each of the {len(x)} rows of {path.name}, not {ids.dtype} {list(ids.shape)}",
         )
-
-
-def _objection(x: np.ndarray) -> str:
-    try:
-        from bottleneck.analysis.precision import objection
-    except ImportError:
-        from bottleneck.analysis.features import objection
-    return objection(x)
 
 
 def _order(path, ids, component, split: str) -> np.ndarray:

@@ -7,7 +7,6 @@ comes after (probes, gaps, ladder, CKA, seeds) takes any of them.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from functools import cached_property
 from typing import ClassVar
 
@@ -132,7 +131,7 @@ class Arrays(Source):
         return ["arrays", self.content]
 
     def extract(self, store, component, layers, splits):
-        read = foreign.load(pathlib.Path(self.directory), component)
+        read = foreign.load(self.directory, component)
         if set(layers) != {LAST}:
             raise UserError("layer", sorted(layers), f"{LAST!r}, the one layer of {self.directory}")
         return {(LAST, split): read[split] for split in splits}
