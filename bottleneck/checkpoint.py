@@ -66,7 +66,7 @@ class Writer:
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
 
     def save(self, path: pathlib.Path, tree, **meta) -> None:
-        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there; `meta` joins its manifest."""
+        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there; the manifest holds `meta`."""
         self.wait()
         primary(lambda: remove(path))
         copy = jax.tree.map(np.array, tree)  # training goes on in place, and the seal compares with it
@@ -203,7 +203,7 @@ def _saved_tree(path: pathlib.Path) -> pathlib.Path:
 
 
 def _collections(path: pathlib.Path, tree) -> dict[str, tuple[str, ...]]:
-    """Where `tree` has `params`, nearest to its top, and the `batch_stats` beside them; bare parameters are all of it."""
+    """Where `tree` has `params`, nearest to its top, and the `batch_stats` beside them; all of it where bare."""
     level = {(): tree}
     while level := {keys: node for keys, node in level.items() if isinstance(node, Mapping)}:
         found = [keys for keys, node in level.items() if isinstance(node.get("params"), Mapping)]

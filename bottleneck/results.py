@@ -1,8 +1,8 @@
 """The outcome of a study: which rows are live, their union, and what made them.
 
-`configs/<hash>.json` holds a config; `configs/<hash>.tasks`, beside it, which rows its plan has (so that a study reports again
-when its data are gone). `results.jsonl` joins the rows of all configs of a work directory; rows that none has any more are set
-aside in `rows/superseded`.
+`configs/<hash>.json` holds a config; `configs/<hash>.tasks`, beside it, which rows its plan has (so that a study
+reports again when its data are gone). `results.jsonl` joins the rows of all configs of a work directory; rows that none
+has any more are set aside in `rows/superseded`.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def carried_out(study: dict, workdir: pathlib.Path, *stages: str) -> list[dict]:
 
 
 def solvable(workdir: pathlib.Path) -> list[Check]:
-    """A linear network of KEPT units keeps the modes of the largest weights, each as lambda_j / |lambda| of its Gram."""
+    """A linear network of KEPT units keeps the modes of the largest weights, as lambda_j / |lambda| of its Gram."""
     names = [f"mode{j}" for j in range(len(SOLVABLE))]
     rows = carried_out(
         dict(

@@ -133,8 +133,8 @@ def minibatch(representations: Mapping[str, np.ndarray], groups=None, batch: int
 
     `groups` [n]: the component of every example (pooled over everything if None). The examples of a group are shuffled
     by a fixed seed and cut into parts that differ by at most one, at least two where it has 8 examples: none is left
-    out. Rows are taken to be independent: with the positions of a map as rows, intervals are too narrow. Raises UserError
-    for a batch or a group of fewer than 4 examples.
+    out. Rows are taken to be independent: with the positions of a map as rows, intervals are too narrow. Raises
+    UserError for a batch or a group of fewer than 4 examples.
     """
     arrays = dict(zip(representations, matrices(representations)))
     return _similarities(arrays, _draw(_groups(groups, len(next(iter(arrays.values())))), batch))

@@ -69,9 +69,9 @@ def pairwise(representations: Mapping[str, np.ndarray], *, debiased: bool = True
     """Linear CKA [L, L] between all `representations`, name -> [n, p], in their order, over all n examples.
 
     Every self term and every pair is computed once, a chunk of rows at a time, by whichever of the p x p products and
-    the n x n Grams is cheaper for the whole set. Where everything is float32, products are made in float32 and summed over
-    chunks in float64 (the result is about 1e-7 from float64's), unless most of a self term is bias. nan and errors as in
-    `linear_cka`.
+    the n x n Grams is cheaper for the whole set. Where everything is float32, products are made in float32 and summed
+    over chunks in float64 (the result is about 1e-7 from float64's), unless most of a self term is bias. nan and errors
+    as in `linear_cka`.
     """
     arrays = matrices(representations)
     return _cosines(arrays, np.float32 if all(x.dtype == np.float32 for x in arrays) else np.float64, debiased)

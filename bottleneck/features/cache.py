@@ -1,7 +1,8 @@
-"""Features on disk: one `.npy` per layer and split, and a manifest that says of which items and whether they can be trusted.
+"""Features on disk: one `.npy` per layer and split, and a manifest that says of which items and whether they can be
+trusted.
 
-Reading checks ids and digests: a cache whose rows are in another order, that was cut short, or whose precision erases small
-signals is refused, never used.
+Reading checks ids and digests: a cache whose rows are in another order, that was cut short, or whose precision erases
+small signals is refused, never used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Feature sources: whatever yields features [n, p] of a layer for a component's items.
 
-A run's kept step, an untrained network, features that another tool left on disk, the pixels themselves: one type, and all that
-comes after (probes, gaps, ladder, CKA, seeds) takes any of them.
+A run's kept step, an untrained network, features that another tool left on disk, the pixels themselves: one type, and
+all that comes after (probes, gaps, ladder, CKA, seeds) takes any of them.
 """
 
 from __future__ import annotations

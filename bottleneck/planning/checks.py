@@ -38,8 +38,8 @@ def shared_labels(study: StudySpec, own: dict[str, Component]) -> None:
     for component in named if study.mixture.label_space == "shared" else ():
         if component.classes != named[0].classes:
             expected = (
-                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` that says "
-                "which belong together, or 'disjoint'"
+                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` that "
+                "says which belong together, or 'disjoint'"
             )
             raise UserError("mixture.label_space", "shared", expected)
 
@@ -50,15 +50,15 @@ def relabelled(component: Component) -> bool:
 
 
 def held_out(study: StudySpec, own: dict[str, Component], targets: dict[str, Component]) -> None:
-    """Components of one file must hold out the same items, or one would train on what another's probes are fitted to."""
+    """Components of one file must hold out the same items, or one trains on what another is probed with."""
     if study.data.probe_split == "train":
         return
     for a in own.values():
         for b in targets.values():
             for split in components.shared_items(a, b):
                 expected = (
-                    f"{split} items that {a.name!r} does not train on: components of one file need the same sizes and the same "
-                    "classes before their labels are mapped"
+                    f"{split} items that {a.name!r} does not train on: components of one file need the same sizes "
+                    "and the same classes before their labels are mapped"
                 )
                 raise UserError("components", b.name, expected)
 

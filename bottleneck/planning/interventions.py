@@ -12,8 +12,8 @@ READ_ON_VARIANT = ("mixture", "direct", "alone", "randomised")
 
 
 class Interventions:
-    """Every arm beyond the mixture and direct training. An arm is one row of `arms.ARMS`; what is said here of an arm by name is
-    what decides whether it is trained."""
+    """Every arm beyond the mixture and direct training. An arm is one row of `arms.ARMS`; what is said here of an arm
+    by name is what decides whether it is trained."""
 
     def __init__(self, planner: Planner, batch_norm: bool):
         self.planner, self.study, self.episodes = planner, planner.study, planner.episodes
@@ -68,8 +68,9 @@ class Interventions:
                     self.planner.probe("wider_untrained", seed, target, (member,), asks=asks)
 
     def compete(self) -> None:
-        """Competition is judged on the feature that competes with the label's own: mixture, direct, alone and `randomised`
-        are read on the component's variant in which the competitor says nothing. Nothing more is trained for that."""
+        """Competition is judged on the feature that competes with the label's own: mixture, direct, alone and
+        `randomised` are read on the component's variant in which the competitor says nothing. Nothing more is trained
+        for that."""
         targets = self.targets(ARMS["randomised"])
         chooser = None
         for name in ("mixture", "direct"):
