@@ -66,7 +66,7 @@ class Writer:
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
 
     def save(self, path: pathlib.Path, tree, **meta) -> None:
-        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there; the manifest holds `meta`."""
+        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing it; the manifest holds `meta`."""
         self.wait()
         primary(lambda: remove(path))
         copy = jax.tree.map(np.array, tree)  # training goes on in place, and the seal compares with it

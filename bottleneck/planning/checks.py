@@ -38,8 +38,8 @@ def shared_labels(study: StudySpec, own: dict[str, Component]) -> None:
     for component in named if study.mixture.label_space == "shared" else ():
         if component.classes != named[0].classes:
             expected = (
-                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` that "
-                "says which belong together, or 'disjoint'"
+                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` "
+                "that says which belong together, or 'disjoint'"
             )
             raise UserError("mixture.label_space", "shared", expected)
 
