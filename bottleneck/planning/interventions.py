@@ -24,11 +24,13 @@ class Interventions:
         for name in ("alone", "balanced", "longer", "direct_half", "heads", "wider"):
             self.intervene(ARMS[name], "lost")
         self.untrained_wider()
-        own = tuple(self.episodes.components)
+        components = tuple(self.episodes.components)
         protocol = ADAPTED if self.batch_norm else "linear_probe"
         if "scarce" in self.study.arms:
             probes = self.planner.probes_of("mixture", "direct", "alone", protocol=protocol)
-            self.intervene(ARMS["scarce"], "exposed", self.planner.add(Expose(own, probes, self.study.looks, protocol)))
+            self.intervene(
+                ARMS["scarce"], "exposed", self.planner.add(Expose(components, probes, self.study.looks, protocol))
+            )
         if "longest" in self.study.arms:
             probes = self.planner.probes_of("mixture", "direct", "longer", "direct_half")
             targets = tuple(self.episodes.targets)
