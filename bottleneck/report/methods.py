@@ -108,7 +108,8 @@ def verdicts(gap_rows: list[dict]) -> list[str]:
         family = "on targets outside the mixture, a family of their own," if side else "on components"
         if members:
             said.append(
-                f"Verdicts {family} use Holm's adjustment over those that are not untestable ({tested} of {len(members)})."
+                f"Verdicts {family} use Holm's adjustment over those that are not untestable "
+                f"({tested} of {len(members)})."
             )
     looks = sorted({r["look"] for r in gap_rows if r["look"]})
     if len(looks) > 1:
