@@ -66,7 +66,10 @@ class Writer:
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
 
     def save(self, path: pathlib.Path, tree, **meta) -> None:
-        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there; `meta` joins its manifest."""
+        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there. Raises Full.
+
+        `meta` becomes part of the manifest.
+        """
         self.wait()
         primary(lambda: remove(path))
         copy = jax.tree.map(np.array, tree)  # training goes on in place, and the seal compares with it
@@ -203,7 +206,7 @@ def _saved_tree(path: pathlib.Path) -> pathlib.Path:
 
 
 def _collections(path: pathlib.Path, tree) -> dict[str, tuple[str, ...]]:
-    """Where `tree` has `params`, nearest to its top, and the `batch_stats` beside them; bare parameters are all of it."""
+    """Where `tree` has `params`, nearest to its top, and `batch_stats` beside them; bare parameters are all of it."""
     level = {(): tree}
     while level := {keys: node for keys, node in level.items() if isinstance(node, Mapping)}:
         found = [keys for keys, node in level.items() if isinstance(node.get("params"), Mapping)]
