@@ -85,7 +85,8 @@ class Writer:
         path, copy, meta = pending
         with _written(path):
             self._orbax.wait_until_finished()
-            primary(lambda: _seal(path, copy, meta))
+            _read_back(path, copy)  # on all processes: Orbax reads together
+            primary(lambda: _seal(path, meta))
 
     def close(self) -> None:
         try:
@@ -288,8 +289,8 @@ def remove_partial(directory: pathlib.Path) -> None:
             shutil.rmtree(path)
 
 
-def _seal(path: pathlib.Path, copy, meta: dict) -> None:
-    """Writes the manifest of `path` once the tree read back is `copy`, bit for bit. Raises Damaged, Full."""
+def _read_back(path: pathlib.Path, copy) -> None:
+    """Raises Damaged, or Full, unless the whole tree at `path` is `copy`, bit for bit."""
     try:
         back = _read(path)
     except Damaged:
@@ -301,6 +302,9 @@ def _seal(path: pathlib.Path, copy, meta: dict) -> None:
     for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(back), jax.tree.leaves(copy), strict=True):
         if new.dtype != old.dtype or new.shape != old.shape or new.tobytes() != old.tobytes():
             raise Damaged(path, jax.tree_util.keystr(where), "was not read back as it was saved")
+
+
+def _seal(path: pathlib.Path, meta: dict) -> None:
     manifest = {"files": _digests(path), **meta}
     atomic.write(path / MANIFEST, json.dumps({**manifest, "seal": _digest_of(manifest)}, indent=1, sort_keys=True))
 

@@ -52,7 +52,7 @@ def test_golden_step(name, episode):
 
 
 def test_sweep_compiles_nothing(episode):
-    """Learning rate, decay, weights, schedule, duration, seed, whose loss counts, smoothing and penalties are traced."""
+    """Rate, decay, weights, schedule, duration, seed, whose loss counts, smoothing and penalties are traced."""
     base = episode({"train.batch": "14"})  # a shape that no other test has compiled
     pool = base.pool()
 
