@@ -66,7 +66,10 @@ class Writer:
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
 
     def save(self, path: pathlib.Path, tree, **meta) -> None:
-        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing it; the manifest holds `meta`."""
+        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there. Raises Full.
+
+        `meta` becomes part of the manifest.
+        """
         self.wait()
         primary(lambda: remove(path))
         copy = jax.tree.map(np.array, tree)  # training goes on in place, and the seal compares with it
@@ -82,7 +85,8 @@ class Writer:
         path, copy, meta = pending
         with _written(path):
             self._orbax.wait_until_finished()
-            primary(lambda: _seal(path, copy, meta))
+            _read_back(path, copy)  # on all processes: Orbax reads together
+            primary(lambda: _seal(path, meta))
 
     def close(self) -> None:
         try:
@@ -203,7 +207,7 @@ def _saved_tree(path: pathlib.Path) -> pathlib.Path:
 
 
 def _collections(path: pathlib.Path, tree) -> dict[str, tuple[str, ...]]:
-    """Where `tree` has `params`, nearest to its top, and the `batch_stats` beside them; all of it where bare."""
+    """Where `tree` has `params`, nearest to its top, and `batch_stats` beside them; bare parameters are all of it."""
     level = {(): tree}
     while level := {keys: node for keys, node in level.items() if isinstance(node, Mapping)}:
         nearest = [keys for keys, node in level.items() if isinstance(node.get("params"), Mapping)]
@@ -285,8 +289,8 @@ def remove_partial(directory: pathlib.Path) -> None:
             shutil.rmtree(path)
 
 
-def _seal(path: pathlib.Path, copy, meta: dict) -> None:
-    """Writes the manifest of `path` once the tree read back is `copy`, bit for bit. Raises Damaged, Full."""
+def _read_back(path: pathlib.Path, copy) -> None:
+    """Raises Damaged, or Full, unless the whole tree at `path` is `copy`, bit for bit."""
     try:
         back = _read(path)
     except Damaged:
@@ -298,6 +302,9 @@ def _seal(path: pathlib.Path, copy, meta: dict) -> None:
     for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(back), jax.tree.leaves(copy), strict=True):
         if new.dtype != old.dtype or new.shape != old.shape or new.tobytes() != old.tobytes():
             raise Damaged(path, jax.tree_util.keystr(where), "was not read back as it was saved")
+
+
+def _seal(path: pathlib.Path, meta: dict) -> None:
     manifest = {"files": _digests(path), **meta}
     atomic.write(path / MANIFEST, json.dumps({**manifest, "seal": _digest_of(manifest)}, indent=1, sort_keys=True))
 

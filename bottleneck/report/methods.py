@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from bottleneck.analysis.gap import UNTESTABLE
 from bottleneck.report import causes, lookup
 from bottleneck.report.lookup import PARTS, PROBE, REMEASURED, SUBJECT, counts, extra, outside, span
 from bottleneck.report.section import Section
 from bottleneck.rows import select
 
-UNTESTABLE = 0.02  # of H(y): direct training that surely shows less has nothing to lose
+
 LEVEL = 0.05
+LIMITS = (
+    "Shares need not add up. While training is still rising, capacity and dilution are at most likely and unfinished "
+    "training is at most undecided; where a wider network reads the label untrained, capacity is undecided."
+)
 
 
 def methods(rows: list[dict]) -> list[str]:
@@ -21,7 +26,7 @@ def methods(rows: list[dict]) -> list[str]:
         *(intervals(gap_rows) if gap_rows else ()),
         *(verdicts(gap_rows) if gap_rows else ()),
         *splits(rows),
-        *([f"Causes of a lost target's gap. {causes.RULE}. Shares need not add up."] if causes.restored(rows) else ()),
+        *([f"Causes of a lost target's gap. {causes.RULE}. {LIMITS}"] if causes.restored(rows) else ()),
     ]
 
 
@@ -103,7 +108,10 @@ def verdicts(gap_rows: list[dict]) -> list[str]:
         tested = sum(extra(r).get("adjusted_p") is not None for r in members)
         family = "on targets outside the mixture, a family of their own," if side else "on components"
         if members:
-            said.append(f"Verdicts {family} use Holm's adjustment over the testable ones ({tested} of {len(members)}).")
+            said.append(
+                f"Verdicts {family} use Holm's adjustment over those that are not untestable "
+                f"({tested} of {len(members)})."
+            )
     looks = sorted({r["look"] for r in gap_rows if r["look"]})
     if len(looks) > 1:
         each = [f"{sum(r['look'] == look for r in gap_rows)} at {look} seeds" for look in looks]

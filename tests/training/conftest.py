@@ -11,6 +11,7 @@ from bottleneck import checkpoint, config, models
 from bottleneck.data import component, mixture, resident
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
+from bottleneck.models import resnet
 from bottleneck.training import loop, mesh
 from bottleneck.training.augment import AugmentSpec
 from bottleneck.training.objectives import ObjectiveSpec
@@ -19,6 +20,8 @@ from bottleneck.training.run import Run, TrainSpec, restrict
 
 DATA = DataSpec(image_size=8, train=100, probe=48, val=31, test=37)
 FACTORS = {"first": "colour", "second": "background"}
+resnet.BLOCKS[8] = (1, 1)  # convolutions and BatchNorm that compile in seconds
+CONVOLUTIONAL = resnet.ResNetSpec("resnet", depth=8, width=0.0625)
 BASE = {
     "seed": 0,
     "weights": (0.7, 0.3),
@@ -44,6 +47,9 @@ def make(overrides=None, keep=(), **fields):
     """An `Episode` of the run of BASE with text `overrides` by dotted key, and with `fields` of the run itself."""
     plain = {key: dict(value) if isinstance(value, dict) else value for key, value in BASE.items()}
     for key, text in (overrides or {}).items():
+        if text == "convolutional":
+            plain[key] = CONVOLUTIONAL
+            continue
         try:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError):

@@ -15,7 +15,7 @@ from bottleneck.signals import Stop, Stopped
 from bottleneck.training import loop, provenance
 
 RESNET = {
-    "model": "{'name': 'resnet', 'width': 0.125}",
+    "model": "convolutional",
     "train.batch": "8",
     "train.steps": "8",
     "train.save_every": "3",
