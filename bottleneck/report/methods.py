@@ -8,7 +8,6 @@ from bottleneck.report.lookup import PARTS, PROBE, REMEASURED, SUBJECT, counts, 
 from bottleneck.report.section import Section
 from bottleneck.rows import select
 
-
 LEVEL = 0.05
 LIMITS = (
     "Shares need not add up. While training is still rising, capacity and dilution are at most likely and unfinished "
