@@ -67,7 +67,7 @@ def carry_out(
     graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1), stop: signals.Stop | None = None
 ) -> None:
     """Every task of these stages and this shard whose needs are there, until none is left. Raises signals.Stopped."""
-    store.outcomes = outcomes = Outcomes(graph, store)
+    store.outcomes = outcomes = store.outcomes or Outcomes(graph, store)
     dealt = graph.deal(shard[1])
     mine = [task for task in graph if dealt[task.key] == shard[0] and task.STAGE in stages]
     while True:

@@ -5,8 +5,8 @@
 x ~ N(0, I_d); component j, of weight lambda_j, asks for `scale_j <u_j, x>` in output j, with orthonormal u_j. A linear
 network with one hidden layer of `width` k keeps exactly the k largest lambda_j scale_j (Baldi & Hornik 1989), and
 training directly on any one component keeps that component. So the first k components are retained and the others are
-lost, by capacity. About 20 seconds on 2 CPU cores; to expect: R2 of 0.99 for the first three and 0.00 for the others, 0.99 for
-all from direct training and at four times the width.
+lost, by capacity. About 20 seconds on 2 CPU cores; to expect: R2 of 0.99 for the first three and 0.00 for the others,
+0.99 for all from direct training and at four times the width.
 """
 
 import ml_collections
