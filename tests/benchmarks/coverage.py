@@ -14,9 +14,9 @@ often it misses it by more than .005 bits. The truth is known where effects add,
   in its way, 5 draws a seed; with one network the draws take the place of seeds.
 
 Looks: five targets exactly on the margin (D = 0), 5 seeds and then 10 for what is undecided: the share of four times as
-many studies in which any is called lost or retained at any look; beside it the same with .05 spent at both. Families: ten components of
-which neither arm reads anything, the mixture's dead features exactly and direct training's with noise too coarse to
-say so: false verdicts as they are judged, and if unclear targets were left out of the family.
+many studies in which any is called lost or retained at any look; beside it the same with .05 spent at both. Families:
+ten components of which neither arm reads anything, the mixture's dead features exactly and direct training's with noise
+too coarse to say so: false verdicts as they are judged, and if unclear targets were left out of the family.
 """
 
 import argparse
