@@ -303,7 +303,7 @@ def remove_partial(directory: pathlib.Path) -> None:
 
 def _check_room(path: pathlib.Path, tree) -> None:
     """Raises Full where there is no room for `tree`: a write that fails half-way is cleaned up, but not as quietly."""
-    if shutil.disk_usage(path.parent).free < sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _OVERHEAD:
+    if atomic.free(path) < sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _OVERHEAD:
         raise Full(path)
 
 
