@@ -1,127 +1,156 @@
 """Analysis without training: of a work directory's checkpoints, or of features that came from anywhere.
 
     python -m bottleneck.analyze --selftest
-    python -m bottleneck.analyze WORKDIR [--config=HASH] [--compare OTHER_WORKDIR]
-    python -m bottleneck.analyze --mixture m0.npy,m1.npy --direct d0.npy,d1.npy --labels y.npy [--splits s.npy] [--groups g.npy]
+    python -m bottleneck.analyze WORKDIR [--config=HASH] [--compare OTHER_WORKDIR] [--output DIR]
+    python -m bottleneck.analyze --mixture m0.npy,m1.npy --direct d0.npy,d1.npy --labels y.npy
+                                 [--splits s.npy] [--groups g.npy]
 
 The first runs the pipeline on planted truth and says what it found. The second analyses and reports on a study from the
-checkpoints it left on disk, and sets it beside another one (compare.html). The third asks the study's question of arrays:
-features [n, p] of networks pretrained on a mixture and trained directly, one file per seed, all with the same rows.
-`splits` holds "probe", "val" or "test" per row (default: a stratified half, fifth and rest).
+checkpoints it left on disk, and sets it beside another one (compare.html). The third asks the study's question of
+arrays: features [n, p] of networks pretrained on a mixture and trained directly, one file per seed, all with the same
+rows. `splits` holds "probe", "val" or "test" per row (default: a stratified half, fifth and rest).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import pathlib
 import sys
 
 import ml_collections
 import numpy as np
 
+from bottleneck import cli
 from bottleneck.errors import UserError
 from bottleneck.report import tables
 
+FLAGS = {
+    "--selftest": dict(action="store_true", help="planted features and networks through the whole pipeline, a minute"),
+    "--config": dict(metavar="HASH", default="", help="which study of WORKDIR, by the hash of its config: the newest"),
+    "--compare": dict(metavar="OTHER_WORKDIR", help="set it beside the newest study of another work directory"),
+    "--output": dict(metavar="DIR", help="where the reports go instead; WORKDIR may then be read only"),
+    "--mixture": dict(metavar="FILES", help="features of mixture-trained networks, .npy files separated by commas"),
+    "--direct": dict(metavar="FILES", help="features of directly trained networks, likewise"),
+    "--labels": dict(metavar="FILE", help=".npy, one label per row"),
+    "--splits": dict(metavar="FILE", help=".npy of probe, val or test per row"),
+    "--groups": dict(metavar="FILE", help=".npy of group names or numbers per row"),
+}
+ARRAYS = ("mixture", "direct", "labels", "splits", "groups")
+STORED = ("config", "compare", "output")  # flags that go with a work directory
+
 
 def main(argv: list[str]) -> int:
-    """Runs the analysis that `argv` asks for; returns the exit status (2: a mistake in the command or the data)."""
-    parser = Parser(
-        prog="python -m bottleneck.analyze", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("workdir", nargs="?", type=pathlib.Path)
-    parser.add_argument(
-        "--selftest",
-        action="store_true",
-        help="planted features and networks through the whole pipeline, about a minute",
-    )
-    parser.add_argument(
-        "--compare",
-        type=pathlib.Path,
-        metavar="OTHER_WORKDIR",
-        help="set the study beside the newest one of another work directory",
-    )
-    parser.add_argument(
-        "--config", default="", help="which study of WORKDIR, by the hash of its config (default: the newest)"
-    )
-    parser.add_argument("--mixture", help="features of mixture-trained networks, .npy files separated by commas")
-    parser.add_argument("--direct", help="features of directly trained networks, likewise")
-    parser.add_argument("--labels", help=".npy, one label per row")
-    parser.add_argument("--splits", help=".npy of probe, val or test per row")
-    parser.add_argument("--groups", help=".npy of group names or numbers per row")
-    try:
-        args = parser.parse_args(argv[1:])
-        arrays = args.mixture or args.direct or args.labels
-        if bool(args.workdir) + bool(arrays) + args.selftest != 1 or args.compare and not args.workdir:
-            raise UserError(
-                "command line",
-                " ".join(argv[1:]),
-                "a work directory; or --mixture, --direct and --labels; or --selftest",
-            )
+    """Runs the analysis that `argv` asks for; returns the exit status (see --help)."""
+    return cli.carry_out(run, argv)
+
+
+def run(argv: list[str]) -> int:
+    """As `main`; raises UserError."""
+    parser = cli.Parser("python -m bottleneck.analyze", __doc__)
+    parser.add_argument("workdir", nargs="?", metavar="WORKDIR", help="a work directory of bottleneck.main")
+    for name, described in FLAGS.items():
+        parser.add_argument(name, **described)
+    args = parser.read(argv)
+    if args is None:
+        return cli.DONE
+    given = {name: getattr(args, name) for name in ARRAYS if getattr(args, name)}
+    asked = bool(args.workdir) + bool(given) + args.selftest
+    if asked != 1 or not args.workdir and any(getattr(args, name) for name in STORED):
+        expected = "a work directory; or --mixture, --direct and --labels; or --selftest"
+        raise UserError("command line", parser.given, f"{expected} (--help lists the flags)")
+    if given:
+        features(given)
+        return cli.DONE
+    with cli.jax_as_found():
         if args.selftest:
             from bottleneck import selftest
 
-            return 0 if selftest.run() else 1
-        if arrays:
-            features(args)
-        else:
-            directory(args.workdir, args.config, args.compare)
-        return 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+            return cli.DONE if selftest.run() else cli.FAILED
+        return directory(_place(args.workdir), args.config, _place(args.compare), _place(args.output))
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line instead of the usage."""
-
-    def error(self, message):
-        raise UserError("command line", " ".join(sys.argv[1:]), f"other arguments ({message}); --help lists them")
+def _place(text: str | None) -> pathlib.Path | None:
+    return pathlib.Path(text).expanduser() if text else None
 
 
-def directory(workdir: pathlib.Path, config_hash: str, other: pathlib.Path | None) -> None:
-    """What a study in `workdir` has no rows of yet, from its checkpoints; its answer and report; the comparison with `other`."""
+def directory(
+    workdir: pathlib.Path,
+    config_hash: str = "",
+    other: pathlib.Path | None = None,
+    output: pathlib.Path | None = None,
+) -> int:
+    """What a study in `workdir` has no rows of yet, from its checkpoints; its answer and report, in `output` if given;
+    the comparison with the newest study of `other`. Returns the exit status.
+
+    A work directory that cannot be written is only reported on.
+    """
     from bottleneck import execute  # imports JAX, which analysing arrays does not need
 
     config = stored(workdir, config_hash)
-    beside = other and (stored(other, ""), other)
-    for stage in ("transfer", "analyze", "report"):
-        execute.study(config, workdir, stage)
-    if beside:
-        execute.compare((config, workdir), beside)
+    second = other and (stored(other), other)
+    read_only = output is not None and not os.access(workdir, os.W_OK)
+    for stage in ("report",) if read_only else ("transfer", "analyze", "report"):
+        if status := execute.study(config, workdir, stage=stage, output=output):
+            return status
+    if second:
+        execute.compare((config, workdir), second, output=output)
+    return cli.DONE
 
 
-def stored(workdir: pathlib.Path, config_hash: str) -> ml_collections.ConfigDict:
+def stored(workdir: pathlib.Path, config_hash: str = "") -> ml_collections.ConfigDict:
     """The config of a study in `workdir`, of this hash or the newest. Raises UserError when there is none."""
-    found = sorted((workdir / "configs").glob(f"{config_hash}*.json"), key=lambda p: p.stat().st_mtime)
-    if not found:
-        raise UserError(
-            "--config" if config_hash else "workdir", config_hash or str(workdir), "a work directory holding that study"
-        )
+    files = {path.stem: path for path in (workdir / "configs").glob("*.json")}
+    chosen = [path for name, path in files.items() if name.startswith(config_hash)]
+    if not chosen:
+        key, value = ("--config", config_hash) if files else ("workdir", str(workdir))
+        known = f" (hashes of its configs: {', '.join(sorted(files))})" if files else ""
+        raise UserError(key, value, f"a work directory that holds this study{known}")
+    newest = max(chosen, key=lambda path: path.stat().st_mtime_ns)
     try:
-        return ml_collections.ConfigDict(json.loads(found[-1].read_text()), convert_dict=True)
-    except ValueError as error:
-        raise UserError("workdir", str(found[-1]), f"a config as it was written ({error})") from None
+        return ml_collections.ConfigDict(json.loads(newest.read_text()), convert_dict=True)
+    except (OSError, ValueError) as error:
+        raise UserError("workdir", str(newest), f"a config as it was written ({error})") from None
 
 
-def features(args) -> None:
-    """Verdict, sentence and table for given features."""
+def features(given: dict[str, str]) -> None:
+    """Prints verdict, sentence and table for features: `given` holds the flags' values by name. Imports no JAX."""
     from threadpoolctl import threadpool_limits
 
     from bottleneck.analysis import gap
 
-    if not (args.mixture and args.direct and args.labels):
-        raise UserError("command line", "", "all of --mixture, --direct and --labels")
-    labels = load("--labels", args.labels)
-    splits = load("--splits", args.splits) if args.splits else gap.split_items(labels)
-    arms = [
-        [load(flag, p) for p in paths.split(",")]
-        for flag, paths in (("--mixture", args.mixture), ("--direct", args.direct))
-    ]
+    for name in ARRAYS[:3]:
+        if name not in given:
+            raise UserError(f"--{name}", "", "all of --mixture, --direct and --labels")
+    labels = load("--labels", given["labels"])
+    splits = load("--splits", given["splits"]) if "splits" in given else gap.split_items(labels)
+    groups = load("--groups", given["groups"]) if "groups" in given else None
+    arms = [seeds(f"--{arm}", given[arm]) for arm in ("mixture", "direct")]
     with threadpool_limits(1, "blas"):  # many small products
-        answer = gap.gap(*arms, labels, splits, groups=load("--groups", args.groups) if args.groups else None)
+        answer = gap.gap(*arms, labels, splits, groups=groups)
     print(answer.sentence + "\n")
     print(tables.text(table(answer)))
+
+
+def seeds(flag: str, paths: str) -> list[np.ndarray]:
+    """The arrays [n, p] of one arm, a seed a file. Raises UserError where one file is given as two seeds."""
+    files = [path.strip() for path in paths.split(",") if path.strip()]
+    places = [os.path.realpath(os.path.expanduser(path)) for path in files]
+    for i, place in enumerate(places):
+        if place in places[:i]:
+            raise UserError(flag, files[i], "another file for every seed (this one is there twice)")
+    return [load(flag, path) for path in files]
+
+
+def load(flag: str, path: str) -> np.ndarray:
+    """The .npy array at `path`, never a pickle. Raises UserError."""
+    try:
+        values = np.load(os.path.expanduser(path), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(flag, path, f"a .npy array ({error})") from None
+    if not isinstance(values, np.ndarray) or not values.ndim:
+        raise UserError(flag, path, "an array with one entry per row")
+    return values
 
 
 def table(answer) -> tables.Table:
@@ -158,16 +187,6 @@ def table(answer) -> tables.Table:
         header,
         cells,
     )
-
-
-def load(flag: str, path: str) -> np.ndarray:
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(flag, path, f"a .npy array ({error})") from None
-    if not isinstance(found, np.ndarray) or not found.ndim:
-        raise UserError(flag, path, "an array with one entry per row")
-    return found
 
 
 if __name__ == "__main__":

@@ -1,279 +1,277 @@
 """The answer of a study: per target what is missing, with a verdict, and why, from the rows the probes left on disk.
 
-Every number it adds is a row: means over seeds, gaps, verdicts, causes, bounds, exact optima, gains of concatenation.
+Every number it adds is a row: means over seeds, gaps and their parts, verdicts, causes, bounds, exact optima, gains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
-from bottleneck import rows as row_files
-from bottleneck.analysis import causes, gap, information, probes
+from bottleneck.analysis import causes, concatenation, gap, intervals, probes
+from bottleneck.arms import ARMS
+from bottleneck.choose import Decide, entropy
 from bottleneck.data import factors
-from bottleneck.diagnosis import tasks
-from bottleneck.errors import UserError
-from bottleneck.plan import Evaluation
-from bottleneck.store import Store
+from bottleneck.data.component import Component
+from bottleneck.diagnosis import summary
+from bottleneck.items import PROTOCOL, Items
+from bottleneck.probing import Probe
+from bottleneck.rows import Finding
+from bottleneck.study import StudySpec
+from bottleneck.tasks import Task
 
-PROTOCOL = "linear_probe"  # the family of verdicts: the final step and the last layer, by linear probe
+ADAPTED = "linear_probe_bn"
+SPLIT = ("mixture", "direct", "alone")
 
 
-class Tables:
-    """Per-item outcomes by (arm, target, protocol): [S, N] in seed order."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Subject:
+    """Whose features are judged: the mixture's, or a foreign source's; and the decisions about them, look by look."""
 
-    def __init__(self, store: Store):
-        self.found: dict[tuple, list[Evaluation]] = {}
-        self.store = store
-        for evaluation in store.plan.evaluations:
-            self.found.setdefault(
-                (evaluation.arm, evaluation.target, evaluation.protocol, evaluation.shots), []
-            ).append(evaluation)
-        self.singles = {
-            (e.members[0], e.target): e
-            for e in store.plan.evaluations
-            if len(e.members) == 1 and e.protocol == PROTOCOL
+    arm: str
+    deciders: tuple[Decide, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Answer(Task):
+    """Joins all probes of a study. `not_asked`: (arm, target) -> why an arm was not asked of a target, in words."""
+
+    study: StudySpec
+    targets: dict[str, Component]
+    subjects: tuple[Subject, ...]
+    probes: tuple[Probe, ...]
+    diagnoses: tuple[Task, ...]
+    not_asked: dict[tuple[str, str], str]
+    raised: dict[str, tuple[float, float]]  # target -> its weight in the mixture and at equal weights, shares
+    drawn: dict[str, float]  # target -> the expected share of its unique examples that the mixture draws
+    batch_norm: bool
+
+    KIND = "answer"
+    VERSION = 2
+    STAGE = "analyze"
+    JOINS = True
+
+    @property
+    def identity(self):
+        asked = [f"{arm} {target} {reason}" for (arm, target), reason in self.not_asked.items()]
+        names = [(name, name in self.study.components) for name in self.targets]
+        return [names, self.study.margin, self.study.mixture, self.study.arms, sorted(asked), self.batch_norm]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        deciders = [decider for subject in self.subjects for decider in subject.deciders]
+        tasks = (*self.probes, *deciders, *self.diagnoses)
+        return tuple(dict.fromkeys(output for task in tasks for output in task.makes))
+
+    def run(self, store) -> None:
+        items = Items(store, self.probes)
+        answers = list(self.means(store, items))
+        for subject in self.subjects:
+            answers += self.judged(store, items, subject)
+        answers += [*self.floors(), *self.optima(), *self.gains(items)]
+        store.write(self, [*answers, *summary.findings(store, self, answers)])
+
+    @property
+    def unit(self) -> str:
+        return "bits" if any(component.num_classes for component in self.targets.values()) else "r2"
+
+    def means(self, store, items: Items) -> Iterator[Finding]:
+        """Mean over seeds of every arm, target and protocol."""
+        for (arm, target, protocol, shots, factor), group in items.probes.items():
+            steps = max(r["train_steps"] for r in store.rows(group[0]))
+            where = dict(outcome="information", protocol=protocol, shots=shots, factor=factor)
+            at = dict(arm=arm, target=target, protocol=protocol, n_shot=shots, factor=factor, representation=arm)
+            at["train_steps"] = steps
+            yield Finding("information", intervals.two_way(items.table(arm, target, **where)), self.unit, at)
+            correct = items.table(arm, target, **{**where, "outcome": "correct"})
+            if correct is not None:
+                yield Finding("accuracy", intervals.two_way(correct), "fraction", at)
+
+    def judged(self, store, items: Items, subject: Subject) -> Iterator[Finding]:
+        """Verdicts on one subject, with the parts of each gap, its causes and one sentence per target."""
+        for look, decider in enumerate(subject.deciders, 1):
+            if store.present(decider):
+                for name, verdict in decider.verdicts(store, items).items():
+                    final = look == len(subject.deciders) or verdict.verdict != "inconclusive"
+                    if final:
+                        yield from self.judged_target(items, subject, decider, name, verdict, look)
+
+    def judged_target(self, items, subject, decider, name, verdict, look) -> Iterator[Finding]:
+        arm, reference = subject.arm, dict(decider.references).get(name, "direct")
+        family = next(family for family in decider.families if name in family)
+        evidence = self.evidence(items, name) if arm == "mixture" else None
+        lost, parts, why = verdict.verdict == "lost", None, ()
+        if evidence is not None and "alone" in evidence.arms:
+            parts = causes.split(*(evidence.arms[a] for a in SPLIT), adapted=self.adapted(items, name))
+        if evidence is not None and lost:
+            why = causes.causes(evidence)
+        points = self.points(items, arm, reference, name)
+        apart = evidence and causes.interference(evidence.variant)
+        saturated = lost and causes.saturated(why, apart)
+        text = causes.sentence(
+            name,
+            verdict,
+            parts,
+            why,
+            points,
+            "bits" if self.unit == "bits" else "R2",
+            rising=causes.rising(evidence) if why else None,
+            variant_interference=apart,
+        )
+        at = dict(arm=arm, reference=reference, target=name, protocol=PROTOCOL, look=look)
+        extra = {
+            "verdict": verdict.verdict,
+            "p": verdict.p,
+            "adjusted_p": verdict.adjusted_p,
+            "sentence": text,
+            "margin": self.study.margin,
+            "family": len(family),
+            "entropy": verdict.entropy,
+            "outside": name not in self.study.components,
+            "needs": verdict.needs,
+            "provisional": verdict.provisional,
+            "causes": [c.cause for c in why if c.status == "named"],
+            "saturated": saturated,
         }
+        yield Finding("gap", verdict.gap, self.unit, {**at, "extra": extra})
+        if points is not None:
+            yield Finding("gap", points, "points", at)
+        yield Finding("margin", verdict.margin, self.unit, at)
+        yield from self.parts(items, name, parts, look)
+        yield from self.restored(name, why, look)
+        if arm == "mixture" and name in self.study.components:
+            yield from self.bound(items, name, look)
 
-    def load(self, evaluation: Evaluation, name: str) -> np.ndarray | None:
-        """`bits`, `correct` or `loss` [N] of one evaluation (mean over draws of few-shot probes), None without it."""
-        file = self.store.rows(evaluation).with_suffix(".npz")
-        if not file.is_file():
-            raise UserError(
-                "workdir",
-                str(self.store.workdir),
-                f"the probes of {evaluation.arm} on {evaluation.target} (--stage=transfer solves them)",
-            )
-        with np.load(file, allow_pickle=False) as found:
-            return found[name].astype(np.float64).mean(0) if name in found else None
+    def evidence(self, items: Items, name: str) -> causes.Evidence:
+        """All that was read on one target."""
+        arms = items.tables(ARMS, name)
+        factor = self.study.mixture.competitor
+        variant = items.tables((*SPLIT, "randomised"), name, factor=factor) if factor else {}
+        reasons = {arm: reason for (arm, target), reason in self.not_asked.items() if target == name}
+        return causes.Evidence(
+            arms=arms,
+            variant=variant,
+            untrained_wider=items.table("wider_untrained", name),
+            not_asked=reasons,
+            label_space=self.study.mixture.label_space,
+            margin=self.study.margin,
+            entropy=entropy(self.targets[name]),
+            weights=self.raised.get(name),
+            drawn=self.drawn.get(name),
+            adapted=self.adapted(items, name) or {},
+        )
 
-    def items(self, key: tuple, name: str) -> np.ndarray | None:
-        """The same [S, N] for every seed or member set of (arm, target, protocol, shots)."""
-        tables = [self.load(evaluation, name) for evaluation in self.found.get(key, ())]
-        return np.stack(tables) if tables and tables[0] is not None else None
+    def adapted(self, items: Items, name: str, outcome: str = "information") -> dict[str, np.ndarray] | None:
+        """The three arms of the split with BatchNorm statistics of the component itself."""
+        tables = items.tables(SPLIT, name, protocol=ADAPTED, outcome=outcome) if self.batch_norm else {}
+        return tables if len(tables) == len(SPLIT) else None
 
-    def probe(self, arm: str, target: str, name: str = "bits") -> np.ndarray | None:
-        return self.items((arm, target, PROTOCOL, None), name)
+    def points(self, items: Items, arm: str, reference: str, name: str):
+        """The gap in accuracy points; None for regression."""
+        correct = items.tables((arm, reference), name, outcome="correct")
+        if len(correct) < 2:
+            return None
+        return intervals.contrast([(100.0, correct[reference]), (-100.0, correct[arm])])
 
-    def head(self, arm: str, target: str, name: str = "bits") -> np.ndarray | None:
-        return self.items((arm, target, "head", None), name)
-
-
-def path(store: Store):
-    """Where the answer's rows lie."""
-    return store.workdir / "rows" / f"answer-{store.config_hash}.jsonl"
-
-
-def analyze(store: Store) -> None:
-    """Writes `rows/answer-<config>.jsonl` and the union `results.jsonl`."""
-    tables, plan = Tables(store), store.plan
-    unit = "bits" if any(c.num_classes for c in plan.targets.values()) else "r2"
-    found = list(means(store, tables, unit))
-    for family in (list(plan.components), [t for t in plan.targets if t not in plan.components]):
-        found += answers(store, tables, family, unit)
-    found += (
-        bounds(store, tables) + floors(store) + optima(store) + gains(store, tables, unit) + tasks.summary(store, found)
-    )
-    row_files.write(path(store), found)
-    row_files.union(store.workdir / "rows", store.workdir / "results.jsonl")
-
-
-def means(store: Store, tables: Tables, unit: str):
-    """Mean over seeds of every arm, target and protocol."""
-    for (arm, target, protocol, shots), evaluations in tables.found.items():
-        for name, metric in (("bits", unit), ("correct", "accuracy")):
-            items = tables.items((arm, target, protocol, shots), name)
-            if items is not None:
-                steps = {r["train_steps"] for r in row_files.read(store.rows(evaluations[0]))}
-                yield store.row(
-                    gap.two_way(items),
-                    arm=arm,
-                    target=target,
-                    protocol=protocol,
-                    n_shot=shots,
-                    metric=metric,
-                    representation=arm,
-                    train_steps=max(steps),
+    def parts(self, items: Items, name: str, parts, look: int) -> Iterator[Finding]:
+        """Exposure, interference and, with BatchNorm, normalisation: they add up to the gap."""
+        if parts is None:
+            return
+        each = [(parts, self.unit)]
+        correct = items.tables(SPLIT, name, outcome="correct")
+        if len(correct) == len(SPLIT):
+            adapted = self.adapted(items, name, "correct")
+            scaled = adapted and {arm: 100.0 * table for arm, table in adapted.items()}
+            each.append((causes.split(*(100.0 * correct[a] for a in SPLIT), adapted=scaled), "points"))
+        for split, unit in each:
+            at = dict(target=name, protocol=ADAPTED if split.normalisation else PROTOCOL, look=look)
+            yield Finding("exposure", split.exposure, unit, {**at, "arm": "alone", "reference": "direct"})
+            yield Finding("interference", split.interference, unit, {**at, "arm": "mixture", "reference": "alone"})
+            if split.normalisation is not None:
+                yield Finding(
+                    "normalisation", split.normalisation, unit, {**at, "arm": "mixture", "reference": "direct"}
                 )
 
+    def restored(self, name: str, why, look: int) -> Iterator[Finding]:
+        for cause in why:
+            factor = self.study.mixture.competitor if ARMS[cause.arm].randomised else None
+            at = dict(arm=cause.arm, target=name, protocol=PROTOCOL, factor=factor, look=look)
+            at["reference"] = ARMS[cause.arm].reference
+            half = cause.half and [cause.half.low, cause.half.high]
+            extra = {"cause": cause.cause, "share": cause.share, "half": half, "status": cause.status}
+            extra |= {"evidence": cause.evidence_words, "reason": cause.reason}
+            yield Finding("restored", cause.numerator, self.unit, {**at, "extra": extra})
 
-def answers(store: Store, tables: Tables, family: list[str], unit: str) -> list[dict]:
-    """Verdicts of one family, with their causes and one sentence per target."""
-    plan, found = store.plan, []
-    targets = {}
-    for name in family:
-        targets[name] = (tables.probe("direct", name), tables.probe("mixture", name), entropy(plan.targets[name]))
-    for name, verdict in gap.judge(targets, plan.study.margin).items():
-        arms = {
-            arm: tables.probe(arm, name)
-            for arm in ("mixture", "direct", *causes.CAUSES)
-            if (arm, name, PROTOCOL, None) in tables.found
+    def bound(self, items: Items, name: str, look: int) -> Iterator[Finding]:
+        """How large the gap can be at most, in the population: the mixture's head is itself a linear probe."""
+        head, direct = items.table("mixture", name, protocol="head"), items.table("direct", name)
+        if head is None or self.unit != "bits":
+            return
+        bound = gap.bound(direct, head)
+        at = dict(arm="mixture", reference="direct", target=name, protocol="head", look=look)
+        yield Finding(
+            "bound", bound.interval if not bound.reason else None, self.unit, {**at, "extra": {"reason": bound.reason}}
+        )
+
+    def floors(self) -> Iterator[Finding]:
+        """What saying the commonest class scores. Random networks and raw pixels are probes like any other."""
+        for name, component in self.targets.items():
+            if component.num_classes:
+                probe, test = component.splits["probe"].labels, component.splits["test"].labels
+                at = dict(arm="majority", target=name, n_examples=len(test))
+                yield Finding("accuracy", probes.majority(probe, test), "fraction", at)
+
+    def optima(self) -> Iterator[Finding]:
+        """Exact Bayes accuracies of procedural components, for direct training, a shared head and a head each."""
+        specs = self.study.components
+        if self.study.mixture.schedule or any(s.source["name"] != "factors" or s.transforms for s in specs.values()):
+            return
+        values = {s.source.get("values", 2) for s in specs.values()}
+        if len(values) != 1:
+            return
+        reliable = {
+            name: {f: r for f, r in s.source.get("reliability", {}).items() if f not in s.randomise}
+            for name, s in specs.items()
         }
-        why, interference = causes.causes(arms), causes.interference(arms)
-        correct = {arm: tables.probe(arm, name, "correct") for arm in ("direct", "mixture")}
-        points = None
-        if correct["direct"] is not None:
-            points = gap.contrast([(100.0, correct["direct"]), (-100.0, correct["mixture"])])
-            found.append(
-                store.row(
-                    points, arm="mixture", reference="direct", target=name, protocol=PROTOCOL, metric="gap_points"
-                )
-            )
-        text = causes.sentence(name, verdict, why, points, interference, "bits" if unit == "bits" else "R2")
-        found.append(
-            store.row(
-                verdict.gap,
-                arm="mixture",
-                reference="direct",
-                target=name,
-                protocol=PROTOCOL,
-                metric=f"gap_{unit}",
-                extra={
-                    "verdict": verdict.verdict,
-                    "p": verdict.p,
-                    "adjusted_p": verdict.adjusted_p,
-                    "sentence": text,
-                    "margin": plan.study.margin,
-                    "family": len(family),
-                    "entropy": verdict.entropy,
-                    "outside": name not in plan.components,
-                    "needs": verdict.needs,
-                    "provisional": verdict.provisional,
-                    "causes": [c.cause for c in why if c.status == "named"] if verdict.verdict == "lost" else [],
-                    "saturated": verdict.verdict == "lost" and causes.saturated(why, interference),
-                },
-            )
-        )
-        found.append(
-            store.row(
-                verdict.margin,
-                arm="mixture",
-                reference="direct",
-                target=name,
-                protocol=PROTOCOL,
-                metric=f"margin_{unit}",
-            )
-        )
-        if interference is not None:
-            found.append(
-                store.row(
-                    interference,
-                    arm="mixture",
-                    reference="matched",
-                    target=name,
-                    protocol=PROTOCOL,
-                    metric=f"interference_{unit}",
-                )
-            )
-        for cause in why if verdict.verdict == "lost" else ():
-            found.append(
-                store.row(
-                    cause.numerator,
-                    arm=cause.arm,
-                    reference="direct" if cause.arm == "matched" else "mixture",
-                    target=name,
-                    protocol=PROTOCOL,
-                    metric=f"restored_{unit}",
-                    extra={"cause": cause.cause, "share": cause.share, "status": cause.status},
-                )
-            )
-    return found
+        for name, kinds in factors.bayes(reliable, self.study.mixture.weights, values.pop()).items():
+            for kind, optimum in kinds.items():
+                at = dict(arm="bayes", reference=kind, target=name)
+                yield Finding("accuracy", optimum["accuracy"], "fraction", at)
 
+    def gains(self, items: Items) -> Iterator[Finding]:
+        """What each declared representation adds: over one whole run; and over the mean of its own members, beside the
+        same for direct runs."""
+        singles = {
+            (repr(p.members[0].identity), p.target): p
+            for p in self.probes
+            if len(p.members) == 1 and p.protocol == PROTOCOL and not p.reduce
+        }
+        for (arm, target, protocol, _, factor), group in items.probes.items():
+            spec = self.study.representations.get(arm)
+            if spec is None or protocol != PROTOCOL or factor is not None:
+                continue
+            at = dict(arm=arm, target=target, protocol=PROTOCOL, representation=arm)
+            whole = items.table(spec.patterns[0].partition("/")[0], target)
+            if whole is not None:  # the budget that Time-Cat claims; for a short member, what shorter training does
+                over = intervals.contrast([(1.0, items.table(arm, target)), (-1.0, whole)], paired=False)
+                yield Finding("over_single", over, self.unit, at)
+            if len(group[0].members) > 1:
+                yield from self.gain(items, singles, arm, target, at)
 
-def bounds(store: Store, tables: Tables) -> list[dict]:
-    """The population bound on each component's gap, from the mixture's head: for log-losses and constant weights."""
-    plan = store.plan
-    if (
-        "head" not in plan.study.probe.protocols
-        or plan.study.mixture.schedule
-        or plan.study.objective.name == "regression"
-    ):
-        return []
-    drawn = {name: w for name, w in plan.study.mixture.weights.items() if w > 0}
-    losses = {arm: {name: tables.head(arm, name, "loss") for name in drawn} for arm in ("mixture", "direct")}
-    if any(t is None for arm in losses.values() for t in arm.values()):
-        return []
-    total = sum(drawn.values())
-    found = gap.population_bound(losses["mixture"], losses["direct"], {n: w / total for n, w in drawn.items()})
-    return [
-        store.row(interval, arm="mixture", reference="direct", target=name, protocol="head", metric="bound_bits")
-        for name, interval in found.items()
-    ]
-
-
-def floors(store: Store) -> list[dict]:
-    """What saying the commonest class scores. Random networks and raw pixels are evaluations like any other."""
-    return [
-        store.row(
-            arm="majority",
-            target=name,
-            metric="accuracy",
-            n_examples=len(c.splits["test"]),
-            value=probes.majority(c.splits["probe"].labels, c.splits["test"].labels),
-        )
-        for name, c in store.plan.targets.items()
-        if c.num_classes
-    ]
-
-
-def optima(store: Store) -> list[dict]:
-    """Exact Bayes accuracies of procedural components, for direct training, the shared head and a head per component."""
-    plan = store.plan
-    specs = {name: plan.study.components[name] for name in plan.components}
-    if plan.study.mixture.schedule or any(s.source.get("name") != "factors" or s.transforms for s in specs.values()):
-        return []
-    values = {s.source.get("values", 2) for s in specs.values()}
-    if len(values) != 1:
-        return []
-    reliable = {
-        n: {f: r for f, r in s.source.get("reliability", {}).items() if f not in s.randomise} for n, s in specs.items()
-    }
-    found = factors.bayes(reliable, plan.study.mixture.weights, values.pop())
-    return [
-        store.row(arm="bayes", reference=kind, target=name, metric="accuracy", value=answer["accuracy"])
-        for name, kinds in found.items()
-        for kind, answer in kinds.items()
-    ]
-
-
-def gains(store: Store, tables: Tables, unit: str) -> list[dict]:
-    """What each declared representation adds: over one whole run, and over the mean of its own members beside the same
-    for direct runs."""
-    found, plan = [], store.plan
-    for (arm, target, _, _), evaluations in tables.found.items():
-        spec = evaluations[0].spec
-        if spec is None or spec.external or "|" in arm:
-            continue
-        common = dict(arm=arm, target=target, protocol=PROTOCOL, representation=arm)
-        whole = tables.probe(spec.patterns[0].partition("/")[0], target)
-        if whole is not None:  # the budget that Time-Cat claims; for a short member, what shorter training does
-            over = gap.contrast([(1.0, tables.probe(arm, target)), (-1.0, whole)], paired=False)
-            found.append(store.row(over, **common, metric=f"over_single_{unit}"))
-        if len(evaluations[0].members) == 1:
-            continue
-        pair = []
+    def gain(self, items: Items, singles: dict, arm: str, target: str, at: dict) -> Iterator[Finding]:
+        sides = []
         for name in (arm, f"{arm}|direct"):
-            alone = np.stack([members_mean(tables, e) for e in tables.found[name, target, PROTOCOL, None]])
-            pair += [tables.probe(name, target), alone]
-        gain = causes.concatenation_gain(
-            *pair, direct=tables.probe("direct", target), entropy=entropy(plan.targets[target])
-        )
-        for metric, interval in (("gain", gain.gain), ("control_gain", gain.control), ("excess_gain", gain.excess)):
-            found.append(
-                store.row(
-                    interval, **common, metric=f"{metric}_{unit}", extra={"verdict": gain.verdict, "note": gain.note}
-                )
-            )
-    return found
-
-
-def entropy(component) -> float:
-    """H(y) in bits under the class frequencies of the probe split; 1 for regression, whose ceiling is R2 = 1."""
-    if not component.num_classes:
-        return 1.0
-    return information.entropy(information.prior(component.splits["probe"].labels, component.num_classes))
-
-
-def members_mean(tables: Tables, evaluation: Evaluation) -> np.ndarray:
-    """Mean over the members of one set of each member's own items [N], where each was probed alone."""
-    alone = [tables.singles[member, evaluation.target] for member in dict.fromkeys(evaluation.members)]
-    return np.mean([tables.load(single, "bits") for single in alone], axis=0)
+            group = items.probes[name, target, PROTOCOL, None, None]
+            members = [
+                np.mean([items.of(singles[repr(m.identity), target]) for m in dict.fromkeys(p.members)], axis=0)
+                for p in group
+            ]
+            sides += [items.table(name, target), np.stack(members)]
+        direct = items.table("direct", target)
+        gain = concatenation.concatenation_gain(*sides, direct=direct, entropy=entropy(self.targets[target]))
+        extra = {"verdict": gain.verdict, "note": gain.note}
+        yield Finding("gain", gain.gain, self.unit, {**at, "extra": extra})
+        yield Finding("control_gain", gain.control, self.unit, {**at, "extra": extra})
+        yield Finding("excess_gain", gain.excess, self.unit, {**at, "extra": extra})

@@ -193,14 +193,14 @@ def foreign(path: pathlib.Path, where: Mapping[str, str] | None = None) -> dict:
             where = {c: tuple(p.split("/")) for c, p in where.items()} if where else _collections(path, tree)
             item = _pruned(path, tree, where)
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-            found = reader.restore(
+            restored = reader.restore(
                 place.absolute(), args=ocp.args.PyTreeRestore(item, restore_args=arguments, partial_restore=True)
             )
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError("checkpoint", str(path), f"what Orbax can read ({str(error).splitlines()[0]})") from error
-    return {collection: _at(found, keys) for collection, keys in where.items()}
+    return {collection: _at(restored, keys) for collection, keys in where.items()}
 
 
 def _saved_tree(path: pathlib.Path) -> pathlib.Path:
@@ -222,12 +222,12 @@ def _collections(path: pathlib.Path, tree) -> dict[str, tuple[str, ...]]:
     """Where `tree` has `params`, nearest to its top, and `batch_stats` beside them; bare parameters are all of it."""
     level = {(): tree}
     while level := {keys: node for keys, node in level.items() if isinstance(node, Mapping)}:
-        found = [keys for keys, node in level.items() if isinstance(node.get("params"), Mapping)]
-        if len(found) > 1:
-            places = ", ".join(map("/".join, found))
+        nearest = [keys for keys, node in level.items() if isinstance(node.get("params"), Mapping)]
+        if len(nearest) > 1:
+            places = ", ".join(map("/".join, nearest))
             raise UserError("checkpoint", str(path), f"to be told `where` the parameters are: under {places}")
-        if found:
-            (keys,), node = found, level[found[0]]
+        if nearest:
+            (keys,), node = nearest, level[nearest[0]]
             if "params" in node["params"]:  # a TrainState whose params are all variables
                 keys, node = (*keys, "params"), node["params"]
             return {collection: (*keys, collection) for collection in ("params", "batch_stats") if node.get(collection)}
@@ -240,16 +240,16 @@ def _pruned(path: pathlib.Path, tree, where: dict) -> dict:
     kept: dict = {}
     for keys in where.values():
         try:
-            found = _at(tree, keys)
+            subtree = _at(tree, keys)
         except (KeyError, TypeError):
             top = ", ".join(map(str, tree))
             raise UserError("checkpoint", str(path), f"a tree at {'/'.join(keys)!r}; at the top it has {top}") from None
         if not keys:
-            return found
+            return subtree
         inner = kept
         for key in keys[:-1]:
             inner = inner.setdefault(key, {})
-        inner[keys[-1]] = found
+        inner[keys[-1]] = subtree
     return kept
 
 

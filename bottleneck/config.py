@@ -1,25 +1,28 @@
-"""Config files to typed data: loading, command-line overrides, and dataclasses built with errors a user can act on.
+"""Config files: loading, command-line overrides, and where the data lie.
 
-A config file is Python with `get_config(arg: str = "") -> ml_collections.ConfigDict`. `build` turns a (nested) mapping
-into a frozen dataclass, refusing unknown keys and values of the wrong type with a one-line `UserError`.
+A config file is Python with `get_config(arg: str = "") -> ml_collections.ConfigDict`. `build` turns what it returns
+into frozen dataclasses, refusing unknown keys and values of the wrong type with a one-line `UserError`; `override`
+reads the text of a command line by the annotations of the same dataclasses, whatever the file happens to hold.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import functools
-import importlib.util
-import math
+import os
 import pathlib
+import sys
 import traceback
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import ml_collections
 
-from bottleneck.errors import UserError
+from bottleneck import typed
+from bottleneck.errors import UserError, nearest
+from bottleneck.typed import build, check, choices, hints_of, read, to_dict  # noqa: F401  (what users of configs need)
+
+PLACES = ("path", "data_dir", "external", "arrays", "directory")  # keys whose text says where data lie
 
 
 def parse_arg(arg: str, /, **defaults):
@@ -32,36 +35,44 @@ def parse_arg(arg: str, /, **defaults):
     for item in filter(None, (arg or "").split(",")):
         name, given, text = item.partition("=")
         if name not in defaults:
-            raise UserError(f"config argument {name}", item, f"one of {', '.join(sorted(defaults))}")
+            raise UserError(
+                f"config argument {name}", item, f"one of {', '.join(sorted(defaults))}{nearest(name, defaults)}"
+            )
         if not given and not isinstance(defaults[name], bool):
             raise UserError(f"config argument {name}", item, f"{name}=VALUE")
-        values[name] = _convert(f"config argument {name}", text, defaults[name]) if given else True
+        values[name] = read(_like(defaults[name]), text, f"config argument {name}") if given else True
     return ml_collections.ConfigDict(values)
 
 
-def load(path_and_arg: str, overrides: Iterable[tuple[str, str]] = ()) -> ml_collections.ConfigDict:
-    """Reads `path.py` or `path.py:arg`, applies `("a.b", "text")` overrides in order, and returns the config locked."""
+def load(
+    path_and_arg: str,
+    overrides: Iterable[tuple[str, str]] = (),
+    schema: type | None = None,
+    resolve: Callable[[tuple[str, ...], Mapping], type | None] | None = None,
+) -> ml_collections.ConfigDict:
+    """Reads `path.py` or `path.py:arg`, applies `("a.b", "text")` overrides in order, and returns the config locked.
+
+    `schema` is the dataclass that `build` will make of it; `resolve` as in `override`.
+    """
     path, _, arg = path_and_arg.partition(".py:")
-    config = get(pathlib.Path(path if path.endswith(".py") else path + ".py"), arg)
+    config = get(pathlib.Path(path if path.endswith(".py") else path + ".py").expanduser(), arg)
     for key, text in overrides:
-        override(config, key, text)
+        override(config, key, text, schema, resolve)
     return config.lock()
 
 
 def get(path: pathlib.Path, arg: str = "") -> ml_collections.ConfigDict:
-    """What `get_config(arg)` of the file at `path` returns; a config may build on another's this way."""
+    """What `get_config(arg)` of the file at `path` returns; a config may build on another's this way.
+
+    The file is run anew at every call, and nothing is written beside it.
+    """
     if not path.is_file():
         raise UserError("--config", str(path), "a Python file with get_config()")
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, "get_config"):
-            raise UserError("--config", str(path), "a file that defines get_config(arg='')")
-        config = module.get_config(arg) if arg else module.get_config()
+        config = _run(path.absolute(), arg)
     except UserError:
         raise
-    except Exception as error:  # whatever the user's own file does wrong, and where
+    except (Exception, SystemExit) as error:  # whatever the user's own file does wrong, and where
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path.absolute())]
         where = f"line {lines[-1]}: " if lines else ""
         raise UserError("--config", str(path), f"a file that runs ({where}{type(error).__name__}: {error})") from error
@@ -72,154 +83,113 @@ def get(path: pathlib.Path, arg: str = "") -> ml_collections.ConfigDict:
     return config.unlock()
 
 
-def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-    """Sets the dotted `key` from command-line `text`: typed by the value it replaces, any literal where there is none.
-
-    Keys the file leaves to their defaults can be set too; `build` refuses those that do not exist.
-    """
-    *parents, leaf = key.split(".")
-    node = config
-    for name in parents:
-        if name not in node:
-            node[name] = ml_collections.ConfigDict()
-        node = node[name]
-        if not isinstance(node, ml_collections.ConfigDict):
-            raise UserError(f"--config.{key}", text, f"an existing key ({name!r} holds {node!r} and no keys)")
-    value = _convert(f"--config.{key}", text, node.get(leaf))
-    with node.ignore_type():
-        node[leaf] = value
-
-
-def _convert(key, text, default):
-    if isinstance(default, str):
-        return None if text == "None" else text
+def _run(path: pathlib.Path, arg: str):
+    """Runs the file as a module of its own, known to `sys.modules` (dataclasses look there) only meanwhile."""
+    module = types.ModuleType(f"config {path}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
-    if default is None:
-        return value
-    if isinstance(default, Mapping | ml_collections.ConfigDict):
-        try:
-            return ml_collections.ConfigDict({**value})
-        except (TypeError, ValueError):  # no dictionary, or names that hold dots
-            raise UserError(key, text, "a dictionary literal (names without dots), or a key inside it") from None
-    if isinstance(default, tuple | list):
-        if isinstance(value, str):  # names need no quotes: a,b
-            value = [part.strip() for part in value.split(",")]
-        value = tuple(value) if isinstance(value, tuple | list) else (value,)
-        return value
-    if value is None:
-        return None  # `build` says whether None is allowed
-    kind = type(default)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    # An int default may stand for "number or text" (durations such as 5epochs): build() has the last word.
-    if kind is bool and not isinstance(value, bool) or kind is float and not isinstance(value, float | str):
-        raise UserError(key, text, f"a {kind.__name__}")
-    return value
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+        if not hasattr(module, "get_config"):
+            raise UserError("--config", str(path), "a file that defines get_config(arg='')")
+        return module.get_config(arg) if arg else module.get_config()
+    finally:
+        sys.modules.pop(module.__name__, None)
 
 
-def to_dict(node):
-    """ConfigDicts and mappings to plain dicts, lists to tuples, recursively."""
-    if isinstance(node, ml_collections.ConfigDict | Mapping):
-        return {k: to_dict(v) for k, v in node.items()}
-    return tuple(map(to_dict, node)) if isinstance(node, list | tuple) else node
+def override(config: ml_collections.ConfigDict, key: str, text: str, schema=None, resolve=None) -> None:
+    """Sets the dotted `key` from command-line `text`, read by the annotations of dataclass `schema`.
 
-
-def build(cls, mapping, path: str = ""):
-    """Builds dataclass `cls` from `mapping`, recursively and strictly.
-
-    Raises UserError with the dotted path on an unknown key, a missing one, or a value of another type than annotated.
+    Where these say no more than "a dictionary", `resolve(path, node)` may know the dataclass of the dictionary `node`
+    at `path` (a source of that name, say), whose field, or `name`, the next key is. Where nothing is known, the value
+    held there is the type, and any literal is taken where there is none. Raises UserError at `--config.key`.
     """
-    if isinstance(mapping, cls):
-        return mapping
-    if not isinstance(mapping, ml_collections.ConfigDict | Mapping):
-        raise UserError(path, mapping, f"a dictionary of {_fields(cls)}")
-    hints, values = _hints(cls), {}
-    for key, value in mapping.items():
-        where = f"{path}.{key}" if path else key
-        if key not in hints:
-            raise UserError(where, to_dict(value), f"a known key; here: {_fields(cls)}")
-        values[key] = check(hints[key], value, where)
-    for field in dataclasses.fields(cls):
-        absent = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if field.name not in values and absent and field.init:
-            raise UserError(f"{path}.{field.name}" if path else field.name, None, _describe(hints[field.name]))
     try:
-        return cls(**values)
+        _set(config, key.split("."), text, schema or typing.Any, resolve)
     except UserError as error:
-        raise error.under(path) from None
+        raise UserError(f"--config.{key}", text, error.expected) from None
 
 
-def check(hint, value, where: str):
-    """`value` as annotation `hint`; raises UserError at `where` if it is of another type."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is typing.Any:
-        return to_dict(value)
-    if dataclasses.is_dataclass(hint):
-        return build(hint, value, where)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        choices = [a for a in args if a is not type(None)]
-        for choice in choices:
-            try:
-                return check(choice, value, where)
-            except UserError as error:
-                if len(choices) == 1 and error.key != where:  # the mistake lies deeper
-                    raise
-    elif origin is typing.Literal:
-        if value in args:
-            return value
-    elif origin is dict or hint is dict:
-        if isinstance(value, ml_collections.ConfigDict | Mapping):
-            if bad := [k for k in value if not isinstance(k, str)]:
-                raise UserError(where, bad[0], "keys that are text")
-            inner = args[1] if args else typing.Any
-            return {k: check(inner, v, f"{where}.{k}") for k, v in value.items()}
-    elif origin is tuple or hint is tuple:
-        if isinstance(value, list | tuple):
-            if not args or args[-1] is Ellipsis:
-                return tuple(check(args[0] if args else typing.Any, v, where) for v in value)
-            if len(value) == len(args):
-                return tuple(check(a, v, where) for a, v in zip(args, value, strict=True))
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    elif hint is int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    elif isinstance(value, hint):
-        return value
-    raise UserError(where, to_dict(value), _describe(hint))
+def _set(node, keys: list[str], text: str, hint, resolve) -> None:
+    """As `override`, from `node` annotated `hint` on. Raises UserError whose `expected` alone counts."""
+    for depth, name in enumerate(keys[:-1]):
+        hint, held = _inside(hint, name, tuple(keys[:depth]), node, resolve), node.get(name)
+        if held is None and (name not in node or hint is not typing.Any):
+            if not typed.has_keys(hint):
+                raise UserError(name, text, f"no key below {name!r}, which is {typed.describe(hint)}")
+            with node.ignore_type():
+                node[name] = held = ml_collections.ConfigDict()
+        if not isinstance(held, ml_collections.ConfigDict):
+            raise UserError(name, text, f"an existing key ({name!r} holds {held!r} and no keys)")
+        node = held
+    hint = _inside(hint, keys[-1], tuple(keys[:-1]), node, resolve)
+    value = read(_like(node.get(keys[-1])) if hint is typing.Any else hint, text, keys[-1])
+    try:
+        with node.ignore_type():
+            node[keys[-1]] = ml_collections.ConfigDict(value) if isinstance(value, Mapping) else value
+    except (TypeError, ValueError):
+        raise UserError(keys[-1], text, "a dictionary literal (names without dots)") from None
 
 
-@functools.cache
-def _hints(cls):
-    return {k: v for k, v in typing.get_type_hints(cls).items() if k in {f.name for f in dataclasses.fields(cls)}}
+def _inside(hint, name: str, path: tuple[str, ...], node, resolve):
+    """The annotation of key `name` of the dictionary `node` annotated `hint`; typing.Any where nothing is known."""
+    known = None
+    for choice in typed.choices(hint):
+        values = typing.get_args(choice)[1:] if typing.get_origin(choice) is dict else ()
+        if values and values[0] is not typing.Any:
+            return values[0]
+        known = known or (typed.hints_of(choice) if dataclasses.is_dataclass(choice) else None)
+    if known is None and resolve and (cls := resolve(path, node)):
+        known = {"name": str, **typed.hints_of(cls)}
+    if known and name not in known:
+        raise UserError(name, None, f"a known key{nearest(name, known)}; here: {', '.join(known)}")
+    return known[name] if known else typing.Any
 
 
-def _fields(cls):
-    return ", ".join(f.name for f in dataclasses.fields(cls))
+def _like(value):
+    """An annotation for what replaces `value` where no schema knows better; `build` has the last word."""
+    if isinstance(value, Mapping | ml_collections.ConfigDict):
+        return dict
+    if isinstance(value, tuple | list):
+        return tuple
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int | typing.Any  # it may stand for durations such as "5 epochs"
+    return typing.Any if value is None else type(value) | None
 
 
-def _describe(hint) -> str:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return "one of " + ", ".join(map(repr, args))
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join("None" if a is type(None) else _describe(a) for a in args)
-    if dataclasses.is_dataclass(hint):
-        return f"a dictionary of {_fields(hint)}"
-    if origin is tuple:
-        return "a sequence of " + " and ".join(_describe(a) for a in args if a is not Ellipsis)
-    names = {
-        int: "an integer",
-        float: "a number",
-        bool: "True or False",
-        str: "text",
-        dict: "a dictionary",
-        tuple: "a sequence",
-    }
-    return names.get(origin or hint, getattr(hint, "__name__", str(hint)))
+def paths(config) -> dict[tuple[str, ...], str]:
+    """Where a config says that data lie: the keys that lead to a place -> its text.
+
+    Those are the texts at keys named in PLACES, at any depth, but for empty ones and addresses (gs://...).
+    """
+    places = {}
+    for key, value in to_dict(config).items():
+        if _is_place(key, value):
+            places[(key,)] = value
+        elif isinstance(value, Mapping):
+            places.update({(key, *below): text for below, text in paths(value).items()})
+    return places
+
+
+def absolute(config, cwd: pathlib.Path | None = None) -> dict:
+    """The config as plain data whose `paths` hold from anywhere: relative to `cwd` (default: here), `~` expanded."""
+    cwd = pathlib.Path(cwd or pathlib.Path.cwd()).absolute()
+    return _moved(to_dict(config), lambda text: str(cwd / os.path.expanduser(text)))
+
+
+def placeless(config) -> dict:
+    """The config as plain data with no more of its `paths` than the last name: what a hash of the config is made of.
+
+    It is the same as written and made `absolute`, wherever that was; files of one name in two folders look the same.
+    """
+    return _moved(absolute(config), lambda text: pathlib.Path(text).name)
+
+
+def _moved(node, change: Callable[[str], str]):
+    if not isinstance(node, Mapping):
+        return node
+    return {k: change(v) if _is_place(k, v) else _moved(v, change) for k, v in node.items()}
+
+
+def _is_place(key: str, value) -> bool:
+    return key in PLACES and isinstance(value, str) and bool(value) and "://" not in value

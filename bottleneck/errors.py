@@ -1,5 +1,8 @@
 """The one exception that means "the user can fix this": `main` prints it on one line and exits with code 2."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """A mistake in a config, a flag or the data. Names the key, the value and what was expected."""
@@ -16,3 +19,9 @@ class UserError(ValueError):
         shown = repr(self.value)
         shown = shown if len(shown) <= 200 else shown[:197] + "..."
         return f"{self.key}={shown}: expected {self.expected}".replace("\n", " ")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` of the known word nearest to a mistyped one, or nothing where none is near."""
+    close = difflib.get_close_matches(str(word), [*known], 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,111 +1,173 @@
-"""Carries out a study in a work directory: checks, dry run, then its stages in order."""
+"""Carries out a plan on a work directory: order, shards, threads, progress, lock, and what is left in the end."""
 
 from __future__ import annotations
 
-import collections
-import hashlib
-import json
-import os
+import contextlib
 import pathlib
+import sys
 
 import jax
-import numpy as np
 
-from bottleneck import answer, atomic, models, rows, stages
-from bottleneck import config as configs
-from bottleneck import plan as plans
+from bottleneck import jobs, lock, results, signals
 from bottleneck import study as studies
-from bottleneck.data import component as components
+from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
-from bottleneck.evaluation import finetuning
-from bottleneck.plan import FINETUNES, Plan
-from bottleneck.report import tables
+from bottleneck.graph import SETTLED, Graph, Outcomes
+from bottleneck.planning import plan as plans
+from bottleneck.planning.plan import Plan
 from bottleneck.store import Store
+from bottleneck.tasks import STAGES, Empty, Task
+
+DONE, UNFINISHED = 0, 3  # exit codes
 
 
-def study(config, workdir: pathlib.Path | None, stage: str = "all", shard: str = "0/1", dry_run: bool = False) -> None:
-    """Runs `stage` (or all of them) of the study `config` asks for. Raises UserError, before anything is written."""
-    share = parse_shard(shard)
-    plan = plans.plan(studies.spec(config))
-    workdir = workdir or pathlib.Path("runs") / plan.study.name
-    usable(workdir)
+def study(
+    config,
+    workdir: pathlib.Path | None,
+    stage: str = "all",
+    shard: tuple[int, int] = (0, 1),
+    dry_run: bool = False,
+    retrain: bool = False,
+    output: pathlib.Path | None = None,
+) -> int:
+    """Runs `stage` (or all of them) of the study `config` asks for; returns the exit code.
+
+    Raises UserError, before anything is written; signals.Stopped after a signal, with everything saved.
+    """
+    spec = studies.spec(config)
+    workdir = workdir or pathlib.Path("runs") / spec.name
+    try:
+        plan = plans.plan(spec)
+    except UserError as error:
+        if stage in ("report", "all") and not dry_run and results.is_complete(workdir, config):
+            print(f"the data cannot be read ({error}): reporting from the rows on disk", file=sys.stderr)
+            return report(results.from_disk(workdir, config), output or workdir)
+        raise
     if dry_run:
-        print(describe(plan))
-        return
-    plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
-    config_hash = digest(plain)
-    store = Store(workdir, plan, config_hash, share)  # its mesh refuses a batch that the devices do not divide
-    for component in (*plan.targets.values(), *plan.variants.values()) if store.unfinished() else ():
-        components.touch(component)
+        print(describe(plan, workdir))
+        return DONE
+    store = Store(workdir)
+    store.outcomes = Outcomes(plan.graph, store)
+    stages = STAGES if stage == "all" else (stage,)
+    if stages == ("report",) or output is not None and not store.outcomes.left():
+        return finish(plan, store, config, output, write=False)
+    results.usable(workdir)
+    print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
     compilation_cache(workdir)
-    atomic.write(workdir / "configs" / f"{config_hash}.json", plain)
-    if stage in ("pretrain", "all"):
-        stages.pretrain(store)
-    if stage in ("transfer", "all"):
-        stages.transfer(store)
-    if stage in ("analyze", "all"):
-        stages.analyze(store)
-    if stage in ("report", "all"):
-        report(store)
+    with lock.hold(workdir, shard) if jax.process_index() == 0 else contextlib.nullcontext():
+        results.record(workdir, config)
+        if retrain:
+            results.forget_runs(plan, store)
+        with signals.graceful() as stop:
+            carry_out(plan.graph, store, stages, shard, stop)
+        return finish(plan, store, config, output, write=True, stages=stages, shard=shard)
 
 
-def report(store: Store) -> None:
-    """Prints the summary and writes report.html from the rows of this plan."""
-    from bottleneck.report import html  # loads matplotlib, which training on a pod does not need
+def carry_out(
+    graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1), stop: signals.Stop | None = None
+) -> None:
+    """Every task of these stages and this shard whose needs are there, until none is left. Raises signals.Stopped."""
+    store.outcomes = outcomes = Outcomes(graph, store)
+    dealt = graph.deal(shard[1])
+    mine = [task for task in graph if dealt[task.key] == shard[0] and task.STAGE in stages]
+    while True:
+        outcomes.refresh()
+        ready = [task for task in mine if outcomes.of(task) == "ready" and outcomes.wanted(task)]
+        if alone := [task for task in ready if task.ALONE]:
+            one_by_one(alone, store, stop)
+        elif ready:
+            groups = chains(mine, outcomes)
+            jobs.carry_out(stage_of(groups), "task", groups, lambda task: make(task, store), stop=stop)
+        else:
+            return
 
-    found, provenance = outcome(store)
-    print(tables.terminal(found))
-    print(f"\nreport: {html.write(store.workdir, found, {**provenance, 'config': store.config_hash})}")
+
+def one_by_one(tasks: list[Task], store: Store, stop) -> None:
+    """Training runs, those that share a resident pool together."""
+    tasks = sorted(tasks, key=lambda task: (task.episode.components, task.episode.data))
+    images = sum(task.episode.steps * task.episode.train.batch for task in tasks)
+    with jobs.progress("pretrain", images, "image") as bar:
+        for task in tasks:
+            bar.set_postfix_str(f"{task.episode.name} seed {task.episode.seed}")
+            batch = task.episode.train.batch
+            task.run(store, lambda steps, batch=batch: bar.update(steps * batch), stop)
 
 
-def outcome(store: Store) -> tuple[list[dict], dict]:
-    """The rows of a finished study and the provenance of its first run. Raises UserError when it is not finished."""
-    paths = [store.rows(task) for task in (*store.plan.evaluations, *store.plan.analyses)] + [answer.path(store)]
-    missing = [p for p in paths if not p.is_file()]
-    if missing:
-        raise UserError(
-            "workdir",
-            str(store.workdir),
-            f"the rows of this study; {len(missing)} tasks have none (--stage=all makes them)",
-        )
-    provenance = json.loads((store.directory(store.plan.runs[0]) / "provenance.json").read_text())
-    return [row for p in paths for row in rows.read(p)], provenance
+def chains(tasks: list[Task], outcomes: Outcomes) -> list[list[Task]]:
+    """Tasks that can be done now, each with those that then can be: what one pass brings is read while in memory."""
+    group_of: dict[str, int] = {}
+    groups: list[list[Task]] = []
+    for task in tasks:
+        if task.ALONE or outcomes.of(task) in SETTLED or not outcomes.wanted(task):
+            continue
+        if outcomes.of(task) == "ready":
+            group_of[task.key] = len(groups)
+            groups.append([task])
+            continue
+        waits_for = outcomes.unsettled(task)
+        homes = {group_of.get(key) for key in waits_for or ()}
+        if not task.JOINS and waits_for and len(homes) == 1 and None not in homes:
+            (home,) = homes
+            group_of[task.key] = home
+            groups[home].append(task)
+    return groups
+
+
+def stage_of(groups: list[list[Task]]) -> str:
+    return max((task.STAGE for group in groups for task in group), key=STAGES.index)
+
+
+def make(task: Task, store: Store) -> None:
+    try:
+        task.run(store)
+    except Empty as reason:
+        store.leave_empty(task, str(reason))
+
+
+def finish(plan: Plan, store: Store, config, output, write: bool, stages=("report",), shard=(0, 1)) -> int:
+    """What is left, in one line; the union of rows and the report where nothing is."""
+    store.outcomes.refresh()
+    left = store.outcomes.left()
+    relevant = [task for task in left if task.STAGE in stages] if "report" not in stages else left
+    if write:
+        results.leave(plan, store, config, complete=not left)
+    if not left and "report" in stages:
+        return report(results.of_plan(plan, store, config), output or store.workdir)
+    if relevant:
+        print(waiting(relevant, shard), flush=True)
+        return UNFINISHED
+    return DONE
+
+
+def waiting(left: list[Task], shard: tuple[int, int]) -> str:
+    """What is not done, by stage, and who has to do it."""
+    counts = [(stage, sum(stage == task.STAGE for task in left)) for stage in STAGES]
+    parts = ", ".join(f"{count} of {stage}" for stage, count in counts if count)
+    others = "other shards or stages" if shard[1] > 1 else "other stages"
+    return f"unfinished: {parts} wait for {others}; run again when they are done"
+
+
+def report(outcome: results.Outcome, directory: pathlib.Path) -> int:
+    """Writes the report, then prints the summary."""
+    from bottleneck.report import html, tables  # loads matplotlib, which training on a pod does not need
+
+    path = html.write(directory, outcome.rows, outcome.provenance, outcome.reading)
+    print(tables.terminal(outcome.rows))
+    print(f"\nreport: {path}")
+    return DONE
 
 
 def compare(first: tuple, second: tuple) -> None:
-    """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html in the first."""
+    """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html."""
     from bottleneck.report import compare as pages
 
     sides = []
     for config, workdir in (first, second):
-        plain = json.dumps(configs.to_dict(config), sort_keys=True, indent=1)
-        store = Store(workdir, plans.plan(studies.spec(config)), digest(plain))
-        found, provenance = outcome(store)
-        sides.append(
-            (f"{store.plan.study.name} ({workdir.name})", found, {**provenance, "config": configs.to_dict(config)})
-        )
+        outcome = results.from_disk(workdir, config)
+        sides.append((f"{outcome.name} ({workdir.name})", outcome.rows, outcome.provenance))
+    path = pages.write(first[1] / "compare.html", *sides)
     print(pages.terminal(*sides))
-    print(f"comparison: {pages.write(first[1] / 'compare.html', *sides)}")
-
-
-def digest(plain: str) -> str:
-    return hashlib.sha256(plain.encode()).hexdigest()[:12]
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    index, _, count = text.partition("/")
-    if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
-        raise UserError("--shard", text, "i/n with 0 <= i < n, such as 0/4")
-    return int(index), int(count)
-
-
-def usable(workdir: pathlib.Path) -> None:
-    """Raises UserError when `workdir` cannot be a work directory."""
-    for path in (workdir, *workdir.parents):
-        if path.exists():
-            if not path.is_dir() or not os.access(path, os.W_OK):
-                raise UserError("--workdir", str(workdir), f"a directory that can be written ({path} is not)")
-            return
+    print(f"comparison: {path}")
 
 
 def compilation_cache(workdir: pathlib.Path) -> None:
@@ -114,35 +176,3 @@ def compilation_cache(workdir: pathlib.Path) -> None:
         jax.config.update("jax_compilation_cache_dir", str((workdir / ".jax_cache").absolute()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def describe(plan: Plan) -> str:
-    """What a plan would run, and what it costs: runs, steps, image-forwards, parameters, bytes."""
-    shape = next(iter(plan.targets.values())).splits["train"].fetch(np.arange(1)).shape[1:]
-    lines, total_steps, total_bytes, sizes = [], 0, 0, {}
-    tuned = [finetuning(plan, e)[0] for e in plan.evaluations if e.protocol in FINETUNES]
-    by_name = collections.defaultdict(list)
-    for run in (*plan.runs, *tuned):
-        by_name["fine-tuning" if run.init else run.name].append(run)
-    for name, runs in by_name.items():
-        run = max(runs, key=lambda r: r.steps)
-        key = (json.dumps(run.model, sort_keys=True), run.outputs)
-        if key not in sizes:
-            x = jax.ShapeDtypeStruct((1, *shape), np.float32)
-            variables = jax.eval_shape(lambda k, x, m=run.module(): m.init(k, x), jax.random.key(0), x)
-            sizes[key] = models.count(variables)
-        kept = sum(len({*r.keep, r.steps}) for r in runs) * sizes[key] * 4
-        total_steps += sum(r.steps for r in runs)
-        total_bytes += kept
-        lines.append((name, len(runs), f"{run.steps:,}", f"{sizes[key]:,}", f"{kept / 2**20:.1f}"))
-    passes = {(m.run, m.seed, m.step, e.target) for e in plan.evaluations for m in e.members}
-    passes |= {(m.run, m.seed, m.step, target) for a in plan.analyses for m, target in a.reads}
-    images = sum(sum(len(plan.targets[t].splits[s]) for s in ("probe", "val", "test")) for *_, t in passes)
-    text = tables.text(
-        tables.Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB"), tuple(lines))
-    )
-    return (
-        f"{text}\n\n{len(plan.runs) + len(tuned)} runs, {total_steps:,} steps, {total_steps * plan.study.train.batch:,} training images; "
-        f"{images:,} image-forwards for features; {len(plan.evaluations)} probes; {len(plan.analyses)} analyses; "
-        f"checkpoints {total_bytes / 2**20:.1f} MiB"
-    )

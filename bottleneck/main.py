@@ -1,72 +1,134 @@
-"""The main job: `python -m bottleneck.main --config=configs/mixture.py` pretrains, transfers, analyses and reports.
+"""The main job: pretrains, transfers, analyses and reports.
 
-`--config=FILE.py:ARGUMENTS` names a study (see the file's docstring); `--config.a.b=value` overrides any key of it.
-Exit status: 0 done, 2 a mistake in the command, the config or the data (one line says which), 1 anything else.
+    python -m bottleneck.main --config=configs/mixture.py
+    python -m bottleneck.main --config=configs/mixture.py:smoke --config.seeds=3 --config.optimizer.lr=0.1
+
+--config=FILE.py:ARGUMENTS names a study (see the file's docstring); --config.a.b=value sets any key of it, a sequence
+as a,b. What is done in the work directory is not done again: the same command goes on where it was stopped.
 """
 
+from __future__ import annotations
+
+import dataclasses
+import importlib
 import pathlib
 import sys
 
-from absl import flags
-
+from bottleneck import cli
 from bottleneck import config as configs
 from bottleneck.errors import UserError
 
 STAGES = ("pretrain", "transfer", "analyze", "report", "all")
-
-flags.DEFINE_string(
-    "config", None, "Study file, FILE.py or FILE.py:ARGUMENTS; override its keys by --config.a.b=value."
-)
-flags.DEFINE_string("workdir", None, "Where runs, features, rows and the report go. Default: runs/<study name>.")
-flags.DEFINE_string("stage", "all", f"One of {', '.join(STAGES)}.")
-flags.DEFINE_string("shard", "0/1", "i/n: take the i-th (from 0) of n fixed shares of the stage's tasks.")
-flags.DEFINE_bool(
-    "multihost",
-    False,
-    "This is one of several processes that train together, on a cluster that jax.distributed "
-    "recognises (TPU pods, SLURM, Open MPI, Kubernetes). For --stage=pretrain.",
-)
-flags.DEFINE_bool("dry_run", False, "Print what would run, and what it costs, and write nothing.")
-flags.DEFINE_bool("help", False, "Print this.", short_name="h")
+FLAGS = {
+    "--config": dict(metavar="FILE.py[:ARGUMENTS]", help="the study; --config.a.b=value sets a key of it"),
+    "--workdir": dict(metavar="DIR", help="where runs, features, rows and the report go (default: runs/NAME)"),
+    "--stage": dict(metavar="STAGE", default="all", help=f"{', '.join(STAGES)} (default)"),
+    "--shard": dict(metavar="i/n", default="0/1", help="take the i-th (from 0) of n fixed shares of the tasks"),
+    "--multihost": dict(
+        action="store_true",
+        help="this is one of several processes that train together, on a cluster that jax.distributed recognises "
+        "(TPU pods, SLURM, Open MPI, Kubernetes); for --stage=pretrain",
+    ),
+    "--dry_run": dict(action="store_true", help="print what would run, and what it costs; write nothing"),
+    "--retrain": dict(
+        action="store_true", help="train runs again where a kept step cannot be added to what other devices made"
+    ),
+    "--output": dict(metavar="DIR", help="where the report goes instead, for a work directory that is read only"),
+}
 
 
 def main(argv: list[str]) -> int:
-    """Runs the study that `argv` asks for; returns the exit status."""
-    try:
-        run(argv)
-        return 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
-        return 1
+    """Runs the study that `argv` asks for; returns the exit status (see --help)."""
+    return cli.carry_out(run, argv)
 
 
-def run(argv: list[str]) -> None:
-    overrides = [tuple(a[len("--config.") :].partition("=")[::2]) for a in argv if a.startswith("--config.")]
-    values = flags.FLAGS
-    try:
-        rest = values([a for a in argv if not a.startswith("--config.")])
-    except flags.Error as error:
-        raise UserError("command line", " ".join(argv[1:]), str(error)) from None
-    if values.help:
-        print(f"{__doc__}\n{values.module_help(sys.modules[__name__])}")
-        return
-    if rest[1:] or values.config is None:
-        raise UserError("command line", " ".join(argv[1:]), "--config=FILE.py (--help lists the flags)")
-    if values.stage not in STAGES:
-        raise UserError("--stage", values.stage, f"one of {', '.join(STAGES)}")
-    if values.multihost and values.stage != "pretrain":
-        raise UserError("--multihost", values.stage, "--stage=pretrain; the other stages run on one host")
-    if values.multihost:
-        import jax
+def run(argv: list[str]) -> int:
+    """As `main`; raises UserError."""
+    parser = cli.Parser("python -m bottleneck.main", __doc__, overrides=True, spell=spell)
+    for name, described in FLAGS.items():
+        parser.add_argument(name, **described)
+    args = parser.read(argv)
+    if args is None:
+        return cli.DONE
+    if args.config is None:
+        raise UserError("command line", parser.given, "--config=FILE.py (--help lists the flags)")
+    if args.stage not in STAGES:
+        raise UserError("--stage", args.stage, f"one of {', '.join(STAGES)}")
+    if args.multihost and args.stage != "pretrain":
+        raise UserError("--multihost", args.stage, "--stage=pretrain; the other stages run on one host")
+    share = shard(args.shard)
+    with cli.jax_as_found():
+        if args.multihost:
+            _join()
+        from bottleneck import execute, study  # after the flags: --help needs no JAX
 
-        jax.distributed.initialize()  # a failure here is fatal: half a pod must not train as many single hosts
-    from bottleneck import execute  # after the flags: --help needs no JAX
+        config = configs.load(args.config, args.overrides, study.StudySpec, spec_of)
+        return execute.study(
+            config,
+            args.workdir and pathlib.Path(args.workdir).expanduser(),
+            stage=args.stage,
+            shard=share,
+            dry_run=args.dry_run,
+            retrain=args.retrain,
+            output=args.output and pathlib.Path(args.output).expanduser(),
+        )
 
-    loaded = configs.load(values.config, overrides)
-    execute.study(loaded, values.workdir and pathlib.Path(values.workdir), values.stage, values.shard, values.dry_run)
+
+def shard(text: str) -> tuple[int, int]:
+    """`i/n` as (i, n). Raises UserError."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UserError("--shard", text, "i/n with 0 <= i < n, such as 0/4")
+    return int(index), int(count)
+
+
+def spec_of(path: tuple[str, ...], node) -> type | None:
+    """The dataclass of the dictionary `node` at `path` of a config, a model, source or transform; None if unknown.
+
+    Its `name` says which; a transform may go by its key.
+    """
+    from bottleneck import models
+    from bottleneck.data import source, transforms
+
+    name = node.get("name")
+    if path == ("model",):
+        return models.MODULES[name][0] if name in models.MODULES else None
+    if path[-1:] == ("source",) and name in source._SOURCES:
+        module, cls = source._SOURCES[name]
+        return getattr(importlib.import_module(module), cls)
+    return transforms.TRANSFORMS.get(name or path[-1]) if path[-2:-1] == ("transforms",) else None
+
+
+def spell(name: str, text: str) -> str:
+    """How a key of the config is written on the command line, given otherwise (--seeds=3); "" for anything else."""
+    from bottleneck import study
+
+    given = name.lstrip("-").removeprefix("config.")
+    if given.endswith(".py"):
+        return f"--config={given}"
+    keys = list(_keys(study.StudySpec))
+    right = [key for key in keys if key == given] or [key for key in keys if key.split(".")[-1] == given]
+    if not right and given.partition(".")[0] in keys:
+        right = [given]
+    return " or ".join(f"--config.{key}={text or 'VALUE'}" for key in right[:2])
+
+
+def _keys(cls, prefix: str = ""):
+    """The dotted keys of a spec, outermost first."""
+    inner = []
+    for name, hint in configs.hints_of(cls).items():
+        yield prefix + name
+        inner += [(choice, f"{prefix}{name}.") for choice in configs.choices(hint) if dataclasses.is_dataclass(choice)]
+    for choice, below in inner:
+        yield from _keys(choice, below)
+
+
+def _join() -> None:
+    """Makes this process one of a cluster's. A failure is fatal: half a pod must not train as many single hosts."""
+    import jax
+
+    if not jax.distributed.is_initialized():
+        jax.distributed.initialize()
 
 
 if __name__ == "__main__":

@@ -1,209 +1,196 @@
-"""A work directory, and what is held in memory while a plan is executed on it."""
+"""A work directory: where outputs lie, reading and writing them, and what is held in memory of them. Nothing else."""
 
 from __future__ import annotations
 
 import collections
-import dataclasses
 import functools
-import hashlib
+import io
 import json
 import pathlib
 import threading
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from bottleneck import checkpoint
+from bottleneck import atomic, checkpoint
 from bottleneck import rows as row_files
-from bottleneck.analyses import Analysis
-from bottleneck.analysis import features
-from bottleneck.analysis.features import LOGITS
-from bottleneck.analysis.intervals import Interval
 from bottleneck.data import resident
 from bottleneck.data.component import Component
+from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.plan import FINETUNES, Evaluation, Plan, identity
-from bottleneck.representations import external
-from bottleneck.representations.members import Member
-from bottleneck.training import loop
+from bottleneck.features import cache, extract
+from bottleneck.features.source import SPLITS, Source
+from bottleneck.graph import Outcomes
+from bottleneck.rows import Finding
+from bottleneck.tasks import Task
 from bottleneck.training import mesh as meshes
 from bottleneck.training.run import Run
 
+HELD_FEATURES = 16  # layers of one target, all splits, kept in memory
 
-@dataclasses.dataclass
+
 class Store:
-    """`rows`, `variables` and `features` of a plan's tasks; `shard` = (i, n) takes every n-th task of a stage."""
+    """The outputs of tasks in one work directory, by name."""
 
-    workdir: pathlib.Path
-    plan: Plan
-    config_hash: str
-    shard: tuple[int, int] = (0, 1)
-
-    def __post_init__(self):
-        self.mesh = meshes.make(self.plan.study.train.batch)
+    def __init__(self, workdir: pathlib.Path):
+        self.workdir = workdir
+        self.mesh = functools.cache(meshes.make)
         self._pool: tuple[tuple, object] = ((), None)
-        self._wanted: dict[tuple, set] = {}  # (run, step, target) -> layers that one pass should bring
-        reads = [(m, e.target) for e in self.plan.evaluations for m in e.members] + [
-            r for a in self.plan.analyses for r in a.reads
-        ]
-        for member, target in reads:
-            run = self.plan.run(member.run, member.seed)
-            self._wanted.setdefault((run.hash, member.step, target), {LOGITS}).add(member.layer)
         self._locks = collections.defaultdict(threading.Lock)  # one pass over the images, whoever asks first
-        self.features = functools.lru_cache(maxsize=16)(self._features)
-        self.digest = functools.cache(lambda path, target: external.digest(pathlib.Path(path), target))
+        self._held: collections.OrderedDict = collections.OrderedDict()
+        self._held_lock = threading.Lock()
+        self._memory: dict = {}
+        self.outcomes: Outcomes | None = None  # of the graph that is carried out here
         self.variables = functools.lru_cache(maxsize=4)(self._variables)
+        self.choices = functools.cache(self._choices)
 
-    def row(self, interval: Interval | None = None, **values) -> dict:
-        """A row of this study, over all seeds unless `values` say otherwise."""
-        if interval is not None:
-            values = {
-                "value": interval.value,
-                "ci95": [interval.low, interval.high],
-                "ci_unit": interval.unit,
-                "n_seeds": interval.n_seeds,
-                "n_examples": interval.n_examples,
-                **values,
-            }
-        return row_files.row(
-            **{
-                "study": self.plan.study.name,
-                "config_hash": self.config_hash,
-                "seed": "all",
-                "split": "test",
-                "selected_on": "val",
-                **values,
-            }
-        )
+    # Outputs
 
-    def mine(self, tasks) -> list:
-        return list(tasks)[self.shard[0] :: self.shard[1]]
+    def is_empty(self, task: Task) -> bool:
+        """Whether a task was carried out and found nothing to do."""
+        return self._empty(task).is_file()
 
-    def directory(self, run: Run) -> pathlib.Path:
-        """Where a run lives: by hash, whatever it was called when it was first trained."""
-        found = sorted((self.workdir / "runs").glob(f"*-{run.hash}"))
-        return found[0] if found else self.workdir / "runs" / run.folder
+    def leave_empty(self, task: Task, reason: str) -> None:
+        """Records that there was nothing to do, and why."""
+        atomic.write(self._empty(task), json.dumps({"kind": task.KIND, "reason": reason}))
 
-    def unfinished(self) -> bool:
-        """Whether a run or an evaluation of the plan has nothing on disk to show for it yet."""
-        return not (
-            all((self.directory(run) / "done").is_file() for run in self.plan.runs)
-            and all(self.rows(task).is_file() for task in (*self.plan.evaluations, *self.plan.analyses))
-        )
+    def has(self, output: str) -> bool:
+        """Whether an output, by its name, is on disk."""
+        kind, _, name = output.partition("/")
+        if kind == "rows":
+            return self.rows_path(name).is_file()
+        if kind == "runs":
+            key, _, step = name.partition("@")
+            return checkpoint.is_sealed(self.run_directory(key) / "checkpoints" / step)
+        key, _, layer = name.partition(":")
+        return cache.holds(self.features_path(key), (layer,), SPLITS)
 
-    def is_done(self, run: Run) -> bool:
-        """Whether a run needs no training. What is damaged does: training names and removes it."""
-        try:
-            return loop.is_done(run, self.directory(run))
-        except checkpoint.Damaged:
-            return False
+    def _empty(self, task: Task) -> pathlib.Path:
+        return self.workdir / "rows" / f"{task.key}.empty"
 
-    def train(self, run: Run, components: tuple[Component, ...], **options) -> None:
-        loop.train(
-            run,
-            self.directory(run),
-            components,
-            self.plan.study.data,
-            self.mesh,
-            pool=self.pool(run, components),
-            **options,
-        )
+    def present(self, task: Task) -> bool:
+        """Whether a task of the graph was carried out: what is on disk of one that nobody asked for does not count."""
+        return self.outcomes.of(task) == "done"
 
-    def pool(self, run: Run, components: tuple[Component, ...]):
-        """The resident pool of a run's components; the last one used stays on the devices. None when streaming."""
-        if run.train.feed == "stream":
-            return None
-        key = (run.components, run.data)
-        if self._pool[0] != key:
-            self._pool = ((), None)
-            self._pool = (key, meshes.replicate(resident.pool(components, self.plan.study.data), self.mesh))
-        return self._pool[1]
+    # Rows
+
+    def rows_path(self, key: str) -> pathlib.Path:
+        return self.workdir / "rows" / f"{key}.jsonl"
+
+    def write(self, task: Task, findings: Iterable[Finding], items: dict[str, np.ndarray] | None = None) -> None:
+        """The rows of what a task found and, written first, per-item outcomes `items`, name -> [..., test items]."""
+        if items is not None:
+            buffer = io.BytesIO()
+            np.savez(buffer, **items)
+            atomic.write(self.rows_path(task.key).with_suffix(".npz"), buffer.getvalue())
+        rows = [row_files.row(finding, task.KIND, task.VERSION) for finding in findings]
+        row_files.write(self.rows_path(task.key), rows)
+
+    def rows(self, task: Task, **bookkeeping) -> list[dict]:
+        """The rows of a task that is done; none of one that ended empty."""
+        path = self.rows_path(task.key)
+        return row_files.read(path, **bookkeeping) if path.is_file() else []
+
+    def items(self, task: Task) -> dict[str, np.ndarray]:
+        """The per-item outcomes of a task that is done, by name; none where it has none."""
+        path = self.rows_path(task.key).with_suffix(".npz")
+        if not path.is_file():
+            return {}
+        with np.load(path, allow_pickle=False) as held:
+            return dict(held)
+
+    def _choices(self, output: str) -> frozenset[str]:
+        """What a chooser, by the name of its rows, answered yes to."""
+        rows = row_files.read(self.rows_path(output.removeprefix("rows/")))
+        return frozenset(r["extra"]["choice"] for r in rows if r["metric"] == "choice" and r["value"])
+
+    def settings(self, output: str) -> dict[str, float]:
+        """The learning rate and weight decay that a chooser, by the name of its rows, took."""
+        rows = row_files.read(self.rows_path(output.removeprefix("rows/")))
+        (taken,) = [r["extra"] for r in rows if r["metric"] == "tuning_loss" and r["extra"]["chosen"]]
+        return {name: taken[name] for name in ("lr", "weight_decay")}
+
+    # Runs
+
+    def run_directory(self, key: str) -> pathlib.Path:
+        """Where a run lives: by key, whatever it was called when it was first trained."""
+        known = sorted((self.workdir / "runs").glob(f"*-{key}"))
+        return known[0] if known else self.workdir / "runs" / f"run-{key}"
+
+    def place_of(self, run: Run) -> pathlib.Path:
+        """The directory of a run, named after it where it has none yet."""
+        known = self.run_directory(run.key)
+        return known if known.is_dir() else self.workdir / "runs" / run.folder
 
     def _variables(self, run: Run, step: int) -> dict:
         """A kept step's variables. Raises UserError when it is missing or damaged."""
-        path = self.directory(run) / "checkpoints" / str(step)
+        path = self.place_of(run) / "checkpoints" / str(step)
         if not checkpoint.is_sealed(path):
             raise UserError("workdir", str(path), "a trained run (--stage=pretrain trains it)")
         try:
             return checkpoint.load(path)
         except checkpoint.Damaged as error:
+            checkpoint.remove(path)
             raise UserError(
                 "workdir",
                 str(path),
-                f"an intact checkpoint; {error.file} does not match its SHA-256 "
-                "(the stage that trained it trains it again)",
+                f"an intact checkpoint ({error.file} is damaged; it was removed: the same command trains it again)",
             ) from error
 
-    def feature_directory(self, run: Run, step: int, target: str, adapt: bool) -> tuple[pathlib.Path, dict]:
-        """Where features of one step for one target are cached, and the source their manifest must state."""
-        source = {"run": run.hash, "step": step, "target": identity(self.plan.targets[target]), "adapt": adapt}
-        name = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()[:16]
-        return self.workdir / "features" / name, source
+    def pool(self, run: Run, components: tuple[Component, ...], data: DataSpec):
+        """The resident pool of a run's training items; the last one stays on the devices. None when streaming."""
+        if run.train.feed == "stream":
+            return None
+        restricted = run.unique and (run.unique, run.seed)
+        key = (run.train.batch, run.components, tuple(c.fingerprints["train"] for c in components), restricted)
+        if self._pool[0] != key:
+            self._pool = ((), None)
+            pool = resident.pool(components, data)
+            self._pool = (key, meshes.replicate(pool, self.mesh(run.train.batch)))
+        return self._pool[1]
 
-    def _features(self, run: Run, step: int, target: str, layer: str, adapt: bool) -> dict[str, np.ndarray]:
-        """Features of one member for one target, from the cache or from one pass over the images."""
-        component, data = self.plan.targets[target], self.plan.study.data
-        directory, source = self.feature_directory(run, step, target, adapt)
-        with self._locks[directory]:
-            try:
-                return features.read(directory, layer, component, source)
-            except features.Stale:
-                layers = {layer, LOGITS} | (set() if adapt else self._wanted.get((run.hash, step, target), set()))
-                found = features.extract(
-                    run,
-                    self.variables(run, step),
-                    component,
-                    np.float32(data.mean),
-                    np.float32(data.std),
-                    tuple(sorted(layers)),
-                    adapt=adapt,
-                )
-                features.write(directory, found, component, source)
-                return {split: found[layer, split] for split in features.SPLITS}
+    # Features
 
-    def rows(self, task: Evaluation | Analysis) -> pathlib.Path:
-        """`rows/<task>.jsonl`: the task is everything the numbers depend on."""
-        described = self._analysis(task) if isinstance(task, Analysis) else self._evaluation(task)
-        name = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
-        return self.workdir / "rows" / f"{name}.jsonl"
+    def features_path(self, key: str) -> pathlib.Path:
+        return self.workdir / "features" / key
 
-    def _member(self, member: Member) -> list:
-        return [self.plan.run(member.run, member.seed).hash, member.step, member.layer]
+    def extract(self, source: Source, component: Component, layers: tuple[str, ...], splits=SPLITS) -> dict:
+        """Makes one pass and leaves it on disk: (layer, split) -> [n, ...]."""
+        passed = source.extract(self, component, layers, splits)
+        directory = self.features_path(extract.key(source, component))
+        cache.write(directory, passed, component, source.identity)
+        return passed
 
-    def _evaluation(self, evaluation: Evaluation) -> dict:
-        study = self.plan.study
-        given = evaluation.spec and dataclasses.asdict(evaluation.spec)
-        if given and given["external"]:  # its content, wherever it lies
-            given["external"] = self.digest(given["external"], evaluation.target)
-        tuned = {k: v for k, v in dataclasses.asdict(study.probe.finetune).items() if k in ("steps", "lr")}
-        return {
-            "study": study.name,
-            "arm": evaluation.arm,
-            "seed": evaluation.seed,
-            "protocol": evaluation.protocol,
-            "members": [self._member(m) for m in evaluation.members],
-            "target": identity(self.plan.targets[evaluation.target]),
-            "name": evaluation.target,
-            "shots": evaluation.shots,
-            "spec": given,
-            "scalings": study.probe.scalings,
-            "draws": study.probe.draws,
-            "finetune": tuned if evaluation.protocol in FINETUNES else None,
-        }
+    def features(self, source: Source, layer: str, component: Component) -> dict[str, np.ndarray]:
+        """split -> [n, ...] of one layer. What is on disk but cannot be trusted is named and made again."""
+        directory = self.features_path(extract.key(source, component))
+        with self._locks[directory.name]:
+            held = self._recall((directory.name, layer))
+            if held is None:
+                try:
+                    held = {split: cache.read(directory, layer, split, component) for split in SPLITS}
+                except cache.Stale as reason:
+                    print(f"features: {reason}; made again", flush=True)
+                    passed = self.extract(source, component, (layer,))
+                    held = {split: passed[layer, split] for split in SPLITS}
+                self._hold((directory.name, layer), held)
+            return held
 
-    def _analysis(self, analysis: Analysis) -> dict:
-        study, kind = self.plan.study, analysis.kind
-        tuned = [e for e in self.plan.evaluations if e.protocol == "finetune" and e.target == analysis.subject]
-        targets = (*self.plan.components, *(target for _, target in analysis.reads))
-        return {
-            "study": study.name,
-            "analysis": kind,
-            "subject": analysis.subject,
-            "reads": [[*self._member(m), target] for m, target in analysis.reads],
-            "targets": {target: identity(self.plan.targets[target]) for target in targets},
-            "margin": study.margin if kind in ("ladder", "steps", "seeds", "recovery") else None,
-            "batch": study.analysis.batch if kind == "cka" else None,
-            "competitor": study.mixture.competitor if kind == "steps" else None,
-            "tuned": [study.probe.finetune.halvings, [self._evaluation(e) for e in tuned]]
-            if kind == "recovery"
-            else None,
-        }
+    def _recall(self, name: tuple) -> dict | None:
+        with self._held_lock:
+            if name in self._held:
+                self._held.move_to_end(name)
+            return self._held.get(name)
+
+    def _hold(self, name: tuple, held: dict) -> None:
+        with self._held_lock:
+            self._held[name] = held
+            while len(self._held) > HELD_FEATURES:
+                self._held.popitem(last=False)
+
+    def remember(self, key: tuple, compute: Callable):
+        """`compute()`, once per process and key: small results that several tasks share."""
+        with self._locks["memory", key]:
+            if key not in self._memory:
+                self._memory[key] = compute()
+            return self._memory[key]

@@ -1,9 +1,4 @@
-"""A study: everything a config may say, as typed data.
-
-The arms are the reasons runs exist: `mixture` is the object of study, `direct` its reference, the others are
-interventions that would undo one cause each (matched: dilution, longer: unfinished training, heads: label conflict,
-randomised: competition, wider: capacity).
-"""
+"""A study: everything a config may say, as typed data. What the arms mean stands in `arms`."""
 
 from __future__ import annotations
 
@@ -11,17 +6,17 @@ import dataclasses
 import re
 from typing import Literal
 
-from bottleneck import config as configs
+from bottleneck import typed
+from bottleneck.arms import ARMS
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.representations.members import RepresentationSpec
+from bottleneck.representations import RepresentationSpec
 from bottleneck.training.augment import AugmentSpec
 from bottleneck.training.objectives import ObjectiveSpec
 from bottleneck.training.optimizers import OptimizerSpec
 from bottleneck.training.run import TrainSpec
 
-ARMS = ("mixture", "direct", "matched", "longer", "heads", "randomised", "wider")
 PROTOCOLS = ("head", "linear_probe", "linear_probe_bn", "k_shot", "finetune", "probe_finetune")
 REFERENCES = ("random", "pixels", "majority", "bayes")  # what the rows of arms are shown beside
 
@@ -100,10 +95,10 @@ class ProbeSpec:
 class AnalysisSpec:
     """What is asked of the kept steps beyond gaps and causes.
 
-    `kinds`: how deep a feature lies (ladder), when it was learned (steps), in which seeds, how alike representations are
-    (cka), what direct runs read of other targets (relatedness), what fine-tuning saves (recovery). `layers`: taps to look
-    at, with a spatial mode after a dot if wanted; none means all, average-pooled. `halvings`: the mixture's steps T,
-    T/2, ... T/2^halvings and 0 are looked at. `comparisons` by CKA, over minibatches of `batch` items.
+    `kinds`: how deep a feature lies (ladder), when it was learned (steps), in which seeds, how alike representations
+    are (cka), what direct runs read of other targets (relatedness), what fine-tuning saves (recovery). `layers`: taps
+    to look at, with a spatial mode after a dot if wanted; none means all, average-pooled. `halvings`: the mixture's
+    steps T, T/2, ... T/2^halvings and 0 are looked at. `comparisons` by CKA, over minibatches of `batch` items.
     """
 
     kinds: tuple[Literal["ladder", "steps", "seeds", "cka", "relatedness", "recovery"], ...] = ()
@@ -123,11 +118,52 @@ class AnalysisSpec:
 
 
 @dataclasses.dataclass(frozen=True)
-class StudySpec:
-    """Everything a config may say. `seeds` runs per arm; `seed_offset` shifts every run, split and generation seed.
+class GridSpec:
+    """Learning rates and weight decays to choose from, for every arm that is tuned by itself: `direct` of each
+    component by its own validation log-loss, arms that train the mixture by the weighted mean of all. The first seed
+    chooses for all."""
 
-    `arms` other than mixture and direct are interventions. `targets` lie outside the mixture. `keep` lists further
-    steps to keep (numbers or fractions such as "1/4"). `representations` beyond the arms' own single networks.
+    lr: tuple[float, ...] = ()
+    weight_decay: tuple[float, ...] = ()
+
+    def pairs(self, lr: float, weight_decay: float) -> tuple[tuple[float, float], ...]:
+        """Every pair; what is not listed stays as the optimiser has it. One pair is no grid."""
+        return tuple((a, b) for a in self.lr or (lr,) for b in self.weight_decay or (weight_decay,))
+
+
+@dataclasses.dataclass(frozen=True)
+class LongerSpec:
+    """How many times as long the arms `longer` and `longest` train; the second only where training is still rising."""
+
+    factors: tuple[int, int] = (2, 8)
+
+    def __post_init__(self):
+        if not 1 < self.factors[0] < self.factors[1]:
+            raise UserError("factors", self.factors, "two numbers above 1, the smaller first")
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceSpec:
+    """Features that another tool left on disk: a directory for each seed (see features.foreign). Probed, judged against
+    `reference` (the study's own `direct` runs, or another source) and analysed like a network of ours."""
+
+    arrays: str | tuple[str, ...] = dataclasses.field(metadata={"identity": False})
+    reference: str = "direct"
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        return (self.arrays,) if isinstance(self.arrays, str) else self.arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySpec:
+    """Everything a config may say. `seeds` runs per arm, or a plan of looks such as (5, 10): decided targets are not
+    asked again. `seed_offset` shifts every run, split and generation seed.
+
+    `arms` other than mixture and direct are interventions, trained for the targets that are `arms_for`: "lost", "all",
+    or names. `targets` lie outside the mixture. `sources` are foreign features. `keep` lists further steps to keep
+    (numbers or fractions such as "1/4"). `representations` beyond the arms' own single networks. `margin`: the share of
+    direct training's information that decides between lost and retained.
     """
 
     name: str
@@ -139,10 +175,24 @@ class StudySpec:
     objective: ObjectiveSpec = ObjectiveSpec()
     augment: AugmentSpec = AugmentSpec()
     train: TrainSpec = TrainSpec()
-    seeds: int = 5
+    grid: GridSpec = GridSpec()
+    seeds: int | tuple[int, ...] = 5
     seed_offset: int = 0
-    arms: tuple[str, ...] = ("mixture", "direct", "matched", "longer", "heads")
+    arms: tuple[str, ...] = (
+        "mixture",
+        "direct",
+        "alone",
+        "balanced",
+        "scarce",
+        "longer",
+        "longest",
+        "direct_half",
+        "heads",
+    )
+    arms_for: Literal["lost", "all"] | tuple[str, ...] = "lost"
+    longer: LongerSpec = LongerSpec()
     targets: dict[str, ComponentSpec] = dataclasses.field(default_factory=dict)
+    sources: dict[str, SourceSpec] = dataclasses.field(default_factory=dict)
     probe: ProbeSpec = ProbeSpec()
     analysis: AnalysisSpec = AnalysisSpec()
     keep: tuple[int | str, ...] = ()
@@ -152,64 +202,88 @@ class StudySpec:
     def __post_init__(self):
         if not re.fullmatch(r"[\w-][\w.-]*", self.name):
             raise UserError("name", self.name, "letters, digits, '_', '-', and '.' after the first")
+        if not 0 < self.margin <= 1:
+            raise UserError("margin", self.margin, "a fraction in (0, 1]")
+        self._check_seeds()
+        self._check_names()
+        self._check_arms()
+        tuned = "finetune" in self.probe.protocols and {"mixture", "random"} <= set(self.probe.arms)
+        if "recovery" in self.analysis.kinds and not tuned:
+            expected = "'finetune' among probe.protocols, with 'mixture' and 'random' among probe.arms"
+            raise UserError("analysis.kinds", "recovery", expected)
+
+    def _check_seeds(self):
+        looks = self.looks
+        if not looks or looks[0] < 1 or any(a >= b for a, b in zip(looks, looks[1:])):
+            raise UserError("seeds", self.seeds, "at least 1, or numbers of seeds that grow, such as (5, 10)")
+        if self.seed_offset < 0 or self.seed_offset + looks[-1] > 2**31:
+            raise UserError("seed_offset", self.seed_offset, "at least 0, and run seeds below 2**31")
+
+    def _check_names(self):
         if not self.components:
             raise UserError("components", {}, "at least one component")
-        if self.seeds < 1 or self.seed_offset < 0:
-            raise UserError(
-                "seeds" if self.seeds < 1 else "seed_offset",
-                min(self.seeds, self.seed_offset),
-                "at least 1 seed, offset at least 0",
-            )
-        if self.seed_offset + self.seeds > 2**31:
-            raise UserError("seed_offset", self.seed_offset, "run seeds below 2**31")
-        for name in self.representations:
-            if name in (*ARMS, *REFERENCES) or not re.fullmatch(r"[\w-]+", name):
-                raise UserError(
-                    "representations",
-                    name,
-                    f"names of letters, digits, '_' and '-', other than {', '.join((*ARMS, *REFERENCES))}",
-                )
+        for key, names in (("components", self.components), ("targets", self.targets)):
+            for name in names:
+                if not re.fullmatch(r"[\w-]+", name):
+                    raise UserError(key, name, "names of letters, digits, '_' and '-'")
+        for key in ("representations", "sources"):
+            for name in getattr(self, key):
+                if name in (*ARMS, *REFERENCES) or not re.fullmatch(r"[\w-]+", name):
+                    taken = ", ".join((*ARMS, *REFERENCES))
+                    raise UserError(key, name, f"names of letters, digits, '_' and '-', other than {taken}")
+        for name, source in self.sources.items():
+            if source.reference != "direct" and source.reference not in self.sources:
+                known = ", ".join(("direct", *self.sources))
+                raise UserError(f"sources.{name}.reference", source.reference, f"one of {known}")
+        if shared := set(self.components) & set(self.targets):
+            raise UserError("targets", sorted(shared)[0], "a name no component has")
+        for name in self.mixture.weights:
+            if name not in self.components:
+                known = ", ".join(self.components)
+                raise UserError(f"mixture.weights.{name}", self.mixture.weights[name], f"a component: {known}")
+        for name in self.components:
+            if name not in self.mixture.weights:
+                raise UserError("mixture.weights", self.mixture.weights, f"a weight for component {name!r}")
+
+    def _check_arms(self):
         for arm in self.arms:
             if arm not in ARMS:
                 raise UserError("arms", arm, f"arms among {', '.join(ARMS)}")
         for arm in ("mixture", "direct"):
             if arm not in self.arms:
                 raise UserError("arms", self.arms, f"{arm!r} among them: it is one side of the gap")
-        for name in self.mixture.weights:
-            if name not in self.components:
-                raise UserError(
-                    f"mixture.weights.{name}", self.mixture.weights[name], f"a component: {', '.join(self.components)}"
-                )
-        for name in self.components:
-            if name not in self.mixture.weights:
-                raise UserError("mixture.weights", self.mixture.weights, f"a weight for component {name!r}")
-        for name in (*self.components, *self.targets):
-            if not re.fullmatch(r"[\w-]+", name):
-                raise UserError("components", name, "names of letters, digits, '_' and '-'")
-        both = set(self.components) & set(self.targets)
-        if both:
-            raise UserError("targets", sorted(both)[0], "a name no component has")
         if ("randomised" in self.arms) != (self.mixture.competitor is not None):
+            expected = "a factor if and only if the arm 'randomised' is asked for"
+            raise UserError("mixture.competitor", self.mixture.competitor, expected)
+        if "longest" in self.arms and not {"longer", "direct_half"} <= set(self.arms):
             raise UserError(
-                "mixture.competitor",
-                self.mixture.competitor,
-                "a factor if and only if the arm 'randomised' is asked for",
+                "arms", "longest", "'longer' and 'direct_half' beside it: they say whether training is rising"
             )
-        tuned = "finetune" in self.probe.protocols and {"mixture", "random"} <= set(self.probe.arms)
-        if "recovery" in self.analysis.kinds and not tuned:
-            raise UserError(
-                "analysis.kinds",
-                "recovery",
-                "'finetune' among probe.protocols, with 'mixture' and 'random' among probe.arms",
-            )
-        if not 0 < self.margin <= 1:
-            raise UserError("margin", self.margin, "a fraction in (0, 1]")
+        if "scarce" in self.arms and "alone" not in self.arms:
+            raise UserError("arms", "scarce", "'alone' beside it: scarcity is a part of exposure")
+        for name in self.arms_for if isinstance(self.arms_for, tuple) else ():
+            if name not in (*self.components, *self.targets):
+                known = ", ".join((*self.components, *self.targets))
+                raise UserError("arms_for", name, f"'lost', 'all', or names among {known}")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The number of seeds at each look."""
+        return (self.seeds,) if isinstance(self.seeds, int) else self.seeds
 
     @property
     def run_seeds(self) -> tuple[int, ...]:
-        return tuple(self.seed_offset + s for s in range(self.seeds))
+        return tuple(self.seed_offset + s for s in range(self.looks[-1]))
+
+    def block(self, look: int) -> tuple[int, ...]:
+        """The run seeds that look `look` (from 0) adds."""
+        return self.run_seeds[self.looks[look - 1] if look else 0 : self.looks[look]]
+
+    def asked_for(self, target: str) -> bool:
+        """Whether interventions may be trained for a target."""
+        return isinstance(self.arms_for, str) or target in self.arms_for
 
 
 def spec(config) -> StudySpec:
     """The typed study of a config. Raises UserError."""
-    return configs.build(StudySpec, config)
+    return typed.build(StudySpec, config)

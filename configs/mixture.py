@@ -63,7 +63,19 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.train = dict(
         steps=1500, batch=128, sampling="iid", dtype="float32", feed="resident", log_every=500, save_every=5000
     )
-    config.arms = ("mixture", "direct", "matched", "longer", "heads", "randomised") + (("wider",) if arg.wider else ())
+    config.arms = (
+        "mixture",
+        "direct",
+        "alone",
+        "balanced",
+        "scarce",
+        "longer",
+        "longest",
+        "direct_half",
+        "heads",
+        "randomised",
+    ) + (("wider",) if arg.wider else ())
+    config.arms_for = "lost"
     config.targets = {}
     config.probe = dict(
         protocols=("head", "linear_probe", "k_shot") + (("finetune", "probe_finetune") if arg.finetune else ()),

@@ -1,12 +1,17 @@
 """`python -m bottleneck.analyze`: of a work directory, and of features from elsewhere."""
 
+import json
+import os
+import pathlib
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 
-from bottleneck import analyze, execute
+import bottleneck
+from bottleneck import analyze
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def command(folder, *more):
 
 
 def test_given_features_get_a_verdict_without_jax(arrays):
-    code = "import sys; from bottleneck import analyze; status = analyze.main(sys.argv); print('jax' in sys.modules); sys.exit(status)"
+    code = "import sys; from bottleneck import analyze; print(analyze.main(sys.argv), 'jax' in sys.modules)"
     child = subprocess.run(
         [sys.executable, "-c", code, *command(arrays, "--groups", str(arrays / "g.npy"))],
         capture_output=True,
@@ -37,20 +42,43 @@ def test_given_features_get_a_verdict_without_jax(arrays):
     )
     assert child.returncode == 0, child.stderr
     assert child.stdout.startswith("The target is lost: ") and "left" in child.stdout and "right" in child.stdout
-    assert child.stdout.rstrip().endswith("False")
+    assert child.stdout.endswith("0 False\n")
 
 
 @pytest.mark.parametrize(
-    "change, named",
+    ("change", "named"),
     [
-        (("--labels", "missing.npy"), "--labels"),
-        (("--groups", "missing.npy"), "--groups"),
-        (("somewhere",), "command line"),
+        (("--labels", "missing.npy"), "--labels='missing.npy': expected a .npy array"),
+        (("--groups", "missing.npy"), "--groups='missing.npy'"),
+        (("--grups", "g.npy"), "--grups='g.npy': expected a known flag (did you mean '--groups'?)"),
+        (("somewhere",), "command line="),
+        (("--selftest",), "command line="),
+        (("--output=out",), "command line="),
+        (("--config=abc",), "command line="),
     ],
 )
 def test_mistakes_are_one_line(arrays, change, named, capsys):
     assert analyze.main(["analyze", *command(arrays, *change)]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {named}")
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {named}") and error.count("\n") == 1
+
+
+def test_arrays_that_are_none_or_not_enough(arrays, tmp_path, capsys):
+    (tmp_path / "text.npy").write_text("no array")
+    np.save(tmp_path / "scalar.npy", 3)
+    np.save(tmp_path / "objects.npy", np.array([{}], object))
+    for name in ("text", "scalar", "objects"):
+        assert analyze.main(["analyze", *command(arrays, "--labels", str(tmp_path / f"{name}.npy"))]) == 2
+        assert "error: --labels=" in capsys.readouterr().err
+    assert analyze.main(["analyze", *command(arrays)[:4]]) == 2
+    assert "--labels='': expected all of" in capsys.readouterr().err
+
+
+def test_one_file_is_not_two_seeds(arrays, capsys, monkeypatch):
+    monkeypatch.chdir(arrays)
+    one, same = "m0.npy", str(arrays / "." / "m0.npy")
+    assert analyze.main(["analyze", *command(arrays), "--mixture", f"{one},{same}"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: --mixture={same!r}: expected another file for every seed")
 
 
 def test_arrays_of_other_lengths_are_refused(arrays, tmp_path, capsys):
@@ -59,10 +87,82 @@ def test_arrays_of_other_lengths_are_refused(arrays, tmp_path, capsys):
     assert "899 rows" in capsys.readouterr().err
 
 
+@pytest.fixture
+def stages(monkeypatch):
+    """What is asked of execute, which does nothing: (stage or "compare", what was given); `statuses` by stage."""
+    module, module.asked, module.statuses = types.ModuleType("bottleneck.execute"), [], {}
+
+    def study(config, workdir, **options):
+        module.asked.append((options.pop("stage"), (config.to_dict(), workdir, options)))
+        return module.statuses.get(module.asked[-1][0], 0)
+
+    module.study = study
+    module.compare = lambda first, second, **options: module.asked.append(("compare", (first[1], second[1], options)))
+    monkeypatch.setitem(sys.modules, "bottleneck.execute", module)
+    monkeypatch.setattr(bottleneck, "execute", module, raising=False)
+    return module
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    """A work directory of three studies; the newest is `abd`."""
+    (tmp_path / "work" / "configs").mkdir(parents=True)
+    for age, name in enumerate(("abd", "abc", "xyz")):
+        path = tmp_path / "work" / "configs" / f"{name}.json"
+        path.write_text(json.dumps(dict(name=name, train=dict(steps=age))))
+        os.utime(path, (1e9 - age, 1e9 - age))
+    return tmp_path / "work"
+
+
+def test_a_work_directory_goes_through_the_stages_that_train_nothing(stages, workdir):
+    assert analyze.main(["analyze", str(workdir)]) == 0
+    plain = dict(name="abd", train=dict(steps=0))
+    assert stages.asked == [(stage, (plain, workdir, {"output": None})) for stage in ("transfer", "analyze", "report")]
+    stages.asked.clear()
+    assert analyze.main(["analyze", str(workdir), "--config", "abc", "--output", "out", f"--compare={workdir}"]) == 0
+    assert [stage for stage, _ in stages.asked] == ["transfer", "analyze", "report", "compare"]
+    assert stages.asked[0][1][0]["name"] == "abc" and stages.asked[2][1][2] == {"output": pathlib.Path("out")}
+    assert stages.asked[3][1] == (workdir, workdir, {"output": pathlib.Path("out")})
+
+
+def test_an_unfinished_stage_ends_the_command(stages, workdir):
+    stages.statuses["analyze"] = 3
+    assert analyze.main(["analyze", str(workdir), "--compare", str(workdir)]) == 3
+    assert [stage for stage, _ in stages.asked] == ["transfer", "analyze"]
+
+
+def test_a_directory_that_cannot_be_written_is_reported_on(stages, workdir, monkeypatch):
+    monkeypatch.setattr(analyze.os, "access", lambda path, mode: False)  # permissions do not bind an administrator
+    assert analyze.main(["analyze", str(workdir), "--output=out"]) == 0
+    assert [stage for stage, _ in stages.asked] == ["report"]
+
+
+def test_which_study(stages, workdir, capsys, tmp_path):
+    for hash_, name in (("x", "xyz"), ("ab", "abd"), ("abc", "abc")):
+        assert analyze.stored(workdir, hash_).name == name
+    assert analyze.main(["analyze", str(workdir), "--config=nothing"]) == 2
+    assert "--config='nothing'" in (error := capsys.readouterr().err) and "abc, abd, xyz" in error
+    assert analyze.main(["analyze", str(tmp_path / "nowhere")]) == 2
+    assert "workdir=" in capsys.readouterr().err
+    (workdir / "configs" / "xyz.json").write_text('{"name": "xy')
+    assert analyze.main(["analyze", str(workdir), "--config=xyz"]) == 2
+    assert "a config as it was written" in capsys.readouterr().err and not stages.asked
+
+
+def test_help_needs_no_jax():
+    code = (
+        "import sys; from bottleneck import analyze; analyze.main(['analyze', '--help']); print('jax' in sys.modules)"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert all(flag in child.stdout for flag in analyze.FLAGS) and child.stdout.endswith("False\n"), child.stderr
+
+
 def test_a_work_directory_is_analysed_again_to_the_same_bytes(tiny, tmp_path, capsys):
+    from bottleneck import execute
+
     execute.study(tiny(), tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in ("results.jsonl", "report.html")}
-    for path in (*tmp_path.glob("rows/answer-*"), tmp_path / "results.jsonl", tmp_path / "report.html"):
+    for path in (tmp_path / "results.jsonl", tmp_path / "report.html"):
         path.unlink()
     assert analyze.main(["analyze", str(tmp_path)]) == 0
     assert before == {name: (tmp_path / name).read_bytes() for name in before}
@@ -71,6 +171,8 @@ def test_a_work_directory_is_analysed_again_to_the_same_bytes(tiny, tmp_path, ca
 
 
 def test_two_studies_side_by_side(tiny, tmp_path, capsys):
+    from bottleneck import execute
+
     execute.study(tiny(), tmp_path / "one")
     execute.study(tiny({"train.steps": "10"}), tmp_path / "two")
     capsys.readouterr()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import sys
 from typing import Any, Literal
 
 import ml_collections
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bottleneck import config as configs
 from bottleneck.errors import UserError
@@ -79,7 +83,7 @@ REFUSED = [
     ("weights", {"a": "heavy"}, "a number"),
     ("weights", 3, "a dictionary"),
     ("inner", 3, "a dictionary of rate"),
-    ("inner", {"rat": 1}, "a known key; here: rate"),
+    ("inner", {"rat": 1}, "a known key (did you mean 'rate'?); here: rate"),
     ("inner", {"rate": -1}, "at least 0"),
     ("inners", {"p": {"rate": "fast"}}, "a number"),
     ("nonsense", 1, "a known key; here: count"),
@@ -172,8 +176,8 @@ def test_override(key, text, value, config):
 @pytest.mark.parametrize(
     ("key", "text", "expected"),
     [
-        ("flip", "1", "a bool"),
-        ("lr", "(1,)", "a float"),
+        ("flip", "1", "True or False or None"),
+        ("lr", "(1,)", "a number or None"),
         ("source", "3", "a dictionary literal"),
         ("source", "{'a.b': 1}", "a dictionary literal (names without dots)"),
         ("seeds.x", "3", "an existing key ('seeds' holds 5"),
@@ -185,6 +189,214 @@ def test_override_refuses(key, text, expected, config):
         configs.override(config, key, text)
     line = str(error.value)
     assert line.startswith(f"--config.{key}={text!r}: expected {expected}")
+
+
+@pytest.fixture
+def held():
+    """A config that holds values of other types than `Spec` allows for, or none."""
+    source = dict(name="file", size=3)
+    return ml_collections.ConfigDict(dict(count=1, steps=5, size=4, flag=None, source=source, inners=dict(p=dict())))
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    size: int | tuple[int, ...] = 1
+    tint: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole(Spec):
+    source: dict[str, Any] = dataclasses.field(default_factory=dict)
+    grid: tuple[float, ...] = ()
+    keep: tuple[int | str, ...] = ()
+    kinds: tuple[Literal["ladder", "cka"], ...] = ()
+    shots: tuple[int, ...] = (1, 4)
+    members: str | tuple[str, ...] = ()
+    note: str | None = None
+    maybe: Inner | None = None
+    schedule: float | str = 0.1
+
+
+def source_spec(path, node):
+    return Source if path[-1:] == ("source",) and node.get("name") == "file" else None
+
+
+TYPED = [
+    ("count", "1e2", 100),
+    ("count", "1_000", 1000),
+    ("steps", "1e2", 100),
+    ("steps", "5 epochs", "5 epochs"),
+    ("steps", "1/2", "1/2"),
+    ("size", "4,5", (4, 5)),
+    ("size", "7", 7),
+    ("flag", "true", True),
+    ("flag", "False", False),
+    ("limit", "3", 3.0),
+    ("limit", "None", None),
+    ("choice", "b", "b"),
+    ("many", "p", ("p",)),
+    ("many", "p, q,", ("p", "q")),
+    ("many", "[p,q]", ("p", "q")),
+    ("many", "('p',)", ("p",)),
+    ("many", "1,2", ("1", "2")),
+    ("many", "", ()),
+    ("pair", "3,4", (3, 4.0)),
+    ("weights.new", "1", 1.0),
+    ("weights", "{'a': 1}", {"a": 1}),
+    ("inner.rate", "2", 2.0),
+    ("inner", "{'rate': 2}", {"rate": 2}),
+    ("inners.p.rate", "3", 3.0),
+    ("inners.fresh.rate", "3", 3.0),
+    ("maybe.rate", "3", 3.0),
+    ("anything", "(1, 'a')", (1, "a")),
+    ("kinds", "ladder,cka", ("ladder", "cka")),
+    ("shots", "4", (4,)),
+    ("grid", "1,2e-3", (1.0, 2e-3)),
+    ("keep", "1/4,100", ("1/4", 100)),
+    ("members", "run/*@last:features", "run/*@last:features"),
+    ("members", "a,b", ("a", "b")),
+    ("note", "None", None),
+    ("note", "none", "none"),
+    ("name", "3", "3"),
+    ("schedule", "0.2", 0.2),
+    ("schedule", "cosine", "cosine"),
+    ("source.size", "2,2", (2, 2)),
+    ("source.tint", "1", 1.0),
+    ("source.name", "None", "None"),
+]
+
+
+@pytest.mark.parametrize(("key", "text", "value"), TYPED)
+def test_override_is_typed_by_the_spec(key, text, value, held):
+    configs.override(held, key, text, Whole, source_spec)
+    for part in key.split("."):
+        held = held[part]
+    found = configs.to_dict(held)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("count", "2.5", "an integer"),
+        ("count", "None", "an integer"),
+        ("count", "1e999", "an integer"),
+        ("count", "True", "an integer"),
+        ("limit", "nan", "a number or None"),
+        ("flag", "1", "True or False"),
+        ("flag", "maybe", "True or False"),
+        ("choice", "c", "one of 'a', 'b'"),
+        ("kinds", "ladder,cca", "a sequence of one of 'ladder', 'cka'"),
+        ("pair", "1,2,3", "a sequence of an integer and a number"),
+        ("weights", "heavy", "a dictionary literal, or a key inside it"),
+        ("weights.a", "heavy", "a number"),
+        ("inner", "3", "a dictionary of rate literal"),
+        ("inner.rat", "3", "a known key (did you mean 'rate'?); here: rate"),
+        ("cuont", "3", "a known key (did you mean 'count'?); here: count, "),
+        ("count.x", "3", "an existing key ('count' holds 1 and no keys)"),
+        ("limit.x", "3", "no key below 'limit', which is a number or None"),
+        ("source.sise", "3", "a known key (did you mean 'size'?); here: name, size, tint"),
+        ("source.size", "big", "an integer or a sequence of an integer"),
+        ("", "3", "a known key; here: count"),
+        ("inner.", "3", "a known key; here: rate"),
+    ],
+)
+def test_override_refuses_by_the_spec(key, text, expected, held):
+    with pytest.raises(UserError) as error:
+        configs.override(held, key, text, Whole, source_spec)
+    assert str(error.value).startswith(f"--config.{key}={text!r}: expected {expected}")
+
+
+HINTS = [
+    int,
+    float,
+    bool,
+    str,
+    int | str,
+    float | None,
+    str | None,
+    Literal["a", "b"],
+    tuple[int, ...],
+    tuple[int, float],
+    int | tuple[int, int],
+    tuple[int | str, ...],
+    tuple[Literal["a", "b"], ...],
+    dict[str, Any],
+    str | tuple[str, ...],
+    int | float | tuple[float, ...] | None,
+]
+TEXTS = st.one_of(
+    st.text(), st.text("0123456789eE.,-+()[]ab' {}:TrueFalsNo"), st.from_type(int | float | bool).map(str)
+)
+
+
+@given(st.sampled_from(HINTS), TEXTS)
+def test_what_is_read_is_what_build_accepts(hint, text):
+    """Any text is read as a value of the annotation, or refused in one line."""
+    try:
+        value = configs.read(hint, text, "key")
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    if not isinstance(value, dict):
+        assert configs.check(hint, value, "key") == value
+
+
+@given(
+    st.sampled_from([int | float | None, tuple[int, ...], tuple[float, ...], bool, int, float, dict[str, Any]]),
+    st.data(),
+)
+def test_values_as_python_writes_them_are_read_back(hint, data):
+    kinds = {
+        tuple[int, ...]: st.lists(st.integers()).map(tuple),
+        dict[str, Any]: st.dictionaries(st.text(), st.integers()),
+    }
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    kinds |= {tuple[float, ...]: st.lists(finite).map(tuple), float: finite, int: st.integers(), bool: st.booleans()}
+    value = data.draw(kinds.get(hint, st.none() | st.integers() | finite))
+    assert configs.read(hint, repr(value), "key") == value
+
+
+def test_places_of_data_hold_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    domino = dict(source=dict(name="arrays", path="../digits.npz"))
+    config = ml_collections.ConfigDict(
+        dict(
+            name="path",
+            components=dict(
+                photos=dict(source=dict(name="folder", path="images"), transforms=dict(dominoes=domino)),
+                books=dict(source=dict(name="tfds", dataset="books", data_dir="gs://bucket/data")),
+                home=dict(source=dict(name="folder", path="~/images", metadata="")),
+                none=dict(source=dict(name="tfds", dataset="none", data_dir=None)),
+                path=dict(source=dict(name="factors")),
+            ),
+            representations=dict(mine=dict(external="features", members=()), ours=dict(external="", members=("a",))),
+        )
+    ).lock()
+    before = configs.to_dict(config)
+    assert configs.paths(config) == {
+        ("components", "photos", "source", "path"): "images",
+        ("components", "photos", "transforms", "dominoes", "source", "path"): "../digits.npz",
+        ("components", "home", "source", "path"): "~/images",
+        ("representations", "mine", "external"): "features",
+    }
+    monkeypatch.chdir(tmp_path)
+    here = configs.absolute(config)
+    assert configs.to_dict(config) == before
+    assert configs.paths(here) == {
+        ("components", "photos", "source", "path"): f"{tmp_path}/images",
+        ("components", "photos", "transforms", "dominoes", "source", "path"): f"{tmp_path}/../digits.npz",
+        ("components", "home", "source", "path"): f"{tmp_path}/home/images",
+        ("representations", "mine", "external"): f"{tmp_path}/features",
+    }
+    assert (
+        configs.absolute(config, tmp_path / "sub")["representations"]["mine"]["external"] == f"{tmp_path}/sub/features"
+    )
+    monkeypatch.chdir("/")
+    assert configs.absolute(here) == here
+    stored = json.loads(json.dumps(here))  # as a work directory keeps it
+    assert configs.placeless(config) == configs.placeless(here) == configs.placeless(stored)
+    assert configs.placeless(config)["components"]["photos"]["source"]["path"] == "images"
 
 
 def test_config_argument():
@@ -202,6 +414,12 @@ FILES = {
     "raises": ("def get_config(arg=''):\n    return {}['a']\n", "line 2: KeyError"),
     "no argument": ("def get_config():\n    return {}\n", "TypeError"),
     "no config": ("def get_config(arg=''):\n    return 3\n", "returns int"),
+    "leaves": ("import sys\nsys.exit('bye')\n", "line 2: SystemExit: bye"),
+    "type": (
+        "import ml_collections\ndef get_config(arg=''):\n    c = ml_collections.ConfigDict({'a': 1})\n    c.a = 'b'\n",
+        "line 4: TypeError",
+    ),
+    "no text": ("def get_config():\n    return {}\n\0", "a file that runs"),
 }
 
 
@@ -226,3 +444,22 @@ def test_config_file_without_suffix_with_argument_and_missing(tmp_path):
     assert configs.load(f"{tmp_path}/locked.py", [("b.c", "2")]).b.c == 2
     with pytest.raises(UserError, match="^--config='.*/absent.py': expected a Python file"):
         configs.load(f"{tmp_path}/absent.py")
+
+
+def test_config_file_is_read_anew_and_nothing_is_written_beside_it(tmp_path):
+    """An edit of the same size within the same second, which Python's own cache of modules does not see."""
+    path, modules = tmp_path / "mine.py", set(sys.modules)
+    for count in (1, 2):
+        path.write_text(
+            "from __future__ import annotations\nimport dataclasses\n@dataclasses.dataclass\nclass A:\n    a: int\n"
+            f"seen = []\ndef get_config():\n    seen.append(0)\n    return {{'a': {count}, 'n': len(seen)}}\n"
+        )
+        for _ in range(2):
+            assert configs.load(str(path)).to_dict() == {"a": count, "n": 1}
+    assert list(tmp_path.iterdir()) == [path] and set(sys.modules) == modules
+
+
+def test_config_file_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text("def get_config(arg='none'):\n    return {'name': arg}\n")
+    assert configs.load("~/mine.py:a").name == "a"

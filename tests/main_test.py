@@ -1,24 +1,32 @@
-"""The command line: a user's mistake is exit status 2, one line that names key, value and what was expected, and no trace."""
+"""The main command: what it passes on, and a user's mistake as exit status 2, one line that names key, value and what
+was expected, and no trace."""
 
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import types
 
+import jax
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
+import bottleneck
+from bottleneck import config as configs
 from bottleneck import main
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 
 
-def command(*arguments, timeout=120):
+def command(*arguments, timeout=120, **environment):
     done = subprocess.run(
-        [sys.executable, "-m", "bottleneck.main", *arguments], capture_output=True, text=True, timeout=timeout
+        [sys.executable, "-m", "bottleneck.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **environment},
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -30,18 +38,149 @@ def snapshot(folder):
 
 
 @pytest.fixture
+def calls(monkeypatch):
+    """Calls of execute.study, which does nothing but return the last exit status of `calls.status`."""
+    made = types.SimpleNamespace(all=[], status=0)
+
+    def study(config, workdir, **options):
+        made.all.append((config, workdir, options))
+        return made.status
+
+    module = types.ModuleType("bottleneck.execute")
+    module.study = study
+    monkeypatch.setitem(sys.modules, "bottleneck.execute", module)
+    monkeypatch.setattr(bottleneck, "execute", module, raising=False)
+    return made
+
+
+DEFAULTS = dict(stage="all", shard=(0, 1), dry_run=False, retrain=False, output=None)
+
+
+def test_what_a_command_passes_on(calls, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main.main(["main", f"--config={TINY}"]) == 0
+    config, workdir, options = calls.all[-1]
+    assert (config.to_dict(), workdir, options) == (configs.load(str(TINY)).to_dict(), None, DEFAULTS)
+    calls.status = 3
+    given = "--stage=report --shard 2/4 --dry_run --retrain --output=~/out --workdir ~/work"
+    assert main.main(["main", f"--config={TINY}:steps=7", "--config.seeds=3", *given.split()]) == 3
+    config, workdir, options = calls.all[-1]
+    assert (config.train.steps, config.seeds, workdir) == (7, 3, tmp_path / "work")
+    assert options == dict(stage="report", shard=(2, 4), dry_run=True, retrain=True, output=tmp_path / "out")
+
+
+def test_nothing_of_one_call_is_left_to_the_next(calls, monkeypatch):
+    """Whatever sys.argv says."""
+    monkeypatch.setattr(sys, "argv", ["kernel", "-f", "connection.json"])
+    first = [f"--config={TINY}", "--workdir=w", "--dry_run", "--config.seeds=7", "--config.model.width=16"]
+    for argv in (first, first[:1], first, [*first[:1], "--nonsense"], first[:1]):
+        main.main(["main", *argv])
+    assert [(c.seeds, c.model.width, str(w), o["dry_run"]) for c, w, o in calls.all] == [
+        (7, 16, "w", True),
+        (2, 8, "None", False),
+        (7, 16, "w", True),
+        (2, 8, "None", False),
+    ]
+
+
+OVERRIDES = [
+    ("analysis.kinds", "ladder,cka", ("ladder", "cka")),
+    ("probe.shots", "4", (4,)),
+    ("train.steps", "1e2", 100),
+    ("train.steps", "5 epochs", "5 epochs"),
+    ("keep", "1/4,10", ("1/4", 10)),
+    ("optimizer.clip", "2", 2.0),
+    ("optimizer.clip", "None", None),
+    ("mixture.competitor", "colour", "colour"),
+    ("mixture.weights.first", "1", 1.0),
+    ("data.image_size", "8,16", (8, 16)),
+    ("data.train", "1e3", 1000),
+    ("augment.flip", "true", True),
+    ("components.first.source.size", "0.4,0.5", (0.4, 0.5)),
+    ("components.first.source.reliability.shape", "1", 1.0),
+    ("components.first.transforms.blur.radius", "1", 1.0),
+    ("components.first.transforms.mine", "{'name': 'blur'}", {"name": "blur"}),
+    ("components.third.source.name", "tfds", "tfds"),
+    ("representations.cat.members", "mixture/*@last:features", "mixture/*@last:features"),
+    ("representations.cat.n", "2", 2),
+    ("model.width", "1e2", 100),
+]
+
+
+@pytest.mark.parametrize(("key", "text", "value"), OVERRIDES)
+def test_overrides_are_typed_by_the_spec(key, text, value, calls):
+    """The study file holds other types, or nothing, at these keys."""
+    assert main.main(["main", f"--config={TINY}", f"--config.{key}={text}"]) == 0
+    held = configs.to_dict(calls.all[-1][0])
+    for part in key.split("."):
+        held = held[part]
+    assert held == value and type(held) is type(value)
+
+
+def test_a_word_that_names_another_spec_is_read_by_that_one(calls):
+    more = ["--config.model.name=resnet", "--config.model.width=0.5"]
+    assert main.main(["main", f"--config={TINY}", *more]) == 0 and calls.all[-1][0].model.width == 0.5
+
+
+SPELLINGS = {
+    "--config.seeds 3": "--config.seeds=3, with an equals sign",
+    "--seeds=3": "--config.seeds=3",
+    "--seeds 3": "--config.seeds=3",
+    "seeds=3": "--config.seeds=3",
+    "--optimizer.lr=1": "--config.optimizer.lr=1",
+    "--lr=1": "--config.optimizer.lr=1 or --config.probe.finetune.lr=1",
+    "--mixture.weights.first=1": "--config.mixture.weights.first=1",
+    "configs/rich.py": "--config=configs/rich.py",
+    "--dry-run": "'--dry_run'",
+    "--stages=all": "'--stage'",
+    "--work_dir=w": "'--workdir'",
+}
+
+
+@pytest.mark.parametrize("given", SPELLINGS)
+def test_other_spellings_are_answered_with_the_right_one(given, calls, capsys):
+    assert main.main(["main", f"--config={TINY}", *given.split()]) == 2 and not calls.all
+    error = capsys.readouterr().err
+    assert SPELLINGS[given] in error and error.count("\n") == 1
+
+
+def test_a_signal_is_unfinished(calls, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bottleneck.execute, "study", interrupted)
+    assert main.main(["main", f"--config={TINY}"]) == 3
+    assert capsys.readouterr() == ("", "stopped: saved; the same command goes on\n")
+
+
+def test_several_hosts_meet_once(calls, monkeypatch):
+    met = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: met.append(True))
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: bool(met))
+    for _ in range(2):
+        assert main.main(["main", f"--config={TINY}", "--stage=pretrain", "--multihost"]) == 0
+    assert met == [True] and calls.all[1][2]["stage"] == "pretrain"
+
+
+def test_every_flag_is_in_the_help(capsys):
+    assert main.main(["main", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(flag in shown for flag in main.FLAGS) and "exit status" in shown and "--config.seeds=3" in shown
+
+
+def test_a_dictionary_of_no_known_name_has_no_spec():
+    assert main.spec_of(("model",), {"name": "alexnet"}) is None is main.spec_of(("model",), {})
+    assert main.spec_of(("components", "a", "source"), {"name": "imagenet"}) is None
+    assert main.spec_of(("components", "a", "transforms", "sharpen"), {}) is None
+    assert main.spec_of(("components", "a"), {"name": "mlp"}) is None
+
+
+@pytest.fixture
 def run(tmp_path, capsys):
-    """run("--config.a=1", ...) -> (exit status, standard error), in this process; the work directory is tmp_path/work."""
+    """run("--config.a=1", ...) -> (exit status, standard error), in this process; it works in tmp_path/work."""
 
     def call(*arguments, config=TINY):
-        values = flags.FLAGS
-        for name in ("config", "workdir", "stage", "shard", "dry_run", "help"):
-            values[name].unparse()
-        try:
-            status = main.main(["main", f"--config={config}", f"--workdir={tmp_path / 'work'}", *arguments])
-        finally:
-            for name in ("config", "workdir", "stage", "shard", "dry_run", "help"):
-                values[name].unparse()
+        status = main.main(["main", f"--config={config}", f"--workdir={tmp_path / 'work'}", *arguments])
         return status, capsys.readouterr().err
 
     return call
@@ -57,7 +196,7 @@ def refused(run, tmp_path):
         assert status == 2, errors
         lines = errors.splitlines()
         assert len(lines) == 1 and re.match(r"error: [^=]+=.*: expected .+", lines[0]), errors
-        assert len(lines[0]) < 500 and not [w for w in words if w not in lines[0]], lines[0]
+        assert len(lines[0]) < 700 and not [w for w in words if w not in lines[0]], lines[0]
         assert snapshot(tmp_path) == before and not (tmp_path / "work").is_dir()
 
     return call
@@ -101,7 +240,7 @@ CONFIG_MISTAKES = [
     ("components.first.source.name", "imagenet", "one of factors, arrays"),
     ("model.name", "alexnet", "one of mlp"),
     ("components.first.transforms", "{'sharpen': {}}", "blur"),
-    ("arms", "mixture,direct,wishful", "mixture, direct, matched"),
+    ("arms", "mixture,direct,wishful", "wishful"),
     ("arms", "mixture", "'direct' among them"),
     ("optimizer.name", "adam", "'sgd', 'adamw'"),
     ("train.dtype", "float16", "'bfloat16'"),
@@ -110,9 +249,11 @@ CONFIG_MISTAKES = [
     ("mixture.label_space", "common", "'shared'"),
     ("train.speed", "fast", "a known key"),
     ("speed", "3", "a known key"),
-    ("trian.steps", "5", "a known key"),
-    ("model.widht", "5", "a known key; here: width"),
+    ("trian.steps", "5", "did you mean 'train'?"),
+    ("model.name.x", "5", "no keys"),
+    ("model.widht", "5", "a known key (did you mean 'width'?); here: name, width"),
     ("optimizer.lr.max", "5", "no keys"),
+    ("components.first.source.noise.max", "5", "no key"),
     ("components.first.source.sise", "(0.4, 0.5)", "a known key"),
     ("mixture.competitor", "colour", "'randomised'"),
     ("representations", "{'r': {'members': 'mixture/*@last:layer9'}}", "layer1, features"),
@@ -130,8 +271,8 @@ def test_mistakes_in_a_config(key, value, expected, refused):
 
 def test_numbers_given_as_text_in_a_config_file(refused, tmp_path):
     text = (
-        f"from importlib import util\nspec = util.spec_from_file_location('tiny', {str(TINY)!r})\nbase = util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(base)\ndef get_config(arg=''):\n    c = base.get_config()\n    c.optimizer = dict(name='sgd', lr='0.1')\n    return c\n"
+        f"import pathlib\nfrom bottleneck import config\nBASE = pathlib.Path({str(TINY)!r})\n"
+        "def get_config():\n    c = config.get(BASE)\n    c.optimizer = dict(name='sgd', lr='0.1')\n    return c\n"
     )
     (tmp_path / "mine.py").write_text(text)
     refused(config=tmp_path / "mine.py", words=("optimizer.lr='0.1'", "a number"))
@@ -149,9 +290,13 @@ def test_a_config_file_that_fails_or_is_missing(refused, tmp_path):
     [
         ("--stage=train", ("--stage='train'", "pretrain, transfer")),
         ("--shard=3", ("--shard='3'", "i/n")),
+        ("--shard=0/0", ("--shard='0/0'", "i/n")),
+        ("--multihost", ("--multihost='all'", "--stage=pretrain")),
         ("--shard=2/2", ("--shard='2/2'",)),
         ("--nonsense", ("nonsense",)),
-        ("stray", ("stray", "--config=FILE.py")),
+        ("stray", ("stray", "no further argument")),
+        ("--workdir=", ("--workdir=DIR",)),
+        ("--stage=", ("--stage=STAGE",)),
         ("--dry_run=perhaps", ("dry_run",)),
     ],
 )
@@ -266,7 +411,7 @@ def test_folders_that_are_none(refused, folder, tmp_path):
 
 
 def test_finished_study_is_left_as_it_is(tmp_path):
-    """As real processes: run, run again, run with a mistake."""
+    """As real processes: run, run again (by other means of output), run with a mistake."""
     arguments = [f"--config={TINY}:steps=6", f"--workdir={tmp_path / 'work'}", "--config.seeds=1"]
     status, shown, errors = command(*arguments)
     assert status == 0, errors
@@ -275,12 +420,12 @@ def test_finished_study_is_left_as_it_is(tmp_path):
     work = {
         k: v for k, v in snapshot(tmp_path / "work").items() if k.startswith(("runs", "features")) or k.endswith(".npz")
     }
-    status, _, errors = command(*arguments)
+    status, _, errors = command(*arguments, MPLBACKEND="nonsense", PYTHONIOENCODING="ascii")
     assert status == 0 and (tmp_path / "work" / "results.jsonl").read_bytes() == results, errors
     assert {k: v for k, v in snapshot(tmp_path / "work").items() if k in work} == work
     before = snapshot(tmp_path / "work")
     status, shown, errors = command(*arguments, "--config.optimizer.lr=fast")
-    assert (status, shown, errors) == (2, "", "error: optimizer.lr='fast': expected a number\n") and snapshot(
+    assert (status, shown, errors) == (2, "", "error: --config.optimizer.lr='fast': expected a number\n") and snapshot(
         tmp_path / "work"
     ) == before
 

@@ -1,24 +1,26 @@
 """The transfer gap of a mixture, with intervals and verdicts.
 
 Every quantity is a table [S, N]: S pretraining seeds, N test items, here information in bits (or R2, or correctness).
-`judge` turns them into verdicts; `gap` does all of it from plain arrays of features; `population_bound` says how large
-the gap of a component can be at most, in the population, given the losses of the pretrained head.
+`judge` turns them into verdicts; `gap` does all of it from plain arrays of features; `bound` says how large a
+component's gap can be at most, given what its pretrained head reads.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
-from bottleneck.analysis.intervals import Interval, across, contrast, holm, two_way, welch  # noqa: F401
+from bottleneck.analysis import given
+from bottleneck.analysis.intervals import Interval, contrast, holm, two_way
 from bottleneck.analysis.probes import Probe, linear_probe
-from bottleneck.errors import UserError
 
 FRACTION = 0.9  # a target is retained when the mixture keeps this share of direct training's information
-UNTESTABLE = 0.02  # of H(y): direct training itself must show more than this
-SPLITS = ("probe", "val", "test")
+UNTESTABLE = 0.02  # of H(y): a target of which direct training surely shows less has nothing to lose
+CONSTANT = 1e-6  # bits: a label of less entropy has one class
+UNCLEAR = "direct training itself is not clearly above nothing"
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class Verdict:
     gap: Interval  # I_direct - I_mixture
     margin: Interval  # D = fraction * I_direct - I_mixture: above 0 lost, below 0 retained
     entropy: float  # H(y), bits
+    testability: str  # "testable" | "unclear" | "untestable", see `testability`
     p: float  # two-sided, of D = 0
-    adjusted_p: float  # Holm over the testable targets of the family; nan if untestable
+    adjusted_p: float  # Holm over the family; 1 if unclear, nan if untestable
     provisional: bool  # fewer than 4 seeds
     scope: str  # "this recipe", or "this checkpoint" with one seed
     needs: str  # inconclusive: what would decide
@@ -40,49 +43,80 @@ class Verdict:
     needs_seeds: int | None  # seeds that would decide at these items, if any number would
 
 
-def judge(targets, fraction: float = FRACTION, level: float = 0.95, paired: bool = True) -> dict[str, Verdict]:
+def testability(direct, entropy: float, level: float = 0.95) -> str:
+    """Whether there is anything to lose: `direct` [S, N] bits of direct training, `entropy` H(y) in bits (1 for R2).
+
+    "untestable": the upper limit of its mean is below `UNTESTABLE` of H(y), or the label has but one class; "unclear":
+    the lower limit is not above it, so that direct training may show nothing; else "testable".
+    """
+    return _testability(two_way(direct, level), entropy)
+
+
+def _testability(direct: Interval, entropy: float) -> str:
+    if entropy < CONSTANT or direct.high < UNTESTABLE * entropy:
+        return "untestable"
+    return "testable" if direct.low > UNTESTABLE * entropy else "unclear"
+
+
+def judge(
+    targets, fraction: float = FRACTION, level: float = 0.95, paired: bool = True, looks: int = 1
+) -> dict[str, Verdict]:
     """Verdicts for one family of targets: name -> (I_direct [S, N], I_mixture [S', N], entropy in bits).
 
-    Targets whose direct training shows nothing are untestable and leave the family before Holm's adjustment.
-    Call it once for the mixture's own components and once for targets outside it: they are separate families.
+    Untestable targets leave the family before Holm's adjustment. Unclear ones get no verdict but stay in it, with p =
+    1: leaving them out would let those that noise lifts above the limit be tested as if they had been the only ones.
+    Call it once for the mixture's own components and once for targets outside it: they are separate families. Planned
+    `looks` at growing numbers of seeds share the error: each tests at `(1 - level) / looks`, and what one has decided
+    is not given to the next. Intervals keep `level`.
     """
-    measured = {}
+    contrasts, kinds = {}, {}
     for name, (direct, mixture, entropy) in targets.items():
-        intervals = (
-            two_way(direct, level),
-            two_way(mixture, level),
-            contrast([(1.0, direct), (-1.0, mixture)], level, paired),
-            contrast([(fraction, direct), (-1.0, mixture)], level, paired),
+        contrasts[name] = dict(
+            direct=two_way(direct, level),
+            mixture=two_way(mixture, level),
+            gap=contrast([(1.0, direct), (-1.0, mixture)], level, paired),
+            margin=contrast([(fraction, direct), (-1.0, mixture)], level, paired),
         )
-        measured[name] = (intervals, float(entropy), intervals[0].low > UNTESTABLE * entropy)
-    family = [name for name, (_, _, testable) in measured.items() if testable]
-    adjusted = dict(zip(family, holm([measured[name][0][3].p() for name in family])))
+        kinds[name] = _testability(contrasts[name]["direct"], entropy)
+    family = [name for name, kind in kinds.items() if kind != "untestable"]
+    tested = {name: contrasts[name]["margin"].p() if kinds[name] == "testable" else 1.0 for name in family}
+    adjusted = dict(zip(family, holm(list(tested.values()))))
+    alpha, order = (1.0 - level) / looks, sorted(family, key=tested.get)
     verdicts = {}
-    for name, ((direct, mixture, gap_, margin), entropy, testable) in measured.items():
-        p = margin.p()
-        seeds, needs = min(direct.n_seeds, mixture.n_seeds), ("", None, None)
-        if not testable:
-            verdict = "untestable"
-        elif adjusted[name] < 1.0 - level:
-            verdict = "lost" if margin.value > 0 else "retained"
-        else:
-            verdict = "inconclusive"
-            rank = sorted(family, key=lambda other: measured[other][0][3].p()).index(name)
-            needs = _needs(margin, (1.0 - level) / (len(family) - rank))
-        verdicts[name] = Verdict(
-            verdict,
-            direct,
-            mixture,
-            gap_,
-            margin,
-            entropy,
-            p,
-            float(adjusted.get(name, np.nan)),
-            seeds < 4,
-            "this checkpoint" if seeds == 1 else "this recipe",
-            *needs,
-        )
+    for name, intervals in contrasts.items():
+        share = alpha / (len(family) - order.index(name)) if name in family else alpha
+        p = float(adjusted.get(name, np.nan))
+        verdicts[name] = _verdict(intervals, float(targets[name][2]), kinds[name], p, alpha, share)
     return verdicts
+
+
+def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, adjusted_p, alpha, share) -> Verdict:
+    """The verdict of one target: `adjusted_p` against the family's error `alpha`, its p against its `share` of that."""
+    direct, margin = intervals["direct"], intervals["margin"]
+    seeds, needs, verdict = min(direct.n_seeds, intervals["mixture"].n_seeds), ("", None, None), "inconclusive"
+    if kind == "untestable":
+        verdict = "untestable"
+    elif kind == "unclear":
+        above = dataclasses.replace(direct, value=direct.value - UNTESTABLE * entropy)
+        text, *numbers = _needs(above, 1.0 - direct.level)
+        needs = (f"{UNCLEAR}; {text}", *numbers)
+    elif adjusted_p < alpha:
+        verdict = "lost" if margin.value > 0 else "retained"
+    else:
+        needs = _needs(margin, share)
+    return Verdict(
+        verdict,
+        **intervals,
+        entropy=entropy,
+        testability=kind,
+        p=margin.p(),
+        adjusted_p=adjusted_p,
+        provisional=seeds < 4,
+        scope="this checkpoint" if seeds == 1 else "this recipe",
+        needs=needs[0],
+        needs_examples=needs[1],
+        needs_seeds=needs[2],
+    )
 
 
 def _needs(margin: Interval, alpha: float) -> tuple[str, int | None, int | None]:
@@ -135,16 +169,20 @@ def describe(name: str, verdict: Verdict, points: Interval | None = None, unit: 
         scope = f"{least if least == most else f'{least} and {most}'} seeds, {direct.n_examples} test items"
         scope += ", provisional" if verdict.provisional else ""
     if verdict.verdict == "untestable":
+        if verdict.entropy < CONSTANT:
+            return f"{name} is untestable: its label has one class ({scope})"
         return (
-            f"{name} is untestable: direct training itself shows {direct.value:z.2f} {unit} (lower {level} limit "
-            f"{direct.low:z.3f}, needed more than {UNTESTABLE * verdict.entropy:.3f}; {scope})"
+            f"{name} is untestable: direct training itself shows {direct.value:z.2f} {unit} (upper {level} limit "
+            f"{direct.high:z.3f}, needed at least {UNTESTABLE * verdict.entropy:.3f}; {scope})"
         )
     size = f"{level} interval {verdict.gap.low:z.2f} to {verdict.gap.high:z.2f}"
     if points is not None:
         size += f"; {points.value:z.1f} accuracy points, {points.low:z.1f} to {points.high:z.1f}"
     where = "this checkpoint" if verdict.scope == "this checkpoint" else "the mixture"
-    found = f"{mixture.value:z.2f} {unit} in the features of {where} against {direct.value:z.2f} from direct training, "
-    text = f"{name} is {verdict.verdict}: {found}a gap of {verdict.gap.value:z.2f} {unit} ({size}; {scope})"
+    text = (
+        f"{name} is {verdict.verdict}: {mixture.value:z.2f} {unit} in the features of {where} against "
+        f"{direct.value:z.2f} from direct training, a gap of {verdict.gap.value:z.2f} {unit} ({size}; {scope})"
+    )
     return f"{text}; {verdict.needs}" if verdict.needs else text
 
 
@@ -209,156 +247,80 @@ class Gap:
         return [first, *(group.row() for group in self.groups)]
 
 
-def split_items(labels, seed: int = 0, shares=(0.5, 0.2, 0.3)) -> np.ndarray:
-    """Names of splits [n] for items without any: probe, val, test in these shares, stratified by (discrete) label."""
-    labels = np.asarray(labels)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    if labels.ndim == 1 and len(np.unique(labels)) * 4 <= len(labels):
-        order = order[np.argsort(labels[order], kind="stable")]
-    # a low-discrepancy sequence along the sorted items gives every class its shares
-    place = (np.arange(len(labels)) * 0.6180339887498949 + 0.5) % 1.0
-    splits = np.empty(len(labels), dtype="<U5")
-    splits[order] = np.array(SPLITS)[np.searchsorted(np.cumsum(shares)[:-1], place, side="right")]
-    return splits
-
-
 def gap(
-    mixture, direct, labels, splits, *, groups=None, seeds=None, fraction: float = FRACTION, level: float = 0.95
+    mixture, direct, labels, splits=None, *, groups=None, seeds=None, fraction: float = FRACTION, level: float = 0.95
 ) -> Gap:
     """Does a linear probe on the mixture's features reach what direct training's features give?
 
-    `mixture`, `direct`: lists of features [n, p_s], one array per pretraining seed, all with the same rows.
-    `labels` [n]: classes of any kind, or floats [n, m] for regression (then R2 in place of bits).
-    `splits` [n]: "probe" (probes are fitted), "val" (choices are made), "test" (read once).
-    `groups` [n]: optional; adds a table per group and the worst group.
-    `seeds`: optional names for pairing, one list for both arms or a pair of lists (mixture's, direct's). Without
-    names, equal counts are paired in order. Arms with other names or counts are compared unpaired (Welch).
-    Raises UserError for anything inconsistent.
+    `mixture`, `direct`: lists of features [n, p_s], one array per pretraining seed, all with the same rows. `labels`
+    [n]: classes of any kind (whole-numbered floats too), or other floats [n, m] for regression (then R2 in place of
+    bits). `splits` [n]: "probe" (probes are fitted), "val" (choices are made), "test" (read once); by default those of
+    `given.split_items`. `groups` [n]: optional; adds a table per group and the worst group. `seeds`: optional names for
+    pairing, one list for both arms or a pair of lists (mixture's, direct's). Without names, equal counts are paired in
+    order. Arms with other names or counts are compared unpaired (Welch). Raises UserError for anything inconsistent,
+    missing, or that cannot be trusted (`given`).
     """
-    arms = {"mixture": _features("mixture", mixture), "direct": _features("direct", direct)}
-    n = len(np.asarray(labels))
+    arms = {"mixture": given.features("mixture", mixture), "direct": given.features("direct", direct)}
+    targets, num_classes, names = given.targets(labels)
+    n = len(targets)
+    items = given.where(given.split_items(labels) if splits is None else splits, n)
+    given.learnable(targets, num_classes, names, items)
     for key, members in arms.items():
-        for member in members:
-            if len(member) != n:
-                raise UserError(key, member.shape, f"{n} rows, one per label")
-    targets, num_classes = _targets(labels)
-    splits = np.asarray(splits).astype(str)
-    if splits.shape != (n,) or not set(np.unique(splits)) <= set(SPLITS):
-        raise UserError(
-            "splits",
-            splits.shape if splits.shape != (n,) else sorted(set(splits) - set(SPLITS)),
-            f"{n} entries, each probe, val or test",
-        )
-    where = {split: np.flatnonzero(splits == split) for split in SPLITS}
-    for split, items in where.items():
-        if len(items) < 2:
-            raise UserError("splits", f"{len(items)} items of {split}", "at least 2 items in each of probe, val, test")
-    if num_classes:
-        absent = np.setdiff1d(np.arange(num_classes), targets[where["probe"]])
-        if len(absent):
-            raise UserError("labels", np.unique(labels)[absent].tolist(), "every class to occur in the probe split")
-    if groups is not None and np.shape(groups) != (n,):
-        raise UserError("groups", np.shape(groups), f"{n} entries, one per label")
-    arms["direct"], paired = _pair(arms["mixture"], arms["direct"], seeds)
+        given.rows(key, members, n, items["probe"])
+    test_groups = np.array([]) if groups is None else given.groups(groups, n)[items["test"]]
+    arms["direct"], paired = given.pairs(arms["mixture"], arms["direct"], seeds)
 
-    y = {split: targets[items] for split, items in where.items()}
+    y = {split: targets[chosen] for split, chosen in items.items()}
     task = "classification" if num_classes else "regression"
     probes = {
         key: tuple(
-            linear_probe({split: member[items] for split, items in where.items()}, y, num_classes, task=task)
-            for member in members
+            linear_probe({split: x[chosen] for split, chosen in items.items()}, y, num_classes, task=task)
+            for x in members
         )
         for key, members in arms.items()
     }
-    bits = {key: np.stack([probe.bits for probe in found]) for key, found in probes.items()}
-    correct = (
-        {key: np.stack([100.0 * probe.correct for probe in found]) for key, found in probes.items()}
-        if num_classes
-        else None
-    )
+    bits = {key: np.stack([probe.bits for probe in each]) for key, each in probes.items()}
+    correct = {key: np.stack([100.0 * probe.correct for probe in each]) for key, each in probes.items() if num_classes}
     target = (bits["direct"], bits["mixture"], probes["direct"][0].entropy)
     verdict = judge({"target": target}, fraction, level, paired)["target"]
-
-    def subset(name, chosen):
-        def three(tables):
-            d, m = tables["direct"][:, chosen], tables["mixture"][:, chosen]
-            return two_way(d, level), two_way(m, level), contrast([(1.0, d), (-1.0, m)], level, paired)
-
-        return Subset(str(name), int(chosen.sum()), *three(bits), *(three(correct) if correct else (None,) * 3))
-
-    everything = subset("all", np.ones(len(where["test"]), bool))
-    test_groups = np.asarray(groups)[where["test"]] if groups is not None else np.array([])
-    subsets = tuple(subset(name, test_groups == name) for name in np.unique(test_groups))
+    everything = _subset("all", np.ones(len(items["test"]), bool), bits, correct, level, paired)
+    subsets = tuple(_subset(name, test_groups == name, bits, correct, level, paired) for name in np.unique(test_groups))
     worst = min(subsets, key=lambda s: (s.mixture_accuracy or s.mixture).value, default=None)
     return Gap(verdict, everything, subsets, worst, paired, "bits" if num_classes else "R2", probes)
 
 
-def _features(key, members):
-    members = [members] if isinstance(members, np.ndarray) and members.ndim == 2 else list(members)
-    if not members:
-        raise UserError(key, [], "at least one array [n, p]")
-    members = [np.asarray(member) for member in members]
-    for member in members:
-        if member.ndim != 2 or member.dtype.kind not in "fiub" or 0 in member.shape:
-            raise UserError(key, (member.shape, str(member.dtype)), "numeric arrays [n, p], one per seed")
-        if not np.isfinite(member).all():
-            raise UserError(key, "NaN or infinite values", "finite features")
-    return members
+def _subset(name, chosen, bits, correct, level: float, paired: bool) -> Subset:
+    """The gap on the `chosen` [N] test items, in bits and, where there are classes, in points."""
+
+    def three(tables):
+        direct, mixture = tables["direct"][:, chosen], tables["mixture"][:, chosen]
+        return (
+            two_way(direct, level),
+            two_way(mixture, level),
+            contrast([(1.0, direct), (-1.0, mixture)], level, paired),
+        )
+
+    return Subset(str(name), int(chosen.sum()), *three(bits), *(three(correct) if correct else (None,) * 3))
 
 
-def _targets(labels):
-    """Class indices and their number, or floats [n, m] and 0."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise UserError("labels", "NaN or infinite values", "finite labels")
-    if labels.dtype.kind == "f" and (labels.ndim == 2 or (labels.ndim == 1 and (labels % 1 != 0).any())):
-        return labels.reshape(len(labels), -1).astype(np.float64), 0
-    if labels.ndim != 1 or labels.dtype.kind not in "fiubSU":
-        raise UserError("labels", (labels.shape, str(labels.dtype)), "classes [n] (or floats [n, m] for regression)")
-    classes, targets = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise UserError("labels", classes.tolist(), "at least two classes")
-    return targets, len(classes)
+@dataclass(frozen=True)
+class Bound:
+    """An upper bound on a component's gap: its interval, and why it says nothing ("" where it does)."""
+
+    interval: Interval
+    reason: str
 
 
-def _pair(mixture, direct, seeds):
-    """Direct members in the order of the mixture's seeds, and whether they pair."""
-    if seeds is None:
-        return direct, len(mixture) == len(direct)
-    seeds = list(seeds)
-    nested = len(seeds) == 2 and all(isinstance(names, (list, tuple, np.ndarray)) for names in seeds)
-    ours, theirs = (list(seeds[0]), list(seeds[1])) if nested else (seeds, seeds)
-    for names, members, key in ((ours, mixture, "mixture"), (theirs, direct, "direct")):
-        if len(names) != len(members) or len(set(names)) != len(names):
-            raise UserError("seeds", names, f"{len(members)} different names, one per {key} array")
-    if set(ours) != set(theirs):
-        return direct, False
-    return [direct[theirs.index(name)] for name in ours], True
+def bound(direct, head, level: float = 0.95, paired: bool = True) -> Bound:
+    """`gap_j <= L_j(head of the mixture) - L_j(probe on direct features)`: the pretrained head is itself a linear
+    probe.
 
-
-def population_bound(head, direct, weights, level: float = 0.95) -> dict[str, Interval]:
-    """Upper bound on each component's gap, in the units of the losses, from the pretrained head being a linear probe.
-
-    `gap_j <= (L_mix(head) - sum_i w_i min(L_i(direct), L_i(head))) / w_j`: a component can only be worse off than
-    direct training by what the head leaves unused over the whole mixture. `head`, `direct`: component ->
-    log-losses [S, N] of the mixture's head and of direct training on the same items (or a number: no interval);
-    `weights`: component -> weight (their scale does not matter); components of weight 0 have no bound. The bound is
-    for the population: finite probes and test sets can exceed it.
+    `direct` [S, N] is the information of the probe on direct training's features, `head` [S', N] that of the mixture's
+    head: the component's own classes renormalised, calibrated on val, with the same prior and test items. The prior
+    cancels, so the bound is `I_direct - I_head`. A probe can always ignore the features: at or above I_direct, where
+    the head reads nothing, it says nothing. It holds for the population; finite probes and test sets can exceed it.
+    There is none for targets outside the mixture.
     """
-    excess = {}
-    for name in head:
-        ours = np.atleast_2d(np.asarray(head[name], np.float64))
-        theirs = np.atleast_2d(np.asarray(direct[name], np.float64))
-        theirs = theirs if len(theirs) == len(ours) else theirs.mean(0, keepdims=True)
-        excess[name] = ours - theirs if theirs.mean() < ours.mean() else np.zeros_like(ours)
-    bounds = {}
-    for name, weight in weights.items():
-        if weight <= 0:
-            continue
-        terms = [(weights[other] / weight, table) for other, table in excess.items() if weights[other] > 0]
-        if min(table.shape[1] for _, table in terms) > 1:
-            bounds[name] = across(terms, level)
-        else:
-            value, nan = float(sum(w * table.mean() for w, table in terms)), float("nan")
-            bounds[name] = Interval(value, nan, nan, nan, nan, "none", len(terms[0][1]), 0, level)
-    return bounds
+    interval = contrast([(1.0, direct), (-1.0, head)], level, paired)
+    nothing = interval.value >= float(np.mean(direct))
+    return Bound(interval, "the head reads nothing of this component" if nothing else "")

@@ -1,8 +1,8 @@
 """How much a representation tells about a label, item by item, in bits.
 
-The information of a probe q about item i is `log2 q(y_i | x_i) - log2 p(y_i)`, p being the class frequencies of the
-probe split: the pointwise usable information of Xu et al. 2020 ("A theory of usable information under computational
-constraints") with the prior as the null model. Its mean is at most the entropy H(y); negative values are kept.
+The information of a probe q about item i is `log2 q(y_i | x_i) - log2 p(y_i)`: the pointwise usable information of Xu
+et al. 2020 ("A theory of usable information under computational constraints"). p is the best probe of no features
+(`null`). Its mean is at most the entropy H(y); negative values are kept.
 
 Before it is read, q is calibrated on the validation split by a temperature (Guo et al. 2017) and by mixing with the
 prior, which bounds what one confident mistake can cost. Regression targets use held-out R2, item by item, instead.
@@ -22,13 +22,42 @@ TEMPERATURES = (1e-2, 1e2)  # bounds of the fitted temperature
 def prior(labels, num_classes: int) -> np.ndarray:
     """Class frequencies [K] of integer `labels` [n].
 
-    If a class has no item, half an item is added to every class, so that the prior is positive everywhere and
-    `log2 p(y)` stays finite; otherwise the frequencies are exact.
+    If a class has no item, half an item is added to every class, so that all are positive; otherwise they are exact.
     """
     counts = np.bincount(np.asarray(labels, np.int64), minlength=num_classes).astype(np.float64)
     if (counts == 0).any():
         counts += 0.5
     return counts / counts.sum()
+
+
+def null(y, num_classes: int, train=None) -> np.ndarray:
+    """The probe of no features [K], which every probe of these items is compared and mixed with; its entropy is H(y).
+
+    `y` has int labels [n] under probe and val; `train` [m] are the labels of the items that backbones were trained on,
+    where there are any. The frequencies of train and probe items together, half an item added to every class, are
+    raised to 1/T and normalised. T is fitted on val within `TEMPERATURES` with one more item, as in `calibrate`: here
+    one that is distributed as the frequencies say, so that a val split of one class leaves the others possible. Without
+    T a probe of useless features beats the frequencies of its few items by flattening them: by .05 to .1 bits with 100
+    items of 10 classes.
+    """
+    labels = np.concatenate([np.asarray(y["probe"], np.int64), np.asarray([] if train is None else train, np.int64)])
+    counts, val = np.bincount(labels, minlength=num_classes) + 0.5, np.asarray(y["val"], np.int64)
+    frequencies = counts / counts.sum()
+    log_p = np.log(frequencies)
+    aim = (log_p[val].sum() + frequencies @ log_p) / (len(val) + 1)
+
+    def tempered(inverse):
+        return special.softmax(inverse * log_p)
+
+    def excess(inverse):  # derivative of the log-loss on val by 1/T: increasing
+        return float(tempered(inverse) @ log_p) - aim
+
+    low, high = 1.0 / TEMPERATURES[1], 1.0 / TEMPERATURES[0]
+    if excess(low) >= 0.0:  # also of equal frequencies, which every T leaves as they are
+        return tempered(low)
+    if excess(high) <= 0.0:
+        return tempered(high)
+    return tempered(optimize.brentq(excess, low, high, xtol=1e-12))
 
 
 def entropy(p) -> float:
@@ -85,16 +114,16 @@ def calibrate(logits, labels, p) -> Calibration:
     rows = np.arange(n)
     base = p[labels]
     shifted = np.ascontiguousarray((logits - logits.max(1, keepdims=True)).T)  # [K, n]
-    own = shifted[labels, rows]
+    target = shifted[labels, rows]
 
     def objective(theta):
         inverse, mix = np.exp(-theta[0]), theta[1]
         weights = np.exp(inverse * shifted)
         total = weights.sum(0)
-        q = np.exp(inverse * own) / total
+        q = np.exp(inverse * target) / total
         mixed = (1.0 - mix) * q + mix * base
-        # d log q / d log T = -(own - E_q[logit]) / T
-        slope = -inverse * (own - (weights * shifted).sum(0) / total) * q
+        # d log q / d log T = -(target - E_q[logit]) / T
+        slope = -inverse * (target - (weights * shifted).sum(0) / total) * q
         value = -np.log(mixed).sum() - np.log(mix)
         gradient = np.array([-((1.0 - mix) * slope / mixed).sum(), -((base - q) / mixed).sum() - 1.0 / mix])
         return value / n, gradient / n
@@ -103,7 +132,7 @@ def calibrate(logits, labels, p) -> Calibration:
     first = 1.0 / (n + 1.0)
     best = (objective((0.0, first))[0], 0.0, first)
     for start in ((0.0, first), (0.0, 0.2)):  # nearly convex, not quite: two starts, the lower one wins
-        found = optimize.minimize(
+        result = optimize.minimize(
             objective,
             start,
             jac=True,
@@ -111,7 +140,7 @@ def calibrate(logits, labels, p) -> Calibration:
             bounds=bounds,
             options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 200},
         )
-        best = min(best, (float(found.fun), float(found.x[0]), float(found.x[1])))
+        best = min(best, (float(result.fun), float(result.x[0]), float(result.x[1])))
     fitted = Calibration(float(np.exp(best[1])), best[2], p, 0.0)
     return Calibration(fitted.temperature, fitted.mix, p, log_loss(apply(fitted, logits), labels))
 

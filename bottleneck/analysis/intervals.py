@@ -2,17 +2,21 @@
 
 The standard error of a mean treats seeds and items as crossed random effects (the two-way layout) with Satterthwaite's
 degrees of freedom. Contrasts are paired over items, and over seeds when the arms share them; arms with other seeds add
-their seed variances, as Welch does. Everything is conditional on the probe split.
+their seed variances, as Welch does. Everything is conditional on the training data and the probe split, but for
+`over_points`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
 from bottleneck.errors import UserError
+
+HIGHEST_POWER = 4  # of an axis, beside which a line is tested
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Interval:
     high: float
     se: float
     dof: float
-    unit: str  # what was sampled: "seeds and items", "items", "seeds", "member sets"
+    unit: str  # what was sampled: "seeds and items", "items", "seeds", "draws and items", "split seeds", ...
     n_seeds: int
     n_examples: int
     level: float = 0.95
@@ -145,6 +149,82 @@ def holm(p_values) -> np.ndarray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p)))), 1.0)
     return adjusted
+
+
+def nested(table) -> np.ndarray:
+    """A table for intervals of `table` [S, D, N], D draws (of few shots) in each of S seeds.
+
+    [S, N], the means over draws: the seed mean square then carries the variance of draws. Of one seed [D, N]: the draws
+    take the place of seeds.
+    """
+    table = np.asarray(table, np.float64)
+    return table[0] if len(table) == 1 else table.mean(1)
+
+
+def few_shot(arms, level: float = 0.95, paired: bool = True) -> Interval:
+    """`contrast` of `arms`, a list of `(c_k, d_k [S_k, D, N])` that have the same draws in the same seed.
+
+    Where all arms have one seed the unit is "draws and items": it speaks of these networks.
+    """
+    interval = contrast([(c, nested(table)) for c, table in arms], level, paired)
+    if any(len(table) > 1 for _, table in arms):
+        return interval
+    return dataclasses.replace(interval, unit=interval.unit.replace("seeds", "draws"), n_seeds=1)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How a measure changes along an axis, and whether a line describes it. A contrast of its points."""
+
+    interval: Interval  # per unit of x
+    misfit: float  # root mean square distance of the points' means from the line: noise included
+    misfit_p: float | None  # of the points lying on a line; None with two points, which always do
+
+
+def slope(tables, x, paired: bool, level: float = 0.95) -> Slope:
+    """The least-squares slope of the points' means over `x` [P]: `tables` is a list of P tables [S, N], items shared.
+
+    For a slope per doubling give log2 of the axis. `paired`: the points have the same seeds in the same order. The p
+    value of the misfit is Bonferroni's over the contrasts of the square, cube and fourth power of x, as many as there
+    are points for, each made orthogonal to those before. Raises UserError for fewer than two different values of x, and
+    for points without the same test items.
+    """
+    x = np.asarray(x, np.float64)
+    if len(np.unique(x)) < 2 or len(x) != len(tables) or not np.isfinite(x).all():
+        raise UserError("x", x.tolist(), f"at least two different values, one for each of the {len(tables)} points")
+    centred = x - x.mean()
+    interval = contrast(list(zip(centred / (centred @ centred), tables)), level, paired)
+    means = np.array([np.mean(table) for table in tables])
+    residuals = means - means.mean() - interval.value * centred
+    powers = np.vander(centred / np.abs(centred).max(), min(len(np.unique(x)), HIGHEST_POWER + 1), increasing=True)
+    curved = np.linalg.qr(powers)[0].T[2:]
+    p = [contrast(list(zip(coefficients, tables)), level, paired).p() for coefficients in curved]
+    return Slope(
+        interval,
+        float(np.sqrt((residuals**2).mean())),
+        min(1.0, len(p) * min(p)) if p else None,
+    )
+
+
+def over_points(tables, common_items: bool, level: float = 0.95) -> Interval:
+    """Unconditional interval of a measure over split seeds: `tables` holds one table [S, N] for each of n points.
+
+    The variance of the points' means over n carries what the training data, the probe split and the seeds add: a
+    network trained on another split is another network. Where all points share their test items (`common_items`), these
+    add their part by the two-way formula, points in the place of seeds. Raises UserError for fewer than two points.
+    """
+    if len(tables) < 2:
+        raise UserError("tables", len(tables), "at least two points")
+    if common_items:
+        means = np.stack([np.atleast_2d(np.asarray(table, np.float64)).mean(0) for table in tables])
+    else:
+        means = np.array([[np.mean(table)] for table in tables])
+    interval = two_way(means, level)
+    seeds = min(len(np.atleast_2d(table)) for table in tables)
+    examples = np.atleast_2d(tables[0]).shape[1] if common_items else sum(np.shape(table)[-1] for table in tables)
+    return dataclasses.replace(
+        interval, unit=interval.unit.replace("seeds", "split seeds"), n_seeds=seeds, n_examples=examples
+    )
 
 
 def across(terms, level: float = 0.95) -> Interval:

@@ -11,9 +11,9 @@ Three families of feature maps, made from the probe split:
   of them; the directions find the two units and read 0.81.
 
 Within a family the map of the least ridge validation error is taken, one eigendecomposition per map serving all
-penalties and targets. On each of the three a logistic probe is solved, its penalty followed downhill from there, and the
-lowest calibrated log-loss on val wins. Squared error would not do for that, as it punishes the large values of quadratic
-logits: it left a third of the bits of a product unread.
+penalties and targets. On each of the three a logistic probe is solved, its penalty followed downhill from there, and
+the lowest calibrated log-loss on val wins. Squared error would not do for that, as it punishes the large values of
+quadratic logits: it left a third of the bits of a product unread.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def probe(x, targets) -> dict:
     def quadratic(name, axes):
         return make(f"quadratic, {axes.shape[1]} {name}", lambda z: products(z[:, : len(axes)] @ axes))
 
-    def errors(made, own=slice(None)):
+    def errors(made, column=slice(None)):
         """Validation squared errors [len(GRID), m] of ridge on the features of a map."""
-        weights, intercept = ridge(made.basis, encoded["probe"][:, own])
-        return screen.squared_errors(weights, made.val, encoded["val"][:, own] - intercept)
+        weights, intercept = ridge(made.basis, encoded["probe"][:, column])
+        return screen.squared_errors(weights, made.val, encoded["val"][:, column] - intercept)
 
     plain, white = _radial(items["probe"], WIDTHS), _radial(items["probe"][:, : len(leading)] @ leading, WIDTHS[:1])[0]
     radial = [make(f"radial, width {width:g}", of) for width, of in zip(WIDTHS, plain)]
@@ -78,13 +78,13 @@ def probe(x, targets) -> dict:
     shared = [[(made, errors(made)) for made in family] for family in (radial, [quadratic("leading", leading)])]
 
     def read(name):
-        (y, classes), own = targets[name], columns[name]
-        families = [[(made, squared[:, own]) for made, squared in family] for family in shared]
+        (y, classes), column = targets[name], columns[name]
+        families = [[(made, squared[:, column]) for made, squared in family] for family in shared]
         means, moments = directions(items["probe"][:, : len(estimated)] * estimated, y["probe"], classes)
         axes = [np.linalg.qr(np.hstack([means, moments[:, :count]]))[0] for count in DIRECTIONS]
         families.append(
             [
-                (made, errors(made, own))
+                (made, errors(made, column))
                 for made in (quadratic("directions", estimated[:, None] * each) for each in axes)
             ]
         )

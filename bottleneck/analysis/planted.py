@@ -147,7 +147,7 @@ def climb(case: Planted, margin: float = 0.9) -> ladder.Landing:
         return readings[FACTOR].bits[None]
 
     penalty = GRID[int(screen.errors(case.last, case.task, CLASSES["task"]).argmin())]
-    control = ladder.control(case.factors, CLASSES[FACTOR], seed=0), CLASSES[FACTOR]
+    control = ladder.control(case.factors, CLASSES[FACTOR], seed=0)[0], CLASSES[FACTOR]
     entangled = nonlinear.probe(case.last, {**targets, "control": control})
     rungs = {
         "prominent": table(screen.screen(case.last, targets, penalty)),

@@ -16,6 +16,7 @@ from bottleneck.analysis import information
 from bottleneck.analysis.solvers import GRID, TOLERANCE, WHITENED_PENALTY, Basis, Fit, basis, logistic, ridge
 from bottleneck.errors import UserError
 
+SPLITS = ("probe", "val", "test")
 SCALINGS = ("raw", "standardised", "whitened")
 SEARCH_TOLERANCE = 1e-4  # of the solver while penalties are compared: an objective error of about 1e-8 nats
 FLAT = 1e-5  # nats: a smaller gain on validation does not prolong the search for a penalty
@@ -23,7 +24,7 @@ FLAT = 1e-5  # nats: a smaller gain on validation does not prolong the search fo
 
 @dataclass(frozen=True)
 class Condition:
-    """One scaling's own best probe, shown beside the others."""
+    """The best probe of one scaling."""
 
     accuracy: float | None  # test
     bits: float  # test mean: bits, or R2 for regression
@@ -50,7 +51,6 @@ class Probe:
     at_edge: str
     grad_norm: float
     iterations: int
-    objective: float  # penalised training objective at the optimum, for `guard`
     calibration: information.Calibration | None
     weights: np.ndarray  # [p, K] on raw features
     intercept: np.ndarray  # [K]
@@ -79,86 +79,134 @@ def linear_probe(
 ) -> Probe:
     """Probe features `x` for targets `y`, dicts with the keys probe, val and test.
 
-    `x[split]` [n, p]; `y[split]` int [n], or float [n, m] for `task="regression"`, which stays ridge. `prior` [K]
-    overrides the class frequencies of the probe split, so that few-shot probes are measured against the same null.
-    The same menu of scalings and penalties must serve both arms of a contrast.
+    `x[split]` [n, p]; `y[split]` int [n], or float [n, m] for `task="regression"`, which stays ridge. `prior` [K] is
+    the null that bits are counted from and that the probe is mixed with; `information.null(y, num_classes)` if none is
+    given. Few-shot probes must be given the one of all probe items, and all arms of a contrast the same. The same menu
+    of scalings and penalties must serve both arms of a contrast.
     """
     grid = np.asarray(lambdas, np.float64)
     regression = task == "regression"
-    y = {
-        split: np.asarray(y[split], np.float64).reshape(len(y[split]), -1)
-        if regression
-        else np.asarray(y[split], np.int64)
-        for split in ("probe", "val", "test")
-    }
-    targets = y if regression else {split: np.eye(num_classes)[y[split]] for split in ("probe", "val")}
-    if not regression:
-        prior = information.prior(y["probe"], num_classes) if prior is None else np.asarray(prior, np.float64)
-
-    spaces, candidates, conditions = {}, {}, {}
+    if regression:
+        y = {split: np.asarray(y[split], np.float64).reshape(len(y[split]), -1) for split in SPLITS}
+    else:
+        y = {split: np.asarray(y[split], np.int64) for split in SPLITS}
+        prior = information.null(y, num_classes) if prior is None else np.asarray(prior, np.float64)
+    spaces, solved = {}, {}
     for scaling in scalings:
-        whitened = scaling == "whitened"
-        kind = "standardised" if whitened else scaling
+        kind = "standardised" if scaling == "whitened" else scaling
         if kind not in spaces:
             space = basis(x["probe"], kind)
             spaces[kind] = (space, space.project(x["val"]), space.project(x["test"]))
-        space, val, test = spaces[kind]
-        weights, intercept = ridge(space, targets["probe"], grid, whitened=whitened)
-        errors = np.array([((val @ weight + intercept - targets["val"]) ** 2).sum(1).mean() for weight in weights])
-        if regression:
-            chosen = int(errors.argmin())
-            lam, at_edge, val_loss = float(grid[chosen]), edge(chosen, len(grid)), float(errors[chosen])
-            fit, iterations = Fit(weights[chosen], intercept, val_loss, 0.0, 0), 0
-            predicted = test @ fit.weights + fit.intercept
-            outcome = (
-                information.r2_items(y["test"], predicted),
-                None,
-                predicted,
-                float(((y["test"] - predicted) ** 2).sum(1).mean()),
-                None,
-            )
-        else:
-            fit, lam, at_edge, val_loss, iterations = search(
-                space, val, y["probe"], y["val"], num_classes, grid, float(grid[errors.argmin()]), whitened
-            )
-            logits = test @ fit.weights + fit.intercept
-            calibration = information.calibrate(val @ fit.weights + fit.intercept, y["val"], prior)
-            log_q = information.apply(calibration, logits)
-            predicted = logits.argmax(1)
-            outcome = (
-                information.bits(log_q, y["test"], prior),
-                predicted == y["test"],
-                predicted,
-                information.log_loss(log_q, y["test"]),
-                calibration,
-            )
-        accuracy = None if regression else float(outcome[1].mean())
-        conditions[scaling] = Condition(
-            accuracy, float(outcome[0].mean()), lam, val_loss, at_edge, fit.grad_norm, iterations
+        whitened = scaling == "whitened"
+        solved[scaling] = (
+            _ridge(*spaces[kind], y, grid, whitened)
+            if regression
+            else _logistic(*spaces[kind], y, grid, whitened, prior)
         )
-        candidates[scaling] = (fit, outcome, space)
-
-    scaling = min(scalings, key=lambda name: conditions[name].val_loss)
-    condition, (fit, outcome, space) = conditions[scaling], candidates[scaling]
-    weights, intercept = space.to_input(fit.weights, fit.intercept)
+    scaling = min(scalings, key=lambda name: solved[name].val_loss)
+    best = solved[scaling]
+    weights, intercept = best.space.to_input(best.fit.weights, best.fit.intercept)
     return Probe(
-        bits=outcome[0],
-        correct=outcome[1],
-        predicted=outcome[2],
-        accuracy=condition.accuracy,
-        log_loss=outcome[3],
+        bits=best.bits,
+        correct=best.correct,
+        predicted=best.predicted,
+        accuracy=best.accuracy,
+        log_loss=best.log_loss,
         entropy=1.0 if regression else information.entropy(prior),
         prior=prior,
         scaling=scaling,
-        lam=condition.lam,
-        at_edge=condition.at_edge,
-        grad_norm=condition.grad_norm,
-        iterations=condition.iterations,
-        objective=fit.objective,
-        calibration=outcome[4],
+        lam=best.lam,
+        at_edge=best.at_edge,
+        grad_norm=best.fit.grad_norm,
+        iterations=best.iterations,
+        calibration=best.calibration,
         weights=weights,
         intercept=intercept,
-        scalings=conditions,
+        scalings={name: each.condition for name, each in solved.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """The probe of one scaling, chosen on val and read on test."""
+
+    space: Basis
+    fit: Fit
+    lam: float
+    at_edge: str
+    val_loss: float
+    iterations: int
+    bits: np.ndarray
+    correct: np.ndarray | None
+    predicted: np.ndarray
+    log_loss: float
+    calibration: information.Calibration | None
+
+    @property
+    def accuracy(self) -> float | None:
+        return None if self.correct is None else float(self.correct.mean())
+
+    @property
+    def condition(self) -> Condition:
+        return Condition(
+            self.accuracy,
+            float(self.bits.mean()),
+            self.lam,
+            self.val_loss,
+            self.at_edge,
+            self.fit.grad_norm,
+            self.iterations,
+        )
+
+
+def _screen(space, val, targets, grid, whitened):
+    """Ridge weights of every penalty, the intercept, and the squared errors on val that order the penalties."""
+    weights, intercept = ridge(space, targets["probe"], grid, whitened=whitened)
+    errors = np.array([((val @ weight + intercept - targets["val"]) ** 2).sum(1).mean() for weight in weights])
+    return weights, intercept, errors
+
+
+def _ridge(space, val, test, y, grid, whitened) -> _Solved:
+    weights, intercept, errors = _screen(space, val, y, grid, whitened)
+    chosen = int(errors.argmin())
+    val_loss = float(errors[chosen])
+    predicted = test @ weights[chosen] + intercept
+    return _Solved(
+        space,
+        Fit(weights[chosen], intercept, val_loss, 0.0, 0),
+        float(grid[chosen]),
+        edge(chosen, len(grid)),
+        val_loss,
+        0,
+        bits=information.r2_items(y["test"], predicted),
+        correct=None,
+        predicted=predicted,
+        log_loss=float(((y["test"] - predicted) ** 2).sum(1).mean()),
+        calibration=None,
+    )
+
+
+def _logistic(space, val, test, y, grid, whitened, prior) -> _Solved:
+    one_hot = np.eye(len(prior))
+    errors = _screen(space, val, {split: one_hot[y[split]] for split in ("probe", "val")}, grid, whitened)[2]
+    fit, lam, at_edge, val_loss, iterations = search(
+        space, val, y["probe"], y["val"], len(prior), grid, float(grid[errors.argmin()]), whitened
+    )
+    calibration = information.calibrate(val @ fit.weights + fit.intercept, y["val"], prior)
+    logits = test @ fit.weights + fit.intercept
+    log_q, predicted = information.apply(calibration, logits), logits.argmax(1)
+    return _Solved(
+        space,
+        fit,
+        lam,
+        at_edge,
+        val_loss,
+        iterations,
+        bits=information.bits(log_q, y["test"], prior),
+        correct=predicted == y["test"],
+        predicted=predicted,
+        log_loss=information.log_loss(log_q, y["test"]),
+        calibration=calibration,
     )
 
 
@@ -215,35 +263,53 @@ class Guard:
 
 
 def guard(probe: Probe, x_probe, labels, kernel, bias=None) -> Guard:
-    """Compare a logistic `probe` with the pretrained head's own weights, `kernel` [p, K] and `bias` [K].
+    """Compare a logistic `probe` with the pretrained head's weights, `kernel` [p, K] and `bias` [K].
 
-    For the last layer and the head's own label space, on the items the probe was fitted on (`x_probe` [n, p]): the
-    head is one admissible probe, so at the same penalty its objective cannot be lower than the solved one.
+    Both are scored alike, by `penalised`, on the items `x_probe` [n, p] and `labels` [n] that the probe was fitted on:
+    the head is one admissible probe, so at the same penalty its objective cannot be lower than the solved one. That
+    holds for the last layer itself (neither joined nor reduced) and the probe's label space (of a head over several
+    components the columns of this one). Raises UserError where the shapes say that it is another layer or label space.
     """
-    x, labels, kernel = np.asarray(x_probe, np.float64), np.asarray(labels, np.int64), np.asarray(kernel, np.float64)
+    kernel = np.asarray(kernel, np.float64)
+    if not kernel.shape == probe.weights.shape == (np.shape(x_probe)[1], len(probe.intercept)):
+        raise UserError(
+            "kernel", kernel.shape, f"the features and classes of the probe {probe.weights.shape}, as its items have"
+        )
     bias = np.zeros(kernel.shape[1]) if bias is None else np.asarray(bias, np.float64)
+    solved = penalised(probe, x_probe, labels, probe.weights, probe.intercept)
+    head = penalised(probe, x_probe, labels, kernel, bias)
+    return Guard(solved, head, solved <= head + 1e-6 * max(1.0, abs(head)))
+
+
+def penalised(probe: Probe, x, labels, kernel, bias) -> float:
+    """What `probe` minimised, at the classifier `kernel` [p, K] and `bias` [K] of raw features `x` [n, p]: nats.
+
+    Mean log-loss, without calibration or prior, and half the penalty of the probe's scaling at its chosen value.
+    """
+    x = np.asarray(x, np.float64)
     loss = information.log_loss(information.log_softmax(x @ kernel + bias), labels)
     kernel = kernel - kernel.mean(1, keepdims=True)  # the same softmax with the smallest penalty
-    mean, scale = x.mean(0), np.ones(x.shape[1])
-    if probe.scaling != "raw":
-        scale = x.std(0)
+    scale = np.ones(x.shape[1]) if probe.scaling == "raw" else x.std(0)
     penalty = probe.lam * ((scale[:, None] * kernel) ** 2).sum()
     if probe.scaling == "whitened":  # WHITENED_PENALTY (|f|^2 + shrinkage |W|^2)
-        penalty = WHITENED_PENALTY * ((((x - mean) @ kernel) ** 2).sum(1).mean() + penalty)
-    head = loss + 0.5 * float(penalty)
-    return Guard(probe.objective, head, probe.objective <= head + 1e-6 * max(1.0, abs(head)))
+        penalty = WHITENED_PENALTY * ((((x - x.mean(0)) @ kernel) ** 2).sum(1).mean() + penalty)
+    return loss + 0.5 * float(penalty)
 
 
-def k_shot(labels, k: int, seed: int) -> np.ndarray:
-    """Sorted indices of `k` items of every class present in `labels` [n], drawn without replacement by `seed`."""
+def k_shot(labels, k: int, seed: int, draw: int = 0) -> np.ndarray:
+    """Sorted indices of `k` items of every class present in `labels` [n], drawn without replacement.
+
+    Keyed by (`seed`, `draw`): the draws of one seed are the same for every arm and others than those of any other seed,
+    so that the seed mean square of a contrast carries their variance. Fewer shots are a part of more.
+    """
     labels = np.asarray(labels)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, draw])
     chosen = []
     for label in np.unique(labels):
         items = np.flatnonzero(labels == label)
         if len(items) < k:
             raise UserError("k_shot", k, f"at most {len(items)}, the number of probe items of class {label}")
-        chosen.append(rng.choice(items, k, replace=False))
+        chosen.append(rng.permutation(items)[:k])
     return np.sort(np.concatenate(chosen))
 
 

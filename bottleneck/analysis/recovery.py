@@ -1,4 +1,4 @@
-"""How deep a feature is buried: the fine-tuning it takes to read it, beside the same from a random initialisation.
+"""How deep a feature is buried: the fine-tuning it takes to read it, against that from a random initialisation.
 
 A curve gives the information reached at each level of a budget, steps or examples. The budget to a target is where
 the curve first crosses it. A curve that never does, or that does before its first positive level, bounds the budget
@@ -92,7 +92,8 @@ def savings(curve_start, curve_random, levels, reference, margin: float = FRACTI
     `reference` [S', N] bits of direct training, whose mean sets one target for all seeds and is taken as given. On the
     log scale budgets up to the first positive level count as that level, which draws savings towards 0: the levels
     resolve no less. A seed that never reached the target has a budget above the largest level, and no number is put in
-    its place. Leave out untestable targets: where direct training reads nothing, anything reaches the target.
+    its place. For targets that are testable (`gap.testability`): where direct training reads nothing, anything reaches
+    the target.
     Raises UserError for curves of different numbers of seeds.
     """
     target = margin * float(np.mean(reference))

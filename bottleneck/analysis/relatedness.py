@@ -53,7 +53,7 @@ def predict(matrix, gaps, weights) -> Relatedness:
     direct training reads nothing (no positive (j, j)) are left out. Raises UserError for shapes that do not agree and
     for a mixture of fewer than two components.
     """
-    matrix, gaps, weights = (np.asarray(given, np.float64) for given in (matrix, gaps, weights))
+    matrix, gaps, weights = (np.asarray(values, np.float64) for values in (matrix, gaps, weights))
     count = len(gaps)
     if matrix.shape != (count, count) or weights.shape != (count,):
         raise UserError(
@@ -61,13 +61,13 @@ def predict(matrix, gaps, weights) -> Relatedness:
         )
     if (weights < 0).any() or (weights > 0).sum() < 2:
         raise UserError("weights", weights.tolist(), "no negative weight and at least two positive ones")
-    own = matrix.diagonal()
-    targets = np.flatnonzero(own > 0)
-    shares = matrix / np.where(own > 0, own, np.nan)
+    direct = matrix.diagonal()
+    targets = np.flatnonzero(direct > 0)
+    shares = matrix / np.where(direct > 0, direct, np.nan)
     others = weights[:, None] * (1.0 - np.eye(count))
     mean = (others * shares).sum(0) / others.sum(0)
     best = np.where(others > 0, shares, -np.inf).max(0)
-    gaps = gaps[targets] / own[targets]
+    gaps = gaps[targets] / direct[targets]
     return Relatedness(
         shares, targets, gaps, _prediction(WEIGHTED, mean[targets], gaps), _prediction(BEST, best[targets], gaps)
     )
@@ -93,7 +93,7 @@ def _prediction(name: str, offers, gaps) -> Prediction:
 
 
 def spearman(x, y) -> tuple[float, float]:
-    """Spearman's correlation of `x`, `y` [n] and its two-sided permutation p value: the share of |rho| at least as large.
+    """Spearman's correlation of `x`, `y` [n] and its two-sided permutation p value: the share of |rho| at least this.
 
     Exact up to `EXACT` values (ties included), by `DRAWS` fixed random permutations beyond, the observed one counted.
     """

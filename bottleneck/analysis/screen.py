@@ -7,9 +7,10 @@ split is followed downhill. Over 29 targets of planted and trained features, pro
 (0.734); accuracy on val is too coarse to choose between penalties.
 
 Ridge scores are no logits: they mask classes and lean towards frequent ones. A K x K multinomial logistic map of the
-scores makes logits of them. It is fitted on leave-one-out scores, which ridge has in closed form (Golub, Heath and Wahba
-1979), as an item's own score has seen its label. Without the map the same probes read 0.573 (0.707) bits, and logistic
-probes in all p dimensions 0.573 (0.731). Those remain ahead where classes are nearly separable in many dimensions.
+scores makes logits of them. It is fitted on leave-one-out scores, which ridge has in closed form (Golub, Heath and
+Wahba 1979), as an item's own score has seen its label. Without the map the same probes read 0.573 (0.707) bits, and
+logistic probes in all p dimensions 0.573 (0.731). Those remain ahead where classes are nearly separable in many
+dimensions.
 """
 
 from __future__ import annotations
@@ -63,18 +64,18 @@ def screen(x, targets, penalty: float | None = None) -> dict:
     leverages = space.coordinates**2 @ (1.0 / (space.variances + shifts)).T / len(space.coordinates)
 
     def read(name):
-        (y, classes), own = targets[name], columns[name]
+        (y, classes), column = targets[name], columns[name]
         prior = information.prior(y["probe"], classes)
 
         @functools.cache
         def fit(step):
             """Kernel [r, K] and bias [K] of the logits at one penalty, their slope and log-loss on val."""
-            weight = weights[STRIDE * step][:, own]
+            weight = weights[STRIDE * step][:, column]
             link, bias = _link(space.coordinates @ weight, leverages[:, step], y["probe"], classes)
             kernel = weight @ link
             return kernel, bias, calibrate(val @ kernel + bias, y["val"], prior)
 
-        start = int(squared[:, own].sum(1).argmin()) // STRIDE
+        start = int(squared[:, column].sum(1).argmin()) // STRIDE
         best = descend(lambda step: fit(step)[2][1], start, len(shifts))
         kernel, bias, (slope, _) = fit(best)
         to_raw, offset = space.to_input(kernel, bias)
@@ -112,9 +113,10 @@ def one_hots(targets) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def squared_errors(weights, coordinates, targets) -> np.ndarray:
-    """Mean squared errors [L, m] of `weights` [L, r, m] at `coordinates` [n, r], for `targets` [n, m] less the intercept.
+    """Mean squared errors [L, m] of `weights` [L, r, m] at `coordinates` [n, r].
 
-    `mean (y - z w)^2` multiplied out: second moments replace a pass over the items for every penalty.
+    `targets` [n, m] come less the intercept. `mean (y - z w)^2` multiplied out: second moments replace a pass over the
+    items for every penalty.
     """
     n, (steps, r, m) = len(targets), weights.shape
     moments, cross = coordinates.T @ coordinates / n, coordinates.T @ targets / n
@@ -137,8 +139,8 @@ def calibrate(logits, labels, prior) -> tuple[float, float]:
         z = np.exp(z - z.max(0))
         return float(-np.log((1.0 - mix) * z[labels, rows] / z.sum(0) + floor).mean())
 
-    found = optimize.minimize_scalar(loss, bounds=SLOPES, method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(found.x)), float(found.fun)
+    least = optimize.minimize_scalar(loss, bounds=SLOPES, method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(least.x)), float(least.fun)
 
 
 def reading(logits, y, prior, slope: float, lam: float, at_edge: str, scaling: str) -> Reading:
@@ -162,8 +164,8 @@ def _link(scores, leverage, labels, num_classes: int) -> tuple[np.ndarray, np.nd
     """
     y = np.eye(num_classes)[labels]
     y -= y.mean(0)
-    own = leverage[:, None]
-    space = basis((scores - own * y) / np.maximum(1.0 - own, 1e-9))
+    h = leverage[:, None]
+    space = basis((scores - h * y) / np.maximum(1.0 - h, 1e-9))
     lam = SHRINKAGE * float(space.variances.sum()) / (num_classes - 1)
     fit = logistic(space, labels, lam, num_classes=num_classes, tolerance=TOLERANCE)
     return space.to_input(fit.weights, fit.intercept)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from bottleneck.analysis.gap import FRACTION
+from bottleneck.analysis.gap import FRACTION, testability
 from bottleneck.analysis.intervals import Interval, mean_squares, two_way
 from bottleneck.errors import UserError
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviation between seeds, with its interval; what items and their interaction with seeds add is removed."""
+    """Standard deviation between seeds, with its interval, without what items and their interaction with seeds add."""
 
     sd: float
     low: float
@@ -29,7 +29,7 @@ class Spread:
 class Seeds:
     """Evidence D_s = I_s - margin I_ref,s per seed, in bits: above 0 the seed keeps the feature, below 0 it lost it."""
 
-    verdict: str  # "all" | "some" | "none" | "undecided"
+    verdict: str  # "all" | "some" | "none" | "undecided" | "untestable"
     seeds: tuple[Interval, ...]  # D_s over items, Bonferroni over seeds: jointly at the level asked for
     mean: Interval  # of D over seeds and items
     retained: int  # seeds whose interval is above 0
@@ -38,13 +38,16 @@ class Seeds:
     spread: Spread | None  # of I between seeds; None with one seed or one item
 
 
-def evidence(mixture, reference, margin: float = FRACTION, level: float = 0.95) -> Seeds:
-    """Evidence of every seed that it keeps a feature. `mixture`, `reference`: bits [S, N], seeds and items in one order.
+def evidence(
+    mixture, reference, margin: float = FRACTION, level: float = 0.95, *, entropy: float | None = None
+) -> Seeds:
+    """Evidence of every seed that it keeps a feature, from `mixture`, `reference`: bits [S, N], seeds and items alike.
 
     Each seed has a t interval over its items at level `1 - (1 - level) / S` (Bonferroni), so that with probability
     `level` all of them hold at once, and the word with them: "all", every interval is above 0; "none", every one is
     below; "some", at least one is above and at least one below; otherwise "undecided", and the counts say how far it
-    got. Conditional on these S networks. Raises UserError unless the tables have the same shape.
+    got. Conditional on these S networks. With H(y) in bits as `entropy` the word is "untestable" where the reference is
+    (`gap.testability`), and "undecided" where that is unclear. Raises UserError unless the tables have the same shape.
     """
     mixture, reference = (np.atleast_2d(np.asarray(table, np.float64)) for table in (mixture, reference))
     if mixture.shape != reference.shape:
@@ -57,6 +60,8 @@ def evidence(mixture, reference, margin: float = FRACTION, level: float = 0.95) 
         verdict = "all" if retained else "none"
     else:
         verdict = "some" if retained and lost else "undecided"
+    if entropy is not None and (testable := testability(reference, entropy, level)) != "testable":
+        verdict = "untestable" if testable == "untestable" else "undecided"
     return Seeds(verdict, each, two_way(d, level), retained, lost, count - retained - lost, spread(mixture, level))
 
 

@@ -21,6 +21,7 @@ GRID = tuple(float(v) for v in np.logspace(-6, 5, 45))  # the community's grid (
 WHITENED_PENALTY = 1e-3  # whitening sweeps the shrinkage; the penalty in whitened coordinates stays here
 TOLERANCE = 1e-6  # on the largest gradient entry, in preconditioned coordinates
 MAX_ITERATIONS = 2000
+SMALLEST_SPREAD = 1e-12  # of a unit, beside its mean and the largest spread: units below count as constant
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,8 @@ def basis(x, scaling: str = "raw") -> Basis:
     inverse_scale = np.ones(x.shape[1])
     if scaling == "standardised":
         std = np.sqrt((z * z).mean(0))
-        varies = std > 1e-12 * np.maximum(
-            np.abs(mean), std.max(initial=1e-300)
-        )  # else rounding, of its own mean or others'
+        # below that is rounding, of the unit's own mean or of the other units
+        varies = std > SMALLEST_SPREAD * np.maximum(np.abs(mean), std.max(initial=1e-300))
         inverse_scale = np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
         z *= inverse_scale
     elif scaling != "raw":
@@ -136,10 +136,10 @@ def logistic(
         logits = weights @ coordinates.T
         logits += intercept[:, None]
         logits -= logits.max(0)
-        own = logits[labels, rows].sum()
+        correct = logits[labels, rows].sum()
         np.exp(logits, out=logits)
         total = logits.sum(0)
-        loss = (np.log(total).sum() - own) / n
+        loss = (np.log(total).sum() - correct) / n
         logits /= total
         return loss, logits
 
@@ -179,7 +179,7 @@ def logistic(
     shape, iterations = theta.shape, 0
     curvature, precondition = scale(theta)
     for _ in range(10):
-        found = optimize.minimize(
+        result = optimize.minimize(
             objective,
             (theta / precondition).ravel(),
             jac=True,
@@ -192,11 +192,11 @@ def logistic(
                 "maxfun": 2 * MAX_ITERATIONS,
             },
         )
-        theta, iterations = found.x.reshape(shape) * precondition, iterations + int(found.nit)
+        theta, iterations = result.x.reshape(shape) * precondition, iterations + int(result.nit)
         before, (curvature, precondition) = curvature, scale(theta)
         if curvature > 0.25 * before:
             break  # else the loss has flattened on the way (confident probes): finish in coordinates that fit
     theta = theta.T
     if binary:
         theta = theta * np.array([[-0.5, 0.5]])
-    return Fit(theta[:-1], theta[-1], float(found.fun), float(np.abs(found.jac).max()), iterations)
+    return Fit(theta[:-1], theta[-1], float(result.fun), float(np.abs(result.jac).max()), iterations)

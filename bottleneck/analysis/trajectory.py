@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bottleneck.analysis.gap import FRACTION, UNTESTABLE
+from bottleneck.analysis.gap import FRACTION, testability
 from bottleneck.analysis.intervals import Interval, contrast, two_way
 from bottleneck.errors import UserError
 
@@ -42,7 +42,7 @@ def learning(steps, test, val, reference, *, entropy: float, margin: float = FRA
     `reference` [S', N] bits of direct training on the same test items, paired over seeds if S' = S; `entropy` H(y)
     in bits. With R the reference and r = 1 - margin, the first statement whose interval shows it is the verdict:
 
-    1. "untestable": the lower limit of R is at most `gap.UNTESTABLE` H(y), as in `gap.judge`.
+    1. "untestable": R is, as `gap.testability` says; "undecided" where that is unclear.
     2. "learned": I_last > margin R. The end decides: neither a dip on the way, nor a fall from above the reference,
        nor a late arrival is a loss; nor is it asked whether the untrained network read it too (`init` says).
     3. "still rising": I_last - I_since > r R, `since` being the latest kept step between a quarter and a half of the
@@ -77,8 +77,9 @@ def learning(steps, test, val, reference, *, entropy: float, margin: float = FRA
         return contrast([(1.0, table), (-share, reference)], level)
 
     share, kept, added = 1.0 - margin, against(end, margin), against(best - init, 1.0 - margin)
-    if not direct.low > UNTESTABLE * entropy:
-        verdict = "untestable"
+    testable = testability(reference, entropy, level)
+    if testable != "testable":
+        verdict = "untestable" if testable == "untestable" else "undecided"
     elif kept.low > 0:
         verdict = "learned"
     elif rise is not None and against(rise, share).low > 0:

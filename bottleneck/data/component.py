@@ -1,21 +1,35 @@
 """A component: one distribution of the mixture, a labelled source seen through a label and a few transforms.
 
-`load` builds one from plain configuration, applies the transforms in order, and states the component's identity
-(configuration and content, never a path).
+`load` builds one from plain configuration, applies the transforms in order, and states what each split is: a
+fingerprint of all that determines how its items look to a network, and their labels (configuration and content, never
+a path).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from bottleneck import config
-from bottleneck.data import transforms
-from bottleneck.data.source import SPLITS, DataSpec, Examples, Source, fields, hold_out, load_source, source_spec
+from bottleneck import identity
+from bottleneck.data import resample, transforms
+from bottleneck.data.reading import Reading
+from bottleneck.data.source import (
+    SPLITS,
+    DataSpec,
+    Examples,
+    Source,
+    described,
+    hold_out,
+    load_source,
+    source_spec,
+    stamp,
+)
 from bottleneck.errors import UserError
 
 HELD_BYTES = 2**28  # a split up to this size is made once, at its first fetch, and kept in memory
@@ -27,8 +41,9 @@ class ComponentSpec:
 
     source: {"name": one of factors, arrays, folder, tfds, gaussian, **fields of its spec}. transforms:
     applied in order; the key is the transform's name, or any label with {"name": transform}. randomise:
-    factors made independent of the label, all else unchanged. sizes: this component's own train, probe, val
-    or test.
+    factors made independent of the label: redrawn where they are generated or planted, all else unchanged; by
+    resampling where they are known only as a column (metadata of real images). sizes: this component's own train,
+    probe, val or test.
     """
 
     source: dict[str, Any]
@@ -43,13 +58,29 @@ class ComponentSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class File:
+    """Items that a component shows: the data they belong to, and their names in every split that is its own."""
+
+    digest: str
+    names: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Component:
-    """A loaded component. identity: what makes it, JSON-able, the same wherever the files lie."""
+    """A loaded component. fingerprints: split -> digest of what its items look like, and their labels; the same
+    wherever the files lie. source: the source's typed spec. transforms: (key, typed transform), in order. files: of
+    its own source, then of those that dominoes add; none for generated data. reading: what was read, for
+    `reading.describe`.
+    """
 
     name: str
     splits: dict[str, Examples]
     classes: tuple[str, ...]
-    identity: dict
+    fingerprints: dict[str, str]
+    source: Any
+    transforms: tuple[tuple[str, transforms.Transform], ...]
+    files: tuple[File, ...]
+    reading: Reading
 
     @property
     def num_classes(self) -> int:
@@ -61,90 +92,191 @@ class Component:
         """Number of classes, or of regression targets."""
         return len(self.classes) or self.splits["train"].labels.shape[1]
 
+    @property
+    def file(self) -> str:
+        """A digest of the files of its own source, "" for generated data: equal where components share items."""
+        return self.files[0].digest if self.files else ""
+
+
+def shared_items(a: Component, b: Component) -> dict[str, list[str]]:
+    """held-out split of `b` -> names of its items that `a` trains on, directly or as halves of dominoes; only splits
+    that have any. Items are the same where file and name are. A probe split on training items is not held out.
+    """
+    shared: dict[str, set] = {}
+    for one in a.files:
+        trained = set(one.names["train"])
+        for other in b.files if trained else ():
+            for split in other.names if one.digest == other.digest else ():
+                if split != "train":
+                    shared.setdefault(split, set()).update(trained.intersection(other.names[split]))
+    return {split: sorted(shared[split]) for split in SPLITS if shared.get(split)}
+
+
+_loaded: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
 
 def load(name: str, spec: ComponentSpec, data: DataSpec) -> Component:
-    """Loads component `name`. Raises UserError naming the key below `components.<name>`."""
+    """Loads component `name`. Raises UserError naming the key below `components.<name>`.
+
+    While one is in use, the same specs over unchanged files give the same object.
+    """
     try:
-        return _load(name, spec, data)
+        data = dataclasses.replace(data, **spec.sizes)
+        origin, chain = source_spec(spec.source), transforms.build(spec.transforms)
+        stamps = tuple(stamp(one) for one in _origins(origin, chain))
+        key = (name, repr((origin, chain, spec.randomise, data)), stamps)
+        known = _loaded.get(key)
+        if known is None:
+            known = _loaded[key] = _load(name, origin, chain, spec.randomise, data)
+        return known
     except UserError as error:
         raise error.under(f"components.{name}") from None
 
 
-def _load(name, spec, data):
-    data = dataclasses.replace(data, **spec.sizes)
-    origin = source_spec(spec.source)
-    chain = build(spec.transforms)
-    planted = [factor for key, transform in chain for factor in transform.plants(key)]
-    for factor in spec.randomise:
-        if factor not in (*origin.randomisable, *planted):
-            known = ", ".join((*origin.randomisable, *planted)) or "none"
-            raise UserError("randomise", factor, f"a factor that can be redrawn; here: {known}")
-    source, chain_identity = run(origin, chain, data, spec.randomise)
-    splits = dict(source.splits)
+def _origins(origin, chain) -> Iterator:
+    """The specs of all sources: the component's own and those that dominoes add."""
+    yield origin
+    for key, transform in chain:
+        if isinstance(transform, transforms.Dominoes):
+            try:
+                yield from _origins(*transform.second)
+            except UserError as error:
+                raise error.under(f"transforms.{key}") from None
+
+
+def _load(name, origin, chain, randomise, data):
+    redrawn = [*origin.randomisable, *(factor for key, transform in chain for factor in transform.plants(key))]
+    made = _run(origin, chain, data, tuple(factor for factor in randomise if factor in redrawn))
+    natural = tuple(factor for factor in randomise if factor not in redrawn)
+    source = _resampled(made.source, natural, redrawn, data.split_seed)
+    _check_classes(source)
+    splits, origins = dict(source.splits), {split: split for split in SPLITS}
     if data.probe_split == "train":
         splits["probe"] = splits["train"].take(np.arange(min(data.probe, len(splits["train"]))))
-    identity = {
-        "source": {"name": spec.source["name"], **fields(origin)},
-        "transforms": chain_identity,
-        "randomise": sorted(spec.randomise),
-        "fingerprint": source.fingerprint,
-        "data": {**fields(data), "image_size": list(data.shape)},
+        origins["probe"] = "train"
+    splits = {split: splits[split] for split in SPLITS}
+    fingerprints = {
+        split: identity.digest(
+            {
+                **made.looks[origins[split]],
+                "randomise": sorted(randomise),
+                "items": _held_items(splits[split], source.values),
+            }
+        )
+        for split in SPLITS
     }
+    files = tuple(File(file.digest, {s: n for s, n in file.names.items() if origins[s] == s}) for file in made.files)
+    report = _report(name, origin, source, splits, origins, data)
     prefix = f"components.{name}"
     held = {s: dataclasses.replace(splits[s], fetch=_held(splits[s], prefix)) for s in SPLITS}
-    return Component(name, held, source.classes, identity)
+    return Component(name, held, source.classes, fingerprints, origin, tuple(chain), files, report)
 
 
-def build(specs: dict[str, dict]) -> list[tuple[str, transforms.Transform]]:
-    """(key, transform) in order, from {key: {**fields}} or {key: {"name": transform, **fields}}."""
-    chain = []
-    for key, given in specs.items():
-        name = given.get("name", key)
-        if name not in transforms.TRANSFORMS:
-            raise UserError(f"transforms.{key}", name, "one of " + ", ".join(transforms.TRANSFORMS))
-        fields = {k: v for k, v in given.items() if k != "name"}
-        chain.append((key, config.build(transforms.TRANSFORMS[name], fields, f"transforms.{key}")))
-    return chain
+def _resampled(source, natural, redrawn, seed):
+    known = source.splits["train"].factors
+    for factor in natural:
+        if factor not in known:
+            names = ", ".join(dict.fromkeys((*redrawn, *known))) or "none"
+            raise UserError("randomise", factor, f"a factor that can be redrawn or is a known column; here: {names}")
+    return resample.independent(source, natural, seed) if natural else source
 
 
-def run(
-    origin, chain: list[tuple[str, transforms.Transform]], data: DataSpec, randomise: tuple[str, ...]
-) -> tuple[Source, list]:
-    """Loads source spec `origin`, makes the four splits and applies `chain`.
+def _check_classes(source):
+    if len(source.classes) == 1:
+        raise UserError("source", source.classes[0], "at least two classes (all items are of this one)")
 
-    Returns the source and, as JSON-able data, what the chain is: [key, transform, fields] and, for dominoes,
-    what its second source is.
+
+def _held_items(examples, values) -> str:
+    """A digest of the items of one split: their ids and, of files, their names, contents, labels and factors."""
+    sha = hashlib.sha256(examples.ids.astype("<i4").tobytes())
+    if examples.items is not None:
+        names = "\0".join(examples.items.names).encode(errors="surrogateescape")
+        sha.update(hashlib.sha256(names).digest() + examples.items.contents.tobytes())
+        sha.update(examples.labels.astype("<i4").tobytes())
+        for name in sorted(examples.factors):
+            # By what the values are called: values of other splits may shift their codes.
+            present, codes = np.unique(examples.factors[name], return_inverse=True)
+            called = [values[name][code] if name in values else int(code) for code in present]
+            sha.update(identity.digest([name, called]).encode() + codes.astype("<i4").tobytes())
+    return sha.hexdigest()
+
+
+def _report(name, origin, source, splits, origins, data) -> Reading:
+    """What was read, with duplicates across the splits that are its own."""
+    held = {split: part for split, part in splits.items() if origins[split] == split and part.items is not None}
+    contents = {split: [row.tobytes() for row in part.items.contents] for split, part in held.items()}
+    duplicates = {}
+    for position, split in enumerate(contents):
+        known = set(contents[split])
+        for other in list(contents)[position + 1 :]:
+            if count := sum(content in known for content in contents[other]):
+                duplicates[split, other] = count
+    items = {split: len(part) for split, part in splits.items()}
+    shape = data.shape if source.classes else ()
+    source_name = described(origin)["name"]
+    exact = duplicates if source.notes.exact else None
+    return Reading(name, source_name, items, source.classes, shape, exact, source.notes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """A source after its transforms. looks: split -> JSON-able data, how its items come to look as they do. files:
+    whose items they are.
     """
+
+    source: Source
+    looks: dict[str, dict]
+    files: tuple[File, ...]
+
+
+def _run(origin, chain, data: DataSpec, randomise: tuple[str, ...]) -> _Made:
+    """Loads source spec `origin`, makes the four splits and applies `chain`."""
     height, width = data.shape
     halvings = sum(isinstance(transform, transforms.Dominoes) for _, transform in chain)
     if width % 2**halvings:
         raise UserError("image_size", data.image_size, f"a width divisible by {2**halvings}, for dominoes")
-    data = dataclasses.replace(data, image_size=(height, width >> halvings))
+    whole, data = data, dataclasses.replace(data, image_size=(height, width >> halvings))
     source = load_source(origin, data, tuple(f for f in randomise if f in origin.randomisable))
     if chain and not source.classes:
         raise UserError(f"transforms.{chain[0][0]}", type(origin).__name__, "no transforms for vector inputs")
-    described, late = [], False
+    partners, late = {}, False
     for key, transform in chain:
         if not transform.early and not late:
             source, late = hold_out(source, data), True
-        entry = [key, type(transform).__name__, fields(transform)]
         context = transforms.Context(key, data, randomise)
         try:
             if isinstance(transform, transforms.Dominoes):
-                second = source_spec(transform.source)
-                inner = build(transform.transforms)
-                partner, inner_described = run(second, inner, data, ())
-                entry.append(
-                    {"source": {"name": transform.source["name"], **fields(second)}, "transforms": inner_described}
-                )
-                source = transform.apply(source, context, partner)
+                partners[key] = _run(*transform.second, data, ())
+                source = transform.apply(source, context, partners[key].source)
                 data = dataclasses.replace(data, image_size=(height, 2 * data.shape[1]))
             else:
                 source = transform.apply(source, context)
         except UserError as error:
             raise error.under(f"transforms.{key}") from None
-        described.append(entry)
-    return hold_out(source, data), described
+    source = hold_out(source, data)
+    looks = {split: _look(split, origin, chain, whole, partners, source) for split in SPLITS}
+    names = {split: part.items.names for split, part in source.splits.items() if part.items is not None}
+    files = (File(source.file, names),) if source.file else ()
+    return _Made(source, looks, files + tuple(file for made in partners.values() for file in made.files))
+
+
+def _look(split, origin, chain, data, partners, source) -> dict:
+    """How the items of `split` come to look as they do, but for which items there are. Of the study's data only what is
+    read: no normalisation, no size of any split, and no seed where nothing is drawn.
+    """
+    steps = []
+    for key, transform in chain:
+        step = [key, type(transform).__name__, identity.canonical(transform)]
+        if key in partners:
+            made = partners[key]
+            step += [made.looks[split], _held_items(made.source.splits[split], made.source.values)]
+        steps.append(step)
+    look = {"split": split, "source": described(origin), "transforms": steps}
+    if source.classes:
+        look["shape"] = list(data.shape)
+    if chain or not source.file:
+        look["seed"] = data.split_seed
+    return look
 
 
 def touch(component: Component) -> None:

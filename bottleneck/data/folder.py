@@ -1,123 +1,224 @@
-"""Images in a folder: `split/class/*.png|jpg|jpeg`, or a `metadata.csv` with path, split, label and any
-factors.
-"""
+"""Images in a folder: `split/class/...`, or a `metadata` table with path, split, label and any factors."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import hashlib
-import io
 import os
 import pathlib
-from concurrent.futures import ThreadPoolExecutor
+import unicodedata
+from collections import Counter
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from bottleneck.data.source import DataSpec, Examples, Source, path_field
+from bottleneck import identity
+from bottleneck.data import content, images, reading, source, table
+from bottleneck.data.source import DataSpec, Examples, Source
+from bottleneck.data.table import Rows
 from bottleneck.errors import UserError
-
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-_SPLITS = {"train": "train", "val": "val", "test": "test", "0": "train", "1": "val", "2": "test"}
-_THREADS = min(8, os.cpu_count() or 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderSpec:
-    """path: a folder of `train/class/` and `test/class/` (perhaps `val/class/`), or one that holds
-    `metadata`.
+    """path: a folder of `train/class/` and `test/class/` (perhaps `val`, `valid` or `validation`, in any letter case),
+    or one that holds `metadata`.
 
-    The `metadata` file is a CSV with columns named by `image`, `split` (train, val, test, or 0, 1, 2 as in
-    Waterbirds) and `label`; every other column is a factor, its values coded 0, 1, ... in sorted order.
-    `fit`: crop cuts the middle of the image to the study's aspect ratio, stretch does not; both then resize
-    by Pillow's bilinear filter.
+    Images below a class folder, at any depth, are of that class; names that begin with a dot are no data. The
+    `metadata` file is a table (separated by comma, semicolon or tab; UTF-8, or UTF-16 with a byte order mark) with
+    columns named by `image`, `split` (train, val, test, or 0, 1, 2 as in Waterbirds) and `label`; every other column
+    but those to `ignore` is a factor, its values coded 0, 1, ... in sorted order. `fit`: crop cuts the middle of the
+    image to the study's aspect ratio, stretch does not; both then resize by Pillow's bilinear filter. Transparent
+    images are laid over `background`, (red, green, blue) of 0 to 255: white.
     """
 
-    path: str = path_field()
-    metadata: str = "metadata.csv"
-    image: str = "path"
-    split: str = "split"
-    label: str = "label"
-    ignore: tuple[str, ...] = ()
+    # Where things are written acts through the items alone, so only what changes the look of an item is identity.
+    path: str = identity.field()
+    metadata: str = identity.field(default="metadata.csv")
+    image: str = identity.field(default="path")
+    split: str = identity.field(default="split")
+    label: str = identity.field(default="label")
+    ignore: tuple[str, ...] = identity.field(default=())
     fit: Literal["crop", "stretch"] = "crop"
+    background: tuple[int, int, int] = images.WHITE
 
     randomisable = ()
 
+    def __post_init__(self):
+        check_background(self.background)
+
+
+def check_background(background: tuple[int, ...]) -> None:
+    """Raises UserError unless every channel is a level of 8 bits."""
+    if not all(0 <= level <= 255 for level in background):
+        raise UserError("background", background, "three numbers from 0 to 255")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Listing:
+    """What is asked for, and the size and time of every file: equal where `token` is."""
+
+    token: str
+    rows: Rows = dataclasses.field(compare=False)
+    files: list[content.File] = dataclasses.field(compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Index:
+    """Everything about a folder but how its images are decoded."""
+
+    splits: dict[str, Examples]
+    paths: dict[str, list[str]]  # on disk, in the order of the split's examples
+    classes: tuple[str, ...]
+    values: dict[str, tuple[str, ...]]
+    file: str
+    notes: reading.Notes
+
+
+def stamp(spec: FolderSpec) -> str:
+    """Another one once a file of the folder is another."""
+    return _listing(spec).token
+
 
 def load(spec: FolderSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Source:
-    """Lists the images; they are decoded when fetched, and one that cannot be read raises UserError naming
-    it.
+    """Lists the images, hashes their contents and checks that they can be read; they are decoded when fetched.
+
+    Raises UserError naming what cannot be read, and how many more there are.
     """
-    root = pathlib.Path(spec.path).expanduser()
+    index = _index(_place(spec), _listing(spec), data.fingerprint == "content")
+    splits = {}
+    for split, examples in index.splits.items():
+        fetch = functools.partial(_fetch, index.paths[split], data.shape, spec.fit, spec.background)
+        splits[split] = dataclasses.replace(examples, fetch=fetch)
+    return Source(splits, index.classes, index.values, index.file, index.notes)
+
+
+def _place(spec):
+    return os.path.abspath(os.path.expanduser(spec.path))
+
+
+def _listing(spec):
+    where = (spec.metadata, spec.image, spec.split, spec.label, spec.ignore)
+    return content.listed(("folder", _place(spec), where), functools.partial(_list, spec))
+
+
+def _list(spec):
+    root = pathlib.Path(_place(spec))
     if not root.is_dir():
         raise UserError("source.path", spec.path, "a folder of images")
-    table = root / spec.metadata
-    rows, columns = _from_csv(spec, root, table) if table.is_file() else (_from_folders(spec, root), {})
-    digest = hashlib.sha256(repr((sorted(columns), spec.fit)).encode())
-    for i, (split, label, path) in enumerate(rows):
-        try:
-            size = (root / path).stat().st_size
-        except OSError:
-            raise UserError("source.path", str(root / path), "an image file (there is none)") from None
-        values = [columns[name][i] for name in sorted(columns)]
-        digest.update(repr((split, label, path, size, values)).encode())
-    splits_of = np.array([row[0] for row in rows])
+    listed = root / spec.metadata
+    rows = table.read(spec, root, listed) if listed.is_file() else _walk(spec, root)
     for split in ("train", "test"):
-        if split not in splits_of:
-            expected = f"images in {split}/CLASS/, or rows of {spec.metadata} with {spec.split}={split}"
+        if split not in rows.splits:
+            seen = ", ".join(sorted(p.name for p in root.iterdir() if not p.name.startswith("."))[:10]) or "nothing"
+            expected = f"images in {split}/CLASS/, or rows of {spec.metadata} with {spec.split}={split}; here: {seen}"
             raise UserError("source.path", spec.path, expected)
-    labels, classes = _codes([row[1] for row in rows])
-    factors = {name: _codes(values)[0] for name, values in columns.items()}
-    ids, splits = np.arange(len(rows), dtype=np.int32), {}
-    for split in np.unique(splits_of):
-        where = np.flatnonzero(splits_of == split)
-        paths = [str(root / rows[i][2]) for i in where]
-        splits[str(split)] = Examples(
-            labels[where],
-            ids[where],
-            {k: v[where] for k, v in factors.items()},
-            functools.partial(_fetch, paths, data.shape, spec.fit),
-        )
-    return Source(splits, classes, digest.hexdigest())
+    try:
+        files = content.status(str(root), rows.paths)
+    except OSError as error:
+        raise UserError("source.path", error.filename, f"an image file ({error.strerror})") from None
+    whole = repr((str(root), rows, [(file.size, file.mtime) for file in files]))
+    return _Listing(hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest(), rows, files)
 
 
-def _from_folders(spec, root):
-    rows = []
+def _walk(spec, root):
+    """Rows of split/class/..., every file either a row or left out for a reason."""
+    rows, folders = Rows([], [], [], {}, [], []), {}
+    for entry in sorted(root.iterdir()):
+        split = table.SPLITS.get(entry.name.lower()) if entry.is_dir() else None
+        if split in folders:
+            expected = f"one folder for each split ({folders[split].name!r} and {entry.name!r} are both {split})"
+            raise UserError("source.path", spec.path, expected)
+        if split:
+            folders[split] = entry
+        elif not entry.name.startswith("."):
+            kind = "folders that are no split (train, val, test)" if entry.is_dir() else "files outside the splits"
+            rows.left_out.append((kind, entry.name))
     for split in ("train", "val", "test"):
-        for folder in sorted(p for p in (root / split).glob("*") if p.is_dir()):
-            files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
-            rows += [(split, folder.name, f"{split}/{folder.name}/{file.name}") for file in files]
-    if not rows:
-        expected = f"train/CLASS/*.png|jpg and test/CLASS/*, or a {spec.metadata}"
-        raise UserError("source.path", spec.path, expected)
+        for entry in sorted(folders[split].iterdir()) if split in folders else ():
+            if not entry.is_dir() or entry.name.startswith("."):
+                hidden = entry.name.startswith(".")
+                reason = "hidden files or folders" if hidden else "files outside a class folder"
+                rows.left_out.append((reason, f"{folders[split].name}/{entry.name}"))
+                continue
+            before = len(rows.paths)
+            _walk_class(root, entry, split, rows)
+            if len(rows.paths) == before:
+                rows.left_out.append(("class folders without a readable image", f"{folders[split].name}/{entry.name}"))
     return rows
 
 
-def _from_csv(spec, root, table):
+def _walk_class(root, folder, split, rows):
+    label, seen = unicodedata.normalize("NFC", folder.name), set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        below = os.path.relpath(place, root).replace(os.sep, "/")
+        hidden = [name for name in (*folders, *names) if name.startswith(".")]
+        rows.left_out.extend(("hidden files or folders", f"{below}/{name}") for name in sorted(hidden))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(set(names) - set(hidden)):
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in images.SUFFIXES:
+                rows.splits.append(split)
+                rows.labels.append(label)
+                rows.paths.append(f"{below}/{name}")
+            else:
+                rows.left_out.append((f"files in a format that is not read ({suffix or name})", f"{below}/{name}"))
+
+
+@functools.lru_cache(maxsize=8)  # several components often share one folder
+def _index(root, listing, hashed):
+    rows, files = listing.rows, listing.files
+    names = _names(rows.paths)
     try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            header, records = list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError("source.metadata", str(table), f"a readable CSV file ({error})") from None
-    for key in ("image", "split", "label"):
-        if getattr(spec, key) not in header:
-            expected = f"a column of {spec.metadata}; here: {', '.join(header)}"
-            raise UserError(f"source.{key}", getattr(spec, key), expected)
-    rows = []
-    for number, record in enumerate(records, start=2):
-        if None in record or None in record.values():
-            raise UserError("source.metadata", str(table), f"{len(header)} columns in line {number}")
-        split = _SPLITS.get(record[spec.split].strip())
-        if split is None:
-            expected = f"train, val or test (or 0, 1, 2) in line {number}"
-            raise UserError("source.metadata", record[spec.split], expected)
-        rows.append((split, record[spec.label].strip(), record[spec.image].strip()))
-    others = [name for name in header if name not in (spec.image, spec.split, spec.label, *spec.ignore)]
-    return rows, {name: [record[name].strip() for record in records] for name in others}
+        contents = content.read(root, files, hashed)
+    except content.Broken as error:
+        others = f"; {error.others:,} more cannot be read" if error.others else ""
+        expected = f"a readable image ({error.reason}{others})"
+        raise UserError("source.path", os.path.join(root, error.path), expected) from None
+    if hashed:
+        digests = [bytes.fromhex(one.sha) for one in contents]
+    else:
+        digests = [
+            hashlib.sha256(f"{n} {f.size}".encode(errors="surrogateescape")).digest()
+            for n, f in zip(names, files, strict=True)
+        ]
+    labels, classes = _codes(rows.labels)
+    factors = {name: _codes(column) for name, column in rows.columns.items()}
+    splits, paths = {}, {}
+    for split in ("train", "val", "test"):
+        where = np.flatnonzero(np.array(rows.splits) == split)
+        if len(where):
+            items = source.items([names[i] for i in where], [digests[i] for i in where])
+            coded = {name: codes[where] for name, (codes, _) in factors.items()}
+            splits[split] = Examples(labels[where], where, coded, lambda rows: rows, items)
+            paths[split] = [os.path.join(root, rows.paths[i]) for i in where]
+    splits = source.ordered(splits)
+    paths = {split: [paths[split][i] for i in part.fetch(np.arange(len(part)))] for split, part in splits.items()}
+    whole = sorted(zip(names, digests, strict=True))
+    notes = reading.Notes(
+        Counter((one.width, one.height) for one in contents),
+        Counter(one.mode for one in contents),
+        reading.left_out(rows.left_out),
+        tuple(rows.remarks),
+        hashed,
+    )
+    values = {name: known for name, (_, known) in factors.items()}
+    return _Index(splits, paths, classes, values, identity.digest([[n, d.hex()] for n, d in whole]), notes)
+
+
+def _names(paths):
+    """What items are called: their path below the folder, in NFC."""
+    names = [unicodedata.normalize("NFC", path) for path in paths]
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise UserError("source.path", twice, "names that differ by more than how accents are encoded")
+    return names
 
 
 def _codes(texts):
@@ -129,30 +230,12 @@ def _codes(texts):
     return np.array([code[text] for text in texts], np.int32), tuple(names)
 
 
-def _fetch(paths, shape, fit, indices):
+def _fetch(paths, shape, fit, background, indices):
     def read(i):
         try:
             with open(paths[i], "rb") as file:
-                return decode(file.read(), shape, fit)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError("source.path", paths[i], f"a readable image ({type(error).__name__})") from None
+                return images.decode(file.read(), shape, fit, background)
+        except (OSError, images.Unreadable) as error:
+            raise UserError("source.path", paths[i], f"a readable image ({error})") from None
 
-    if len(indices) < 64:
-        images = [read(i) for i in indices]
-    else:
-        with ThreadPoolExecutor(_THREADS) as threads:  # Pillow decodes outside the interpreter's lock
-            images = list(threads.map(read, indices))
-    return np.stack(images) if images else np.zeros((0, *shape, 3), np.uint8)
-
-
-def decode(content: bytes, shape: tuple[int, int], fit: str = "crop") -> np.ndarray:
-    """An encoded image as uint8 [*shape, 3]. Raises Pillow's errors (OSError, ValueError, SyntaxError)."""
-    with Image.open(io.BytesIO(content)) as picture:
-        picture = picture.convert("RGB")
-    height, width = shape
-    box = None
-    if fit == "crop":
-        scale = min(picture.width / width, picture.height / height)
-        dx, dy = (picture.width - width * scale) / 2, (picture.height - height * scale) / 2
-        box = (dx, dy, picture.width - dx, picture.height - dy)
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    return images.many(read, indices, shape)

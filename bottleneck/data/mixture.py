@@ -26,6 +26,7 @@ from bottleneck.errors import UserError
 
 BITS = 15
 UNIT = 1 << BITS  # weights are multiples of 1 / UNIT
+_CHUNK = 2**16  # draws worked out at once where many are asked for
 _DOMAIN = {"iid": 0x11D, "stratified": 0x57A7}  # keeps the two kinds' keys apart
 
 
@@ -104,8 +105,7 @@ def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratifie
     if kind not in _DOMAIN:
         raise UserError("sampling", kind, "one of " + ", ".join(_DOMAIN))
     step = jnp.asarray(step).astype(jnp.int32)
-    key = jax.random.key(jnp.asarray(seed).astype(jnp.uint32), impl="threefry2x32")
-    key = jax.random.fold_in(key, _DOMAIN[kind])
+    key = _key(seed, kind)
     segment = jnp.sum(step >= tables.starts, dtype=jnp.int32) - 1
     edges = tables.boundaries[segment]
     slots = jnp.arange(batch, dtype=jnp.int32)
@@ -129,6 +129,11 @@ def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratifie
     return component, index
 
 
+def _key(seed, kind):
+    key = jax.random.key(jnp.asarray(seed).astype(jnp.uint32), impl="threefry2x32")
+    return jax.random.fold_in(key, _DOMAIN[kind])
+
+
 def drawn(tables: Tables, step: int, batch: int) -> np.ndarray:
     """int64 [J]: examples of each component in the first `step` steps, exact for `stratified`, expected for
     `iid`.
@@ -137,6 +142,65 @@ def drawn(tables: Tables, step: int, batch: int) -> np.ndarray:
     segment = int(np.sum(step >= starts)) - 1
     edges = np.asarray(tables.boundaries[segment], np.int64)
     return np.asarray(tables.drawn[segment], np.int64) + _counts(edges, int(step - starts[segment]), batch)
+
+
+def unique(
+    tables: Tables, seed: int, steps: int, batch: int, kind: Literal["iid", "stratified"], component: int
+) -> np.ndarray:
+    """int32 [u], sorted: the examples of `component` (an ordinal) that the first `steps` steps draw at least once."""
+    size = int(tables.sizes[component])
+    seen = np.zeros(size, bool)
+    if kind == "stratified":  # one epoch's permutation after the other
+        count = int(drawn(tables, steps, batch)[component])
+        if count >= size:
+            return np.arange(size, dtype=np.int32)
+        for start in range(0, count, _CHUNK):
+            index = _first_epoch(tables, np.int32(seed), np.int32(component), np.int32(start), np.int32(size))
+            seen[np.asarray(index)[: count - start]] = True
+        return np.flatnonzero(seen).astype(np.int32)
+    many = max(1, _CHUNK // batch)
+    for start in range(0, steps, many):
+        drawn_from, index = map(np.asarray, _many(tables, np.int32(seed), np.int32(start), many, batch, kind))
+        rows = drawn_from[: steps - start] == component
+        seen[index[: steps - start][rows]] = True
+        if seen.all():
+            break
+    return np.flatnonzero(seen).astype(np.int32)
+
+
+@functools.partial(jax.jit, static_argnames=("many", "batch", "kind"))
+def _many(tables, seed, start, many, batch, kind):
+    """(component, index) int32 [many, batch] of steps start, start + 1, ..."""
+    steps = start + jnp.arange(many, dtype=jnp.int32)
+    return jax.vmap(lambda step: draw(tables, seed, step, batch, kind))(steps)
+
+
+@jax.jit
+def _first_epoch(tables, seed, component, start, size):
+    """int32 [_CHUNK]: examples start, start + 1, ... of a component's first epoch, its last one repeated."""
+    position = jnp.minimum(start + jnp.arange(_CHUNK, dtype=jnp.int32), size - 1)
+    name_hash = jnp.full(position.shape, jnp.asarray(tables.name_hash)[component])
+    zeros = jnp.zeros_like(position)
+    return _permuted(_key(seed, "stratified"), name_hash, zeros, position, zeros + size)
+
+
+def expected_unique(
+    tables: Tables, steps: int, batch: int, kind: Literal["iid", "stratified"], component: int
+) -> float:
+    """How many examples of `component` the first `steps` steps draw at least once: expected for `iid`, exact otherwise.
+
+    A slot of a batch draws a given one of n examples with probability weight / n, so all miss it with probability
+    prod (1 - weight / n), which is (1 - 1 / n)^draws at a fixed number of draws.
+    """
+    size = int(tables.sizes[component])
+    if kind == "stratified":
+        return float(min(size, drawn(tables, steps, batch)[component]))
+    ends = np.minimum(np.append(np.asarray(tables.starts[1:], np.int64), steps), steps)
+    lengths = np.maximum(ends - np.asarray(tables.starts, np.int64), 0)
+    chance = np.diff(np.asarray(tables.boundaries, np.float64), axis=1)[:, component] / UNIT / max(size, 1)
+    with np.errstate(divide="ignore"):
+        missed = np.log1p(-chance[lengths > 0]) @ (batch * lengths[lengths > 0])
+    return float(-size * np.expm1(missed))
 
 
 def _counts(edges, steps, batch: int, xp=np):

@@ -1,16 +1,23 @@
-"""A source: labels, ids, known factors and a pure `fetch` for each of four splits, from plain configuration."""
+"""A source: labels, ids, known factors and a pure `fetch` for each of four splits, from plain configuration.
+
+An item of files is what it is: its relative path, or the SHA-256 of its bytes. Its id, its split and every random
+choice about it follow from that name, never from the order of a file.
+"""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import hashlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
-from bottleneck import config
+from bottleneck import identity, typed
 from bottleneck.data import keyed
+from bottleneck.data.reading import Notes
 from bottleneck.errors import UserError
 
 SPLITS = ("train", "probe", "val", "test")
@@ -25,21 +32,42 @@ _SOURCES = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Items:
+    """What items of files are. names: str [n], in an object array. keys: uint64 [n], the hash of the name. contents:
+    uint8 [n, 32], SHA-256 of the file or array (of name and size where data.fingerprint="names").
+    """
+
+    names: np.ndarray
+    keys: np.ndarray
+    contents: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Items:
+        return Items(self.names[rows], self.keys[rows], self.contents[rows])
+
+
+@dataclasses.dataclass(frozen=True)
 class Examples:
     """One split of one component.
 
-    labels: int32 [n] class indices, or float32 [n, m] for regression. ids: int32 [n], unique within the
-    component over all splits. factors: name -> int32 [n]. fetch: indices int [k] -> uint8 [k, H, W, 3], or
-    float32 [k, d] for vector inputs; pure.
+    labels: int32 [n] class indices, or float32 [n, m] for regression. ids: int32 [n], unique within the component over
+    all splits (but for repeats in a resampled train split, and for probes on training items); of files, 31 bits of the
+    hash of the item's name. factors: name -> int32 [n]. fetch: indices int [k] -> uint8 [k, H, W, 3], or float32 [k, d]
+    for vector inputs; pure. items: what the items of files are; None where data are generated and the id says it all.
     """
 
     labels: np.ndarray
     ids: np.ndarray
     factors: dict[str, np.ndarray]
     fetch: Callable[[np.ndarray], np.ndarray]
+    items: Items | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def keys(self) -> np.ndarray:
+        """Integers [n] that random choices about the items are keyed by."""
+        return self.ids if self.items is None else self.items.keys
 
     def take(self, rows: np.ndarray) -> Examples:
         """The items at `rows` (int [k] or bool [n]), in that order."""
@@ -50,6 +78,7 @@ class Examples:
             self.ids[rows],
             {k: v[rows] for k, v in self.factors.items()},
             lambda indices: fetch(rows[indices]),
+            None if self.items is None else self.items.take(rows),
         )
 
 
@@ -57,14 +86,16 @@ class Examples:
 class Source:
     """What a source's `load` returns.
 
-    splits: all of SPLITS, or only `train`, `test` and perhaps `val` where `hold_out` is to make the others.
-    classes: names, () for regression. fingerprint: hash of file-based data (a folder's names, sizes and labels), "" for generated
-    data.
+    splits: all of SPLITS, or only `train`, `test` and perhaps `val` where `hold_out` is to make the others. classes:
+    names, () for regression. values: factor -> the names of its values, where it has any. file: a digest of the data
+    that names of items belong to, wherever they lie, "" for generated data. notes: what was seen while reading.
     """
 
     splits: dict[str, Examples]
     classes: tuple[str, ...]
-    fingerprint: str = ""
+    values: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    file: str = ""
+    notes: Notes = dataclasses.field(default_factory=Notes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +105,9 @@ class DataSpec:
     Sizes: generated sources need `train` and `test`. File sources hold `probe` and `val` items out of their
     training set, stratified by class; the rest, capped at `train`, trains, and the test set is capped at
     `test`. `mean` and `std` are in units of [0, 1]. `probe_split="train"` fits probes on the first `probe`
-    training items.
+    training items. `fingerprint` of folders: `content` reads every file once, and remembers its hash by path, size and
+    time of modification; `names` trusts names and sizes, for millions of files: a file changed at equal size is not
+    noticed, nor are duplicates.
     """
 
     image_size: int | tuple[int, int] = 32
@@ -86,6 +119,7 @@ class DataSpec:
     val: int = 1000
     test: int | None = None
     probe_split: Literal["held_out", "train"] = "held_out"
+    fingerprint: Literal["content", "names"] = identity.field(default="content")
 
     def __post_init__(self):
         if min(self.shape) < 4:
@@ -121,7 +155,7 @@ def source_spec(source: dict, path: str = "source"):
         raise UserError(f"{path}.name", name, "one of " + ", ".join(_SOURCES))
     module, cls = _SOURCES[name]
     fields = {k: v for k, v in source.items() if k != "name"}
-    return config.build(getattr(importlib.import_module(module), cls), fields, path)
+    return typed.build(getattr(importlib.import_module(module), cls), fields, path)
 
 
 def load_source(spec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Source:
@@ -129,24 +163,73 @@ def load_source(spec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Source
     return importlib.import_module(type(spec).__module__).load(spec, data, randomise)
 
 
-def fields(spec) -> dict:
-    """A spec dataclass as JSON-able plain data, without fields marked as no part of its identity (paths)."""
-    names = [f.name for f in dataclasses.fields(spec) if f.metadata.get("identity", True)]
-    values = [getattr(spec, name) for name in names]
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in zip(names, values, strict=True)}
+def described(spec) -> dict:
+    """A source's spec as canonical, JSON-able data with its name, without paths and without fields at their default."""
+    names = {module: name for name, (module, _) in _SOURCES.items()}
+    return {"name": names[type(spec).__module__], **identity.canonical(spec)}
 
 
-def path_field(**kwargs):
-    """A dataclass field left out of the identity: where data lie, or what the identity states in another way."""
-    return dataclasses.field(metadata={"identity": False}, **kwargs)
+def stamp(spec):
+    """Something hashable that is another once the files of `spec` are others; () for generated data."""
+    return getattr(importlib.import_module(type(spec).__module__), "stamp", lambda spec: ())(spec)
+
+
+def content_names(hashes: Mapping[str, Sequence[str]], labels: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """split -> names of items known by the hash of their bytes: the hash, its repeats numbered from 2.
+
+    Repeats are numbered split by split, in the order of their labels, never of the file.
+    """
+    seen, names = collections.Counter(), {}
+    for split, digests in hashes.items():
+        names[split] = list(digests)
+        for row in np.lexsort((labels[split], np.array(digests, "S"))):
+            seen[digests[row]] += 1
+            if seen[digests[row]] > 1:
+                names[split][row] += f"-{seen[digests[row]]}"
+    return names
+
+
+def items(names: Sequence[str], contents: Sequence[bytes]) -> Items:
+    """Items from their names and the SHA-256 of their contents, 32 bytes each."""
+    named = np.empty(len(names), object)
+    named[:] = names
+    keys = np.frombuffer(
+        b"".join(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8] for name in names), "<u8"
+    )
+    return Items(named, keys, np.frombuffer(b"".join(contents), np.uint8).reshape(-1, 32))
+
+
+def ordered(splits: dict[str, Examples]) -> dict[str, Examples]:
+    """Every split in canonical order, sorted by name, with ids from the names (whatever `ids` they came with)."""
+    splits = {split: part.take(np.argsort(part.items.names, kind="stable")) for split, part in splits.items()}
+    names = np.concatenate([part.items.names for part in splits.values()])
+    keys = np.concatenate([part.items.keys for part in splits.values()])
+    order = np.argsort(names, kind="stable")
+    ids = np.empty(len(names), np.int32)
+    ids[order] = _numbers(keys[order])
+    stops = np.cumsum([len(part) for part in splits.values()])
+    parts = np.split(ids, stops[:-1])
+    return {split: dataclasses.replace(part, ids=its) for (split, part), its in zip(splits.items(), parts, strict=True)}
+
+
+def _numbers(keys):
+    """int32 [n]: the upper 31 bits of each key; where they are taken, the next that are not."""
+    ids = (keys >> np.uint64(33)).astype(np.int64)
+    first = np.unique(ids, return_index=True)[1]
+    taken = set(ids.tolist()) if len(first) < len(ids) else set()
+    for row in np.setdiff1d(np.arange(len(ids)), first):
+        while ids[row] in taken:
+            ids[row] = (ids[row] + 1) % 2**31
+        taken.add(int(ids[row]))
+    return ids.astype(np.int32)
 
 
 def hold_out(source: Source, data: DataSpec) -> Source:
     """Makes the four splits of a source that has `train`, `test` and perhaps `val`.
 
-    `probe` and `val` items are held out of `train` by data.split_seed, stratified by class; `train` and
-    `test` are capped the same way. A source with all four is returned as it is. Raises UserError where a
-    class is too small.
+    `probe` and `val` items are held out of `train` by the hash of the item's name and data.split_seed, stratified by
+    class; `train` and `test` are capped the same way. A source with all four is returned as it is. Raises UserError
+    where a class is too small.
     """
     if set(source.splits) == set(SPLITS):
         return source
@@ -199,18 +282,23 @@ def _stratified(examples: Examples, rows: np.ndarray, count: int | None, key: tu
     """At most `count` of `rows` (None: all), classes in proportion (largest remainder), in keyed random
     order.
     """
-    order = rows[np.argsort(keyed.bits(key, examples.ids[rows]), kind="stable")]
+    order = rows[np.argsort(keyed.bits(key, examples.keys[rows]), kind="stable")]
     if count is None or count >= len(order):
         return order
     if examples.labels.ndim > 1:
         return order[:count]
-    labels = examples.labels[order]
-    classes, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    exact = count * sizes / len(order)
-    quota = np.floor(exact).astype(int)
-    quota[np.argsort(quota - exact, kind="stable")[: count - quota.sum()]] += 1
+    classes, inverse, sizes = np.unique(examples.labels[order], return_inverse=True, return_counts=True)
+    quota = apportion(count * sizes / len(order))
     rank = np.empty(len(order), int)
     for label in range(len(classes)):
         where = np.flatnonzero(inverse == label)
         rank[where] = np.arange(len(where))
     return order[rank < quota[inverse]]
+
+
+def apportion(shares: np.ndarray) -> np.ndarray:
+    """int [k]: whole numbers near `shares` (float [k], at least 0), of the same sum, by largest remainder."""
+    quota = np.floor(shares + 1e-9).astype(int)
+    missing = int(np.floor(shares.sum() + 1e-6)) - quota.sum()
+    quota[np.argsort(quota - shares, kind="stable")[:missing]] += 1
+    return quota

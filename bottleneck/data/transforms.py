@@ -1,7 +1,7 @@
 """Changes to a source that plant known, competing features in real images, or change what the labels say.
 
 Each transform is a dataclass with `apply(source, context) -> Source`, pure and lazy: images change when
-fetched. Every random choice is keyed by (data.split_seed, split, the transform's key, item id), never by
+fetched. Every random choice is keyed by (data.split_seed, split, the transform's key, the item's key), never by
 order. Dominoes after Shah et al. (arXiv:2006.07710); the tint is ColoredMNIST's idea (Arjovsky et al.,
 arXiv:1907.02893).
 """
@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
+from bottleneck import identity, typed
 from bottleneck.data import keyed
 from bottleneck.data import source as sources
-from bottleneck.data.source import DataSpec, Examples, Source
+from bottleneck.data.source import DataSpec, Source
 from bottleneck.errors import UserError
 
 
@@ -96,7 +97,7 @@ class Labels(Transform):
                 examples, labels=new[examples.labels], factors={"class": examples.labels, **examples.factors}
             )
 
-        return _changed(source, change, tuple(names))
+        return _changed(source, change, tuple(names), {"class": source.classes})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Tint(Transform):
 
         def change(split, examples):
             stream = context.stream(split, "tint")
-            tint = keyed.announce(stream, examples.ids, examples.labels, reliability, values)
+            tint = keyed.announce(stream, examples.keys, examples.labels, reliability, values)
 
             def colour(images, indices):
                 mixed = (1 - self.strength) * images + self.strength * hues[tint[indices], None, None]
@@ -189,7 +190,7 @@ class LabelNoise(Transform):
         def change(split, examples):
             rate = self.rate if split in self.splits else 0.0
             noisy = keyed.announce(
-                context.stream(split, "noise"), examples.ids, examples.labels, 1 - rate, len(source.classes)
+                context.stream(split, "noise"), examples.keys, examples.labels, 1 - rate, len(source.classes)
             )
             changed = _with_factors(examples, {context.key: (noisy != examples.labels).astype(np.int32)})
             return dataclasses.replace(changed, labels=noisy)
@@ -205,10 +206,10 @@ class RandomLabels(Transform):
 
     def apply(self, source: Source, context: Context) -> Source:
         def change(split, examples):
-            labels = keyed.integers(context.stream(split, "labels"), examples.ids, len(source.classes))
+            labels = keyed.integers(context.stream(split, "labels"), examples.keys, len(source.classes))
             return dataclasses.replace(examples, labels=labels, factors={"class": examples.labels, **examples.factors})
 
-        return _changed(source, change)
+        return _changed(source, change, values={"class": source.classes})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,19 +219,25 @@ class Dominoes(Transform):
     `announces`: whether the label is the class of the left image, of the right one, or of both. A half that
     does not announce shows a class independent of the label. The right half announces with `reliability`.
     Partners come from the same split. Class c of the second source stands for class c of the first. Adds
-    factors `left` and `right`. `source` and `transforms` are those of the second source, as in a component.
+    factors `left` and `right`. `source` and `transforms` are those of the second source, as in a component;
+    fingerprints state them as built.
     """
 
-    source: dict[str, Any] = sources.path_field()
+    source: dict[str, Any] = identity.field()
     announces: Literal["left", "right", "both"] = "both"
     reliability: float = 1.0
-    transforms: dict[str, dict] = sources.path_field(default_factory=dict)
+    transforms: dict[str, dict] = identity.field(default_factory=dict)
 
     def __post_init__(self):
         _probability("reliability", self.reliability)
 
     def plants(self, key: str) -> tuple[str, ...]:
         return ("left", "right")
+
+    @property
+    def second(self) -> tuple[Any, list[tuple[str, Transform]]]:
+        """The typed spec of the second source, and its transforms."""
+        return sources.source_spec(self.source), build(self.transforms)
 
     def apply(self, source: Source, context: Context, second: Source) -> Source:
         """`second` is the loaded second source, at the image size of this point of the chain."""
@@ -243,8 +250,8 @@ class Dominoes(Transform):
             announces = self.announces in (name, "both") and name not in context.randomise
             reliability = (self.reliability if name == "right" else 1.0) if announces else 1 / values
             stream = context.stream(split, name)
-            shown = keyed.announce(stream, examples.ids, examples.labels, reliability, values)
-            where = keyed.uniform((*stream, "item"), examples.ids)
+            shown = keyed.announce(stream, examples.keys, examples.labels, reliability, values)
+            where = keyed.uniform((*stream, "item"), examples.keys)
             return shown, _members(pool, shown, where, split, second.classes)
 
         def change(split, examples):
@@ -259,12 +266,10 @@ class Dominoes(Transform):
                     [examples.fetch(left_item[indices]), second.splits[split].fetch(right_item[indices])], axis=2
                 )
 
-            both = Examples(examples.labels, examples.ids, factors, fetch)
+            both = dataclasses.replace(examples, factors=factors, fetch=fetch)
             return _with_factors(both, {"left": left, "right": right})
 
-        changed = _changed(source, change)
-        prints = (source.fingerprint, second.fingerprint)
-        return dataclasses.replace(changed, fingerprint="+".join(prints) if any(prints) else "")
+        return _changed(source, change)
 
 
 TRANSFORMS = {
@@ -279,9 +284,24 @@ TRANSFORMS = {
 }
 
 
-def _changed(source, change, classes=None):
+def build(specs: dict[str, dict]) -> list[tuple[str, Transform]]:
+    """(key, transform) in order, from {key: {**fields}} or {key: {"name": transform, **fields}}."""
+    chain = []
+    for key, given in specs.items():
+        name = given.get("name", key)
+        if name not in TRANSFORMS:
+            raise UserError(f"transforms.{key}", name, "one of " + ", ".join(TRANSFORMS))
+        fields = {k: v for k, v in given.items() if k != "name"}
+        chain.append((key, typed.build(TRANSFORMS[name], fields, f"transforms.{key}")))
+    return chain
+
+
+def _changed(source, change, classes=None, values=None):
+    """`source` after `change(split, examples)`, with other `classes` and the names of the `values` of new factors."""
     splits = {split: change(split, examples) for split, examples in source.splits.items()}
-    return dataclasses.replace(source, splits=splits, classes=source.classes if classes is None else classes)
+    classes = source.classes if classes is None else classes
+    # A factor that was there already keeps its name, and its values.
+    return dataclasses.replace(source, splits=splits, classes=classes, values={**(values or {}), **source.values})
 
 
 def _with_factors(examples, added):

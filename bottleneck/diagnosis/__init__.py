@@ -1,1 +1,1 @@
-"""From kept steps to rows: one module per analysis. Each reads checkpoints through the store and computes by `analysis`."""
+"""Diagnoses: tasks that apply the analyses to features on disk. One file a kind: what it reads, identity, rows."""

@@ -2,61 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from bottleneck.analyses import Analysis
-from bottleneck.analysis import gradients
-from bottleneck.diagnosis.readings import Readings
-from bottleneck.diagnosis.steps import over_seeds
-from bottleneck.evaluation import run_of
-from bottleneck.store import Store
+from bottleneck.diagnosis.cast import Diagnosis, over_seeds
+from bottleneck.features.source import Kept
+from bottleneck.training import gradients
 
 ITEMS = 1000  # training items per component
 
 
-def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
-    """Gradient norms per component, and cosines between components and with the mixture's gradient."""
-    plan, names = store.plan, tuple(store.plan.components)
-    batches = {}
-    for name, component in plan.components.items():
-        train = component.splits["train"]
-        chosen = np.arange(min(ITEMS, len(train)))
-        batches[name] = (train.fetch(chosen), train.labels[chosen])
-    data, found = plan.study.data, []
-    for step in sorted({m.step for m, _ in analysis.reads}):
-        each = []
-        for member in readings.mixture(step):
-            run = run_of(plan, member)
-            each.append(
-                gradients.gradients(
-                    run,
-                    store.variables(run, step),
-                    batches,
-                    run.weights(step),
-                    np.float32(data.mean),
-                    np.float32(data.std),
-                )
-            )
+@dataclass(frozen=True, eq=False, repr=False)
+class Gradients(Diagnosis):
+    """Gradient norms per component, cosines between components and with the mixture's, in evaluation mode."""
 
-        def emit(metric, values, target, reference=None, step=step):
-            found.append(
-                over_seeds(
-                    store,
-                    values,
-                    len(batches[target][1]),
-                    arm="mixture",
-                    step=step,
-                    metric=metric,
-                    target=target,
-                    reference=reference,
-                    split="train",
-                    selected_on=None,
-                )
-            )
+    KIND = "gradients"
+    VERSION = 2
 
-        for j, name in enumerate(names):
-            emit("gradient_norm", [g.norms[j] for g in each], name)
-            emit("gradient_cosine", [g.with_mixture[j] for g in each], name, "mixture")
-            for i in range(j):
-                emit("gradient_cosine", [g.cosines[i, j] for g in each], name, names[i])
-    return found
+    @property
+    def members(self):
+        return [
+            (m, self.cast.targets[name])
+            for step in self.cast.steps
+            for m in self.cast.at(step)
+            for name in self.cast.components
+        ]
+
+    @property
+    def identity(self):
+        trains = [self.cast.targets[name].fingerprints["train"] for name in self.cast.components]
+        return [super().identity, trains]
+
+    @property
+    def reads(self):
+        return ()
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """Whose variables it reads."""
+        return tuple(dict.fromkeys(member.source for member, _ in self.members))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(output for source in self.kept for output in source.needs)
+
+    def findings(self, store):
+        names, batches = self.cast.components, {}
+        for name in names:
+            train = self.cast.targets[name].splits["train"]
+            chosen = np.arange(min(ITEMS, len(train)))
+            batches[name] = (train.fetch(chosen), train.labels[chosen])
+        for step in self.cast.steps:
+            each = [self.gradient(store, member.source, batches) for member in self.cast.at(step)]
+            at = dict(arm=self.cast.arm, step=step, split="train")
+            for j, name in enumerate(names):
+                n = len(batches[name][1])
+                yield over_seeds("gradient_norm", "nats", [g.norms[j] for g in each], n, target=name, **at)
+                along = [g.with_mixture[j] for g in each]
+                yield over_seeds("gradient_cosine", None, along, n, target=name, reference="mixture", **at)
+                for i in range(j):
+                    cosines = [g.cosines[i, j] for g in each]
+                    yield over_seeds("gradient_cosine", None, cosines, n, target=name, reference=names[i], **at)
+
+    def gradient(self, store, source: Kept, batches: dict):
+        data, run = source.data, source.run
+        mean, std = np.float32(data.mean), np.float32(data.std)
+        return gradients.gradients(run, store.variables(run, source.step), batches, run.weights(source.step), mean, std)

@@ -1,187 +1,200 @@
-"""How deep a feature lies: the first rung of the ladder at which the mixture's last step reads it."""
+"""How deep a feature lies: the first rung of the ladder at which the last step reads it."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass
 
-from bottleneck.analyses import Analysis
-from bottleneck.analysis import gap, information, ladder, screen
-from bottleneck.analysis.features import SPLITS
-from bottleneck.diagnosis.readings import LABEL, Readings, factors, stack
-from bottleneck.diagnosis.readings import rows as reading_rows
-from bottleneck.representations.members import Member
-from bottleneck.store import Store
+from bottleneck.analysis import intervals, ladder, screen, solvers
+from bottleneck.diagnosis.cast import (
+    LABEL,
+    PIXELS,
+    Diagnosis,
+    entangled,
+    entropy,
+    factors,
+    linear,
+    linears,
+    reading_findings,
+    reference,
+    table,
+)
+from bottleneck.features.source import SPLITS, Member
+from bottleneck.rows import Finding
 
-KIND = "ladder"
 CONTROL = "control"
 
 
-@dataclasses.dataclass(frozen=True)
-class Rungs:
-    """Readings of one target by every seed's network: protocol -> [S] dicts of factor -> Reading."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Climbed:
+    """Readings of one target by every seed's network."""
 
-    last: list[Member]
-    trained: dict[str, list[Member]]  # layer -> members at the last step
-    untrained: dict[str, list[Member]]  # the same at step 0
-    by: dict[str, list[dict]]  # prominent, linear, nonlinear, at the probe's layer
+    rungs: dict[str, list[dict]]  # prominent, linear, nonlinear: [S] dicts of factor -> Reading
     control: dict[str, list[dict]]  # of the control tasks: linear, nonlinear
+    reasons: dict[int, str]  # number of classes -> why it has no control task
 
 
-def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
-    """Readings of every rung, layer and seed for the label and the factors of one target, and where each factor lands."""
-    target, found = analysis.subject, []
-    known = factors(store.plan.targets[target])
-    rungs = climb(store, readings, analysis, known)
-    for factor in known:
-        found += read(store, readings, rungs, target, factor)
-        found += guards(store, readings, rungs, target, factor, known[factor])
-        found += landing(store, readings, rungs, target, factor, known[factor])
-    return found
+@dataclass(frozen=True, eq=False, repr=False)
+class Ladder(Diagnosis):
+    """Readings of every rung, layer and seed for the label and the factors of one target, and where each factor lands.
+    `weights`: the mixture's in force at the last step, by component; none for foreign networks."""
 
+    weights: tuple[tuple[str, float], ...] = ()
 
-def climb(store: Store, readings: Readings, analysis: Analysis, known: dict) -> Rungs:
-    """Reads every rung, once for all factors."""
-    target, last = analysis.subject, readings.mixture()
-    layers = list(dict.fromkeys(m.layer for m, _ in analysis.reads if m.run == "mixture"))
-    tasks = controls(store.plan.targets[target], known)
-    by = {
-        "prominent": [readings.prominent(m, target) for m in last],
-        "linear": [readings.linear(m, target) for m in last],
-        "nonlinear": [readings.nonlinear(m, target, {**known, **tasks}) for m in last],
-    }
-    control = (
-        {"linear": [screen.screen(readings.features(m, target), tasks) for m in last], "nonlinear": by["nonlinear"]}
-        if tasks
-        else {}
-    )
-    return Rungs(
-        last,
-        {layer: readings.mixture(layer=layer) for layer in layers},
-        {layer: readings.mixture(0, layer) for layer in layers},
-        by,
-        control,
-    )
+    KIND = "ladder"
+    VERSION = 2
 
+    @property
+    def members(self):
+        cast = self.cast
+        pairs = [(m, self.component) for m in self.direct_members]
+        for layer in cast.layers:
+            pairs += [(m, self.component) for m in (*cast.at(layer=layer), *self.untrained(layer))]
+        pairs.append((PIXELS, self.component))
+        return pairs + [(m, cast.targets[name]) for m in cast.at() for name, _ in self.weights]
 
-def controls(component, known: dict) -> dict:
-    """(CONTROL, K) -> a control task of K classes, a random function of the combination of factors, for every K there is."""
-    factored = {s: component.splits[s].factors for s in SPLITS}
-    tasks = {count: ladder.control(factored, count, 0) for _, count in known.values() if factored["probe"]}
-    return {(CONTROL, count): (task, count) for count, task in tasks.items() if task is not None}
+    def untrained(self, layer: str) -> tuple[Member, ...]:
+        return self.cast.at(0, layer) if self.cast.last else ()
 
+    def findings(self, store):
+        known = factors(self.component)
+        climbed = self.climb(store, known)
+        for factor in known:
+            yield from self.readings(store, climbed, factor)
+            yield from self.guards(store, climbed, factor, *known[factor])
+            yield from self.landing(store, climbed, factor, *known[factor])
 
-def read(store: Store, readings: Readings, rungs: Rungs, target: str, factor: str | None) -> list[dict]:
-    """Rows of what every rung, layer, untrained network, the reference and the pooled input read of one factor."""
-    found, layer = [], rungs.last[0].layer
-    name, _ = readings.reference(target, factor)
+    def climb(self, store, known: dict) -> Climbed:
+        """Reads every rung, once for all factors."""
+        last, component = self.cast.at(), self.component
+        tasks, reasons = controls(known)
+        rungs = {
+            "prominent": [self.prominent(store, m, known) for m in last],
+            "linear": [linear(store, m, component) for m in last],
+            "nonlinear": [entangled(store, m, component, {**known, **tasks}) for m in last],
+        }
+        control = {}
+        if tasks:
+            plain = [screen.screen(store.features(m.source, m.layer, component), tasks) for m in last]
+            control = {"linear": plain, "nonlinear": rungs["nonlinear"]}
+        return Climbed(rungs, control, reasons)
 
-    def emit(each, arm, protocol="linear", layer=layer, step=rungs.last[0].step):
-        found.extend(
-            reading_rows(
-                store, KIND, each, arm=arm, target=target, factor=factor, protocol=protocol, layer=layer, step=step
-            )
-        )
+    def prominent(self, store, member: Member, known: dict) -> dict:
+        """factor -> the raw-scale ridge probe's reading at the penalty that serves the pretraining task best."""
+        x = store.features(member.source, member.layer, self.component)
+        return screen.screen(x, known, penalty=self.penalty(store, member))
 
-    for arm, members in (("mixture", rungs.trained), ("random", rungs.untrained)):
-        for tap, own in members.items():
-            emit([readings.linear(m, target)[factor] for m in own], arm, layer=tap, step=own[0].step)
-    for protocol in ("prominent", "nonlinear"):
-        emit([each[factor] for each in rungs.by[protocol]], "mixture", protocol)
-    emit(
-        [readings.linear(m, target)[factor] for m in readings.direct(name)],
-        f"direct-{name}",
-        step=readings.direct(name)[0].step,
-    )
-    emit([readings.linear(None, target)[factor]], "pixels", layer=None, step=None)
-    return found
+    def penalty(self, store, member: Member) -> float:
+        """The raw-scale ridge penalty of the least validation error on the mixture's own labels, weighted as it is; of
+        a foreign network, on the target's own label."""
 
+        def least():
+            total = 0.0
+            for name, weight in self.weights or ((self.subject, 1.0),):
+                component = self.cast.targets[name]
+                y, classes = factors(component)[LABEL]
+                total = total + weight * screen.errors(
+                    store.features(member.source, member.layer, component), y, classes
+                )
+            return float(solvers.GRID[int(total.argmin())])
 
-def guards(store: Store, readings: Readings, rungs: Rungs, target: str, factor: str | None, known: tuple) -> list[dict]:
-    """Selectivity against the control task, and what is read when some factor combinations are kept for the test."""
-    common = dict(
-        arm="mixture",
-        target=target,
-        factor=factor,
-        layer=rungs.last[0].layer,
-        step=rungs.last[0].step,
-        extra={"analysis": KIND},
-    )
-    values, count = known
-    found = []
-    for protocol, each in rungs.control.items():
-        if (CONTROL, count) in each[0]:
-            selectivity = stack([r[factor] for r in rungs.by[protocol]]) - stack([r[CONTROL, count] for r in each])
-            found.append(store.row(gap.two_way(selectivity), **common, protocol=protocol, metric="selectivity_bits"))
-    component = store.plan.targets[target]
-    masks = ladder.disjoint({s: component.splits[s].factors for s in SPLITS}, factor) if factor is not LABEL else None
-    if masks is not None:
+        return store.remember(("penalty", member.source.key, member.layer, self.weights or self.subject), least)
+
+    def readings(self, store, climbed: Climbed, factor: str | None):
+        """What every rung, layer, untrained network, the reference and the pooled input read of one factor."""
+        name, _ = reference(store, self, factor)
+        last, component = self.cast.at()[0], self.component
+
+        def each(members, **at):
+            if members:
+                at = {**self.at(members[0], factor=factor, protocol="linear"), **at}
+                yield from reading_findings(self, [linear(store, m, component)[factor] for m in members], **at)
+
+        for layer in self.cast.layers:
+            yield from each(self.cast.at(layer=layer))
+            yield from each(self.untrained(layer), arm="random")
+        for protocol in ("prominent", "nonlinear"):
+            at = self.at(last, factor=factor, protocol=protocol)
+            yield from reading_findings(self, [r[factor] for r in climbed.rungs[protocol]], **at)
+        yield from each(self.cast.direct[name], arm=f"direct-{name}")
+        yield from each((PIXELS,), arm="pixels", layer=None)
+
+    def guards(self, store, climbed: Climbed, factor: str | None, values: dict, count: int):
+        """Selectivity against the control task, and what is read of factor combinations kept for the test."""
+        last = self.cast.at()
+        at = self.at(last[0], factor=factor)
+        for protocol, readings in climbed.control.items():
+            if (CONTROL, count) in readings[0]:
+                control = table([r[CONTROL, count] for r in readings])
+                selectivity = table([r[factor] for r in climbed.rungs[protocol]]) - control
+                yield Finding("selectivity", intervals.two_way(selectivity), "bits", {**at, "protocol": protocol})
+        known = {name: v for name, (v, _) in factors(self.component).items() if name is not LABEL}
+        splits = {split: {name: v[split] for name, v in known.items()} for split in SPLITS}
+        masks = ladder.disjoint(splits, factor) if factor is not LABEL else None
+        if masks is None:
+            return
         y = {s: values[s][masks[s]] for s in SPLITS}
-        each = [
-            screen.screen({s: x[masks[s]] for s, x in readings.features(m, target).items()}, {factor: (y, count)})[
-                factor
-            ]
-            for m in rungs.last
-        ]
-        for metric, table in (("bits", stack(each)), ("accuracy", stack(each, "correct"))):
-            found.append(store.row(gap.two_way(table), **common, protocol="linear", metric=f"disjoint_{metric}"))
-    return found
+        readings = []
+        for m in last:
+            x = {s: x[masks[s]] for s, x in store.features(m.source, m.layer, self.component).items()}
+            readings.append(screen.screen(x, {factor: (y, count)})[factor])
+        at["protocol"] = "linear"
+        yield Finding("disjoint_information", intervals.two_way(table(readings)), "bits", at)
+        yield Finding("disjoint_accuracy", intervals.two_way(table(readings, "correct")), "fraction", at)
 
-
-def landing(
-    store: Store, readings: Readings, rungs: Rungs, target: str, factor: str | None, known: tuple
-) -> list[dict]:
-    """The rung of one factor, and what training added to an untrained network at the earlier layers."""
-    values, count = known
-    name, reference = readings.reference(target, factor)
-    last = rungs.last[0]
-    tables = {protocol: stack([r[factor] for r in each]) for protocol, each in rungs.by.items()}
-    control = rungs.control.get("nonlinear")
-    before = list(rungs.trained)[: list(rungs.trained).index(last.layer)]  # they go from input to output
-    earlier = {
-        layer: tuple(readings.linears(own[layer], target, factor) for own in (rungs.trained, rungs.untrained))
-        for layer in before
-    }
-    found = ladder.land(
-        reference,
-        tables,
-        earlier,
-        entropy=information.entropy(information.prior(values["probe"], count)),
-        margin=store.plan.study.margin,
-        control=stack([r[CONTROL, count] for r in control]) if control and (CONTROL, count) in control[0] else None,
-    )
-    common = dict(arm="mixture", target=target, factor=factor, step=last.step)
-    lines = [
-        store.row(
-            gain,
-            **common,
-            reference="random",
-            protocol="linear",
-            layer=layer,
-            metric="over_untrained_bits",
-            extra={"analysis": KIND},
+    def landing(self, store, climbed: Climbed, factor: str | None, values: dict, count: int):
+        """The rung of one factor, and what training added to an untrained network at the earlier layers."""
+        name, whole = reference(store, self, factor)
+        last, layers = self.cast.at()[0], self.cast.layers
+        tables = {protocol: table([r[factor] for r in readings]) for protocol, readings in climbed.rungs.items()}
+        earlier = {
+            layer: tuple(
+                linears(store, m, self.component, factor) for m in (self.cast.at(layer=layer), self.untrained(layer))
+            )
+            for layer in layers[: layers.index(last.layer)]
+            if self.untrained(layer)
+        }
+        control = climbed.control.get("nonlinear")
+        control = table([r[CONTROL, count] for r in control]) if control and (CONTROL, count) in control[0] else None
+        bits = entropy(values, count)
+        landed = ladder.land(
+            whole,
+            tables,
+            earlier,
+            entropy=bits,
+            margin=self.margin,
+            control=control,
+            no_control=climbed.reasons.get(count, ""),
         )
-        for layer, gain in found.gains.items()
-    ]
-    word = found.rung if found.rung in ladder.RUNGS else None
-    return [
-        *lines,
-        store.row(
-            **common,
-            metric="rung",
-            layer=found.layer or (last.layer if word in tables else None),
-            reference=f"direct-{name}",
-            value=word and ladder.RUNGS.index(word),
-            n_seeds=len(rungs.last),
-            n_examples=reference.shape[1],
-            extra={
-                "analysis": KIND,
-                "rung": found.rung,
-                "certain": found.certain,
-                "untrained": found.untrained,
-                "reference": f"direct-{name}",
-                "reference_bits": float(reference.mean()),
-                "shares": found.shares,
-                "entropy": information.entropy(information.prior(values["probe"], count)),
-            },
-        ),
-    ]
+        at = self.at(factor=factor, step=last.source.step if hasattr(last.source, "step") else None)
+        for layer, gain in landed.gains.items():
+            where = {**at, "reference": "random", "protocol": "linear", "layer": layer}
+            yield Finding("over_untrained", gain, "bits", where)
+        at |= {"reference": f"direct-{name}", "n_seeds": len(whole), "n_examples": whole.shape[1]}
+        at["layer"] = landed.layer or (last.layer if landed.rung in tables else None)
+        rung = ladder.RUNGS.index(landed.rung) if landed.rung in ladder.RUNGS else None
+        extra = {
+            "rung": landed.rung,
+            "certain": landed.certain,
+            "untrained": landed.untrained,
+            "control": landed.control,
+        }
+        extra |= {
+            "reference": f"direct-{name}",
+            "reference_bits": float(whole.mean()),
+            "shares": landed.shares,
+            "entropy": bits,
+        }
+        yield Finding("rung", rung, None, {**at, "extra": extra})
+
+
+def controls(known: dict) -> tuple[dict, dict[int, str]]:
+    """(CONTROL, K) -> a control task of K classes over the factors that are read, or why there is none"""
+    values = {split: {name: v[split] for name, (v, _) in known.items() if name is not LABEL} for split in SPLITS}
+    tasks, reasons = {}, {}
+    for count in {count for _, count in known.values()}:
+        task, reason = ladder.control(values, count, 0)
+        if task is None:
+            reasons[count] = reason
+        else:
+            tasks[CONTROL, count] = (task, count)
+    return tasks, reasons

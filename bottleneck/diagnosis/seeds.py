@@ -2,85 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from bottleneck.analyses import Analysis
-from bottleneck.analysis import gap, information, screen, seeds
-from bottleneck.diagnosis.readings import Readings, factors
-from bottleneck.representations import members as representations
-from bottleneck.store import Store
-
-KIND = "seeds"
+from bottleneck.analysis import intervals, screen, seeds
+from bottleneck.diagnosis.cast import Diagnosis, factors, linear, linears, reference, testable
+from bottleneck.features.join import collect
+from bottleneck.rows import Finding
 
 
-def rows(store: Store, readings: Readings, analysis: Analysis) -> list[dict]:
+@dataclass(frozen=True, eq=False, repr=False)
+class Seeds(Diagnosis):
     """Evidence per seed, its class, and all seeds concatenated, for the label and the factors of one target."""
-    target, found = analysis.subject, []
-    known = factors(store.plan.targets[target])
-    arms = {"mixture": readings.mixture(), "random": readings.mixture(0)}
-    joined = {arm: screen.screen(concatenate(readings, members, target), known) for arm, members in arms.items()}
-    for factor in known:
-        bits = {arm: readings.linears(members, target, factor) for arm, members in arms.items()}
-        name, reference = readings.reference(target, factor)
-        member = arms["mixture"][0]
-        common = dict(
-            arm="mixture",
-            target=target,
-            factor=factor,
-            protocol="linear",
-            layer=member.layer,
-            step=member.step,
-            reference=f"direct-{name}",
-        )
-        evidence = seeds.evidence(bits["mixture"], reference, store.plan.study.margin)
-        d = bits["mixture"] - store.plan.study.margin * reference
-        for seed, table, joint in zip(readings.seeds, d, evidence.seeds, strict=True):
-            found.append(
-                store.row(
-                    gap.two_way(table),
-                    **common,
-                    metric="evidence_bits",
-                    seed=seed,
-                    extra={"analysis": KIND, "joint_ci": [joint.low, joint.high], "level": joint.level},
-                )
-            )
-        spread, (y, count) = evidence.spread, known[factor]
-        entropy = information.entropy(information.prior(y["probe"], count))
-        testable = gap.two_way(reference).low > gap.UNTESTABLE * entropy
-        found.append(
-            store.row(
-                evidence.mean,
-                **common,
-                metric="evidence_bits",
-                extra={
-                    "analysis": KIND,
-                    "class": evidence.verdict if testable else "untestable",
-                    "retained": evidence.retained,
-                    "lost": evidence.lost,
-                    "undecided": evidence.undecided,
-                    "seed_sd": spread and spread.sd,
-                    "seed_sd_ci": spread and [spread.low, spread.high],
-                },
-            )
-        )
-        for arm, members in arms.items():
-            if len(members) == 1:
-                continue
-            whole = joined[arm][factor].bits
-            best = int(np.argmax([readings.linear(m, target)[factor].val_bits for m in members]))
-            gains = seeds.concatenation(whole, bits[arm], best)
-            common.update(arm=arm, step=members[0].step, reference=None)
-            for metric, interval in (
-                ("concatenated_bits", gains.joined),
-                ("concatenated_gain_bits", gains.over_mean),
-                ("concatenated_over_best_bits", gains.over_best),
-            ):
-                found.append(
-                    store.row(interval, **common, metric=metric, extra={"analysis": KIND, "members": len(members)})
-                )
-    return found
 
+    KIND = "seeds"
+    VERSION = 2
 
-def concatenate(readings: Readings, members, target: str) -> dict[str, np.ndarray]:
-    blocks = [readings.features(m, target) for m in members]
-    return {split: representations.join([b[split] for b in blocks]) for split in blocks[0]}
+    @property
+    def members(self):
+        return [(m, self.component) for m in (*self.direct_members, *self.cast.at(), *self.cast.untrained)]
+
+    @property
+    def arms(self) -> dict:
+        """Whose seeds are concatenated: the subject's, and untrained ones, which say what width alone adds."""
+        arms = {self.cast.arm: self.cast.at(), "random": self.cast.untrained}
+        return {arm: members for arm, members in arms.items() if members}
+
+    def findings(self, store):
+        known = factors(self.component)
+        joined = {
+            arm: screen.screen(collect(store, members, self.component), known)
+            for arm, members in self.arms.items()
+            if len(members) > 1
+        }
+        for factor in known:
+            yield from self.evidence(store, factor, *known[factor])
+            for arm, readings in joined.items():
+                yield from self.concatenated(store, arm, readings[factor], factor)
+
+    def evidence(self, store, factor: str | None, values: dict, count: int):
+        """In how many seeds one factor is kept."""
+        members = self.cast.at()
+        name, whole = reference(store, self, factor)
+        bits = linears(store, members, self.component, factor)
+        at = self.at(members[0], factor=factor, protocol="linear", reference=f"direct-{name}")
+        evidence = seeds.evidence(bits, whole, self.margin)
+        for seed, items, joint in zip(self.cast.seeds, bits - self.margin * whole, evidence.seeds, strict=True):
+            extra = {"joint_ci": [joint.low, joint.high], "level": joint.level}
+            yield Finding("evidence", intervals.two_way(items), "bits", {**at, "seed": seed, "extra": extra})
+        spread = evidence.spread
+        extra = {
+            "class": evidence.verdict if testable(whole, values, count) else "untestable",
+            "retained": evidence.retained,
+            "lost": evidence.lost,
+            "undecided": evidence.undecided,
+            "seed_sd": spread and spread.sd,
+            "seed_sd_ci": spread and [spread.low, spread.high],
+        }
+        yield Finding("evidence", evidence.mean, "bits", {**at, "extra": extra})
+
+    def concatenated(self, store, arm: str, reading, factor: str | None):
+        """What one concatenation of all seeds reads, beside its members."""
+        members = self.arms[arm]
+        best = int(np.argmax([linear(store, m, self.component)[factor].val_bits for m in members]))
+        gains = seeds.concatenation(reading.bits, linears(store, members, self.component, factor), best)
+        at = self.at(members[0], factor=factor, protocol="linear", extra={"members": len(members)})
+        at["arm"] = arm
+        yield Finding("concatenated", gains.joined, "bits", at)
+        yield Finding("concatenated_gain", gains.over_mean, "bits", at)
+        yield Finding("concatenated_over_best", gains.over_best, "bits", at)

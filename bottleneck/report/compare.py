@@ -1,4 +1,4 @@
-"""Two studies side by side: what each found per target, how far their gaps differ, and in what they were set up otherwise."""
+"""Two studies side by side: what each says of a target, how far their gaps differ, and how their configs differ."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import pathlib
 
 from bottleneck import atomic
 from bottleneck.report import findings, lookup, page, table
-from bottleneck.report.drawing import BLUE, INK, VERMILLION, panels, reach
-from bottleneck.report.lookup import ARMS, PROBE, counts, ends, extra, factors, find, number, several, targets
+from bottleneck.report.drawing import BLUE, VERMILLION, lines, reach
+from bottleneck.report.lookup import SUBJECT, counts, ends, extra, factors, mean, number, several, targets, unit
 from bottleneck.report.section import Figure
 from bottleneck.report.table import MISSING, Number, Table
-from bottleneck.rows import select
 
 Study = tuple[str, list[dict], dict]  # name, rows, provenance
 DIFFERENCE = "difference"
 METHOD = (
     "Differences of gaps take the studies as independent: the arms of both intervals add as squares (Zou and Donner, "
-    "Statistics in Medicine 27, 2008). For studies that share test items or runs the intervals are too wide. Exploratory: "
-    "95%, not adjusted for multiplicity."
+    "Statistics in Medicine 27, 2008). For studies that share test items or runs the intervals are too wide. "
+    "Exploratory: 95%, not adjusted for multiplicity."
 )
 
 
@@ -39,20 +38,18 @@ def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
             sentences=sentences(first, second),
             provenance=differences(*others),
             figures=[page.figure(gaps)] if gaps else [],
-            tables=[page.table(t) for t in tables(first, second)],
+            tables=[page.table(t, titled=False) for t in tables(first, second)],
             method=METHOD,
         ),
     )
     return path
 
 
-def terminal(first: Study, second: Study, width: int = 120) -> str:
-    """The same for a terminal: sentences, then tables."""
+def terminal(first: Study, second: Study, width: int = 120, encoding: str = "utf-8") -> str:
+    """The same for a terminal: sentences, then tables, in what `encoding` can hold."""
     first, second = _named(first, second)
-    return (
-        "\n\n".join(["\n".join(sentences(first, second)), *(table.text(t, width) for t in tables(first, second))])
-        + "\n"
-    )
+    said = table.encodable("\n".join(sentences(first, second)), encoding)
+    return "\n\n".join([said, *(table.text(t, width, encoding) for t in tables(first, second))]) + "\n"
 
 
 def tables(first: Study, second: Study) -> list[Table]:
@@ -62,9 +59,9 @@ def tables(first: Study, second: Study) -> list[Table]:
 
 def sentences(first: Study, second: Study) -> list[str]:
     """On which targets the verdicts differ, and which targets only one study has."""
-    (a, rows_a, _), (b, rows_b, _) = first, second
-    mains = [lookup.split(rows)[0] for rows in (rows_a, rows_b)]
-    verdicts = [{t: extra(lookup.verdict(main, t)).get("verdict") for t in targets(main)} for main in mains]
+    mains = [lookup.split(rows)[0] for _, rows, _ in (first, second)]
+    verdicts = [{t: extra(lookup.gap(main, t)).get("verdict") for t in targets(main)} for main in mains]
+    (a, *_), (b, *_) = first, second
     shared = [t for t in verdicts[0] if t in verdicts[1]]
     changed = [t for t in shared if verdicts[0][t] != verdicts[1][t]]
     said = [
@@ -74,8 +71,8 @@ def sentences(first: Study, second: Study) -> list[str]:
     same = [t for t in shared if t not in changed]
     if same:
         said.append(f"The verdict is the same on {several(same, 8)}.")
-    for name, own, other in ((a, *verdicts), (b, *verdicts[::-1])):
-        if only := [t for t in own if t not in other]:
+    for name, here, there in ((a, *verdicts), (b, *verdicts[::-1])):
+        if only := [t for t in here if t not in there]:
             said.append(f"Only {name} has {several(only, 8)}.")
     return said
 
@@ -83,50 +80,41 @@ def sentences(first: Study, second: Study) -> list[str]:
 def answers(first: Study, second: Study) -> Table:
     """Two lines per target, one for each study, and the difference of their gaps."""
     mains = [(name, lookup.split(rows)[0]) for name, rows, _ in (first, second)]
-    units = {lookup.unit(main) for _, main in mains}
-    unit = ("R2" if units == {"r2"} else "bits") if len(units) == 1 else "own unit"
+    names = {lookup.unit_name(main) for _, main in mains}
+    header = names.pop() if len(names) == 1 else "in its study's unit"
     lines = []
     for target in dict.fromkeys(t for _, main in mains for t in targets(main)):
-        found = [lookup.verdict(main, target) for _, main in mains]
-        for (name, main), gap in zip(mains, found):
-            if gap is None:
-                continue
-            key, star = (
-                dict(target=target, protocol=PROBE, metric=lookup.unit(main)),
-                "*" if extra(gap).get("provisional") else "",
-            )
-            sides = (number(find(main, arm=arm, **key), half=True) for arm in ARMS[:2])
-            lines.append((target, name, (extra(gap).get("verdict") or MISSING) + star, *sides, number(gap)))
-        if (apart := difference(*found)) is not None:
+        pair = [lookup.gap(main, target) for _, main in mains]
+        lines += [_line(name, main, gap) for (name, main), gap in zip(mains, pair) if gap is not None]
+        if (apart := difference(*pair)) is not None:
             lines.append((target, DIFFERENCE, MISSING, MISSING, MISSING, apart))
-    rests = [f"{name}: {counts(select(main, seed='all', metric=f'gap_{lookup.unit(main)}'))}" for name, main in mains]
+    rests = [f"{name}: {counts(lookup.gaps(main))}" for name, main in mains]
     starred = " * provisional: fewer than 4 seeds." if any(line[2].endswith("*") for line in lines) else ""
     caption = (
-        f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, not "
-        f"adjusted.{starred}"
+        f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, "
+        f"not adjusted.{starred}"
     )
-    header = ("target", "study", "verdict", f"direct ({unit})", f"mixture ({unit})", f"gap ({unit})")
+    header = ("target", "study", "verdict", f"direct ({header})", f"mixture ({header})", f"gap ({header})")
     return Table("answers", "What is missing, in both", caption, header, tuple(lines))
+
+
+def _line(name: str, main: list[dict], gap: dict) -> tuple:
+    """What one study says of one target."""
+    star = "*" if extra(gap).get("provisional") else ""
+    sides = (number(mean(main, arm, gap["target"]), half=True) for arm in (gap["reference"] or "direct", SUBJECT))
+    return (gap["target"], name, (extra(gap).get("verdict") or MISSING) + star, *sides, number(gap))
 
 
 def difference(first: dict | None, second: dict | None) -> Number | None:
     """The difference of two gaps of independent studies, in one unit; without an interval where either has none.
 
-    With d = a - b, the limits are d - sqrt((a - l_a)^2 + (u_b - b)^2) and d + sqrt((u_a - a)^2 + (b - l_b)^2): variances
-    add (Zou and Donner 2008), and of t intervals each arm keeps its own quantile, which the difference would not need to.
+    With d = a - b, the limits are d - sqrt((a - l_a)^2 + (u_b - b)^2) and d + sqrt((u_a - a)^2 + (b - l_b)^2):
+    variances add (Zou and Donner 2008); of t intervals each arm keeps its own quantile, which it would not need to.
     """
-    if (
-        first is None
-        or second is None
-        or None in (first["value"], second["value"])
-        or first["metric"] != second["metric"]
-    ):
+    if None in (first, second) or None in (first["value"], second["value"]) or first["unit"] != second["unit"]:
         return None
-    a, b, limits = (
-        first["value"],
-        second["value"],
-        [*(first["ci95"] or (None, None)), *(second["ci95"] or (None, None))],
-    )
+    a, b = first["value"], second["value"]
+    limits = [*(first["ci95"] or (None, None)), *(second["ci95"] or (None, None))]
     if None in limits:
         return Number(a - b)
     low_a, high_a, low_b, high_b = limits
@@ -142,15 +130,17 @@ def features(first: Study, second: Study) -> Table:
     lines = []
     for target in targets(every):
         for factor in factors(every, target):
-            told = [findings.summary(kinds, target, factor) for kinds in sides]
-            if {cell for words in told for cell in words} - {MISSING, findings.UNTESTABLE}:
-                lines.append((target, findings.name(factor), *(cell for pair in zip(*told) for cell in pair)))
+            summaries = [findings.summary(kinds, target, factor) for kinds in sides]
+            if {cell for words in summaries for cell in words} - {MISSING, findings.UNTESTABLE}:
+                lines.append((target, findings.name(factor), *(cell for pair in zip(*summaries) for cell in pair)))
     header = (
         "target",
         "factor",
         *(f"{word}: {name}" for word in ("where", "when", "seeds") for name, *_ in (first, second)),
     )
-    caption = "The first rung that reads it at the last step, the course over training, and the seeds that keep it. Exploratory."
+    caption = (
+        "The first rung that reads it at the last step, its course over training, seeds that keep it. Exploratory."
+    )
     if any(str(cell).endswith("*") for line in lines for cell in line):
         caption += " * intervals do not decide."
     return Table("features", "Features, in both", caption, header, tuple(lines))
@@ -188,37 +178,22 @@ def _flat(value: dict, prefix: str = ""):
 def figure(first: Study, second: Study) -> Figure | None:
     """The gaps of both studies, target by target. None where no target has one in both."""
     mains = [lookup.split(rows)[0] for _, rows, _ in (first, second)]
-    found = {t: [lookup.verdict(main, t) for main in mains] for t in targets(mains[0])}
-    found = {t: pair for t, pair in found.items() if all(r is not None and r["value"] is not None for r in pair)}
-    if not found or len({lookup.unit(main) for main in mains}) > 1:
+    pairs = {t: [lookup.gap(main, t) for main in mains] for t in targets(mains[0])}
+    pairs = {t: pair for t, pair in pairs.items() if all(r is not None and r["value"] is not None for r in pair)}
+    if not pairs or len(set(map(unit, mains))) > 1:
         return None
 
-    def draw(axes, _):
-        axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
-        for y, pair in enumerate(found.values()):
+    def draw(axes):
+        for y, pair in enumerate(pairs.values()):
             for r, shift, colour, marker in zip(pair, (-0.16, 0.16), (VERMILLION, BLUE), "os"):
                 axes.plot(ends(r), [y + shift] * 2, color=colour, linewidth=1.4, solid_capstyle="butt")
                 axes.plot([r["value"]], [y + shift], marker=marker, markersize=5, color=colour, linestyle="")
-        axes.set(
-            xlim=reach([0.0, *(v for pair in found.values() for r in pair for v in ends(r))]),
-            ylim=(len(found) - 0.4, -0.6),
-        )
-        axes.set_yticks(range(len(found)), list(found))
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x", alpha=0.15, linewidth=0.6)
+        axes.set(xlim=reach([0.0, *(v for pair in pairs.values() for r in pair for v in ends(r))]))
 
-    unit = "R2" if lookup.unit(mains[0]) == "r2" else "bits"
-    svg = panels(
-        "gaps", [""], draw, inner=0.36 * len(found), left=0.3 + 0.08 * max(map(len, found)), xlabel=f"gap ({unit})"
-    )
-    return Figure(
-        "gaps",
-        "Gaps in both",
-        "Direct training minus the mixture's features, with 95% intervals.",
-        (svg,),
-        ((first[0], VERMILLION, False), (second[0], BLUE, False)),
-        fixed=True,
-    )
+    svg = lines("gaps", list(pairs), draw, xlabel=f"gap ({lookup.unit_name(mains[0])})", right=0.2)
+    caption = "Direct training minus the mixture's features, with 95% intervals."
+    key = ((first[0], VERMILLION, False), (second[0], BLUE, False))
+    return Figure("gaps", "Gaps in both", caption, (svg,), key, fixed=True)
 
 
 def _named(first: Study, second: Study) -> tuple[Study, Study]:

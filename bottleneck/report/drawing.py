@@ -1,4 +1,4 @@
-"""How figures are drawn: as SVG text, the same bytes for the same numbers.
+"""How figures are drawn: as SVG text, the same bytes for the same numbers, on a canvas of ours and never by pyplot.
 
 Text stays text. Axes and words are drawn in `currentColor`, so a page's style sheet themes them. Data colours
 are after Okabe and Ito (2008), those that keep a contrast of about 3 to 1 on white and on near-black.
@@ -6,14 +6,14 @@ are after Okabe and Ito (2008), those that keep a contrast of about 3 to 1 on wh
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import io
 import math
+import os
 import re
 
-import matplotlib
-from markupsafe import escape
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from bottleneck.report.svg import FONTS, short
 
 INK = "#010203"  # stands for currentColor while Matplotlib draws
 BLUE, VERMILLION, GREEN, PURPLE, OCHRE, GREY = "#3182BD", "#D55E00", "#009E73", "#B5679A", "#B8860B", "#7F8790"
@@ -46,47 +46,93 @@ STYLE = {
         INK,
     ),
 }
-FONTS = "system-ui, 'Helvetica Neue', Arial, sans-serif"
-LINKS = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 WIDTH = 3.3  # inches, of one panel
-GAP = 16  # pixels, between figures beside each other
-LETTER = 7.4  # pixels, of a letter in text of 12 pixels, in a wide font
+BARE = 3.8  # inches, of one that stands alone, beside the names of its lines
+
+
+def _matplotlib():
+    """Matplotlib. A backend that it does not know, asked for by the environment, would make the import itself fail.
+
+    The backend stays the user's where it exists, for pyplot in their notebook: nothing here uses it.
+    """
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        module = importlib.import_module("matplotlib")
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    if asked:
+        with contextlib.suppress(ValueError):
+            module.rcParams["backend"] = asked
+    return module
+
+
+matplotlib = _matplotlib()
+_canvas = importlib.import_module("matplotlib.backends.backend_svg").FigureCanvasSVG
+_figure = importlib.import_module("matplotlib.figure").Figure
+_lines = importlib.import_module("matplotlib.lines").Line2D
+_locator = importlib.import_module("matplotlib.ticker").MaxNLocator
+RAMP = matplotlib.colormaps["cividis"]
+
+
+@contextlib.contextmanager
+def figure(width: float, height: float):
+    """A figure of this size in inches, under our style whatever style is in force."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        drawn = _figure((width, height))
+        _canvas(drawn)
+        yield drawn
 
 
 def panels(
     name, titles, draw, *, inner: float, left: float, right: float = 0.2, xlabel: str, ylabel="", labels=()
 ) -> str:
-    """A grid of equal panels, in inches: `inner` high, `left` for tick labels and `right` for words, a legend of `labels` below."""
+    """A grid of equal panels, in inches: `inner` high, `left` for tick labels and `right` for words, a legend below."""
     columns = min(len(titles), 3)
     lines, across = math.ceil(len(titles) / columns), 4 if columns > 1 else 2
     cell = inner + 0.8
     legend = 0.2 * math.ceil(len(labels) / across) + 0.1 if labels else 0.0
     width, height = WIDTH * columns, cell * lines + legend
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure((width, height))
+    with figure(width, height) as drawn:
         for i, title in enumerate(titles):
             column, line = i % columns, i // columns
             bottom = height - line * cell - inner - 0.3
-            axes = figure.add_axes(
+            axes = drawn.add_axes(
                 ((column * WIDTH + left) / width, bottom / height, (WIDTH - left - right) / width, inner / height)
             )
-            axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+            axes.xaxis.set_major_locator(_locator(5, steps=[1, 2, 5, 10]))
             draw(axes, title)
             axes.set_title(short(title), x=-(left - 0.06) / (WIDTH - left - right))
             axes.set_xlabel(xlabel)
             if ylabel and column == 0:
                 axes.set_ylabel(ylabel)
         if labels:
-            handles = [matplotlib.lines.Line2D([], [], label=label, **style) for label, style in labels]
+            handles = [_lines([], [], label=label, **style) for label, style in labels]
             across = min(across, len(handles))
-            figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 0), ncols=across)
-        return to_svg(figure, name)
+            drawn.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 0), ncols=across)
+        return to_svg(drawn, name)
 
 
-def short(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else name[: most - 1] + "\u2026"
+def lines(name: str, names: list[str], draw, *, xlabel: str, right: float = 1.0) -> str:
+    """One wide panel with a named line for each of `names`; `right` inches are for words beside the lines."""
+    left = 0.2 + 0.075 * max(len(short(line)) for line in names)
+    width, height = left + BARE, 0.3 * len(names) + 0.75
+    with figure(width, height) as drawn:
+        axes = drawn.add_axes((left / width, 0.5 / height, (BARE - right) / width, (height - 0.6) / height))
+        axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
+        draw(axes)
+        axes.set(ylim=(len(names) - 0.4, -0.6), xlabel=xlabel)
+        axes.set_yticks(range(len(names)), list(map(short, names)))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", alpha=0.15, linewidth=0.6)
+        return to_svg(drawn, name)
+
+
+def remark(axes, y: float, words: str, colour: str = INK) -> None:
+    """Words to the right of a line of a panel."""
+    axes.text(1.03, y, words, transform=axes.get_yaxis_transform(), va="center", color=colour)
 
 
 def reach(values, ceiling: float | None = None) -> tuple[float, float]:
@@ -96,10 +142,10 @@ def reach(values, ceiling: float | None = None) -> tuple[float, float]:
     return (max(low, 0.0) - pad, min(high, ceiling) + pad) if ceiling else (low - pad, high + pad)
 
 
-def to_svg(figure: Figure, name: str) -> str:
+def to_svg(drawn, name: str) -> str:
     """The figure as an <svg> element: in pixels, the page's colour for ink, ids of this figure's own."""
     out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    drawn.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL).replace(INK, "currentColor")
@@ -113,42 +159,3 @@ def to_svg(figure: Figure, name: str) -> str:
     size = 'width="{:.0f}" height="{:.0f}"'.format(*(float(v) * 4 / 3 for v in points.groups()))
     style = 'role="img" style="stroke-linejoin: round; stroke-linecap: butt"'
     return re.sub(r'width="[\d.]+pt"', style, re.sub(r'height="[\d.]+pt"', size, svg, count=1), count=1)
-
-
-def compose(pieces: list[str], foot: str) -> str:
-    """SVG figures in lines of three, with `foot` (where there is one) below them all, as one <svg> element."""
-    lines = [pieces[i : i + 3] for i in range(0, len(pieces), 3)] + ([[foot]] if foot else [])
-    placed, top, width = [], 0.0, 0.0
-    for line in lines:
-        sizes, left = [_size(piece) for piece in line], 0.0
-        for piece, (wide, _) in zip(line, sizes):
-            placed.append(piece.replace("<svg", f'<svg x="{left:g}" y="{top:g}"', 1))
-            left += wide + GAP
-        top, width = top + max(high for _, high in sizes) + GAP, max(width, left)
-    return element(max(width - GAP, 0), max(top - GAP, 0), placed) + "\n"
-
-
-def element(width: float, height: float, parts: list[str], style: str = "") -> str:
-    """An <svg> element of `parts`, in pixels."""
-    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {LINKS} role="img" {size}{style}>\n' + "\n".join(parts) + "\n</svg>"
-    )
-
-
-def key(labels) -> str:
-    """A key to lines, (label, colour, dashed) each, as wide as three panels."""
-    parts, x, y, across = [], 0.0, 0.0, 3 * 96 * WIDTH
-    for label, colour, dashed in labels:
-        wide = 44 + LETTER * len(label)
-        if x and x + wide > across:
-            x, y = 0.0, y + 20
-        dashes = ' stroke-dasharray="5 3"' if dashed else ""
-        parts.append(f'<path d="M{x:.1f} {y + 9:.1f}h22" stroke="{colour}" stroke-width="2"{dashes}/>')
-        parts.append(f'<text x="{x + 28:.1f}" y="{y + 13:.1f}" fill="currentColor">{escape(label)}</text>')
-        x += wide
-    return element(across, y + 20, parts, style=f' font-family="{FONTS}" font-size="12"')
-
-
-def _size(piece: str) -> tuple[float, float]:
-    return tuple(float(re.search(rf'\b{side}="([\d.]+)"', piece)[1]) for side in ("width", "height"))

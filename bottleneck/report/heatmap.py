@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import matplotlib
 from markupsafe import escape
 
-from bottleneck.report.drawing import FONTS, LETTER, element, short
+from bottleneck.report.drawing import RAMP
+from bottleneck.report.svg import FONTS, LETTER, element, short
 from bottleneck.report.table import MISSING
 
-RAMP = matplotlib.colormaps["cividis"]
 HEIGHT = 26  # pixels, of a cell
 FLAT = 62  # pixels: columns that would be wider have slanted names
 

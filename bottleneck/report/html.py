@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds all it shows, with figures as SVG and tables as CSV and LaTeX beside it."""
+"""The report: one HTML file that holds all it shows, with figures as SVG and tables as CSV and LaTeX in directories."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pathlib
 from dataclasses import dataclass
 
 from bottleneck import atomic
-from bottleneck.report import curves, findings, lookup, page, plots, tables
+from bottleneck.report import curves, findings, gaps, lookup, page, plots, sweep, tables
 from bottleneck.report.methods import exploratory, methods
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.sections import sections
@@ -20,72 +20,80 @@ OUTSIDE = "Targets outside the mixture"
 class Content:
     """All that a report shows, drawn once."""
 
+    study: str  # its name
     rows: list[dict]  # of the main answer
-    figures: dict[str, Figure]  # of the main answer, by name
+    chapters: list[Section]  # of the main answer and of a sweep
     sections: list[Section]  # of the analyses
     clauses: dict[str, str]  # what the analyses add to a target's sentence
     overview: Table | None  # where, when and in which seeds, in a few words
 
 
-def write(workdir: pathlib.Path, rows: list[dict], provenance: dict) -> pathlib.Path:
-    """Writes `workdir`/report.html, figures/*.svg and tables/*.{csv,tex}; returns the report's path.
+def write(
+    directory: pathlib.Path, rows: list[dict], provenance: dict, reading: dict[str, list[str]] | None = None
+) -> pathlib.Path:
+    """Writes `directory`/report.html, figures/*.svg and tables/*.{csv,tex}; returns the report's path.
 
-    `rows` are those of one study; `provenance` is JSON-like (versions, commit, devices, config hash, ...).
-    The same rows and provenance give the same bytes.
+    `rows` are those of one study or sweep; `provenance` is JSON-like (versions, commit, devices, config, ...), where a
+    list of several versions of a package says that runs differ; `reading` has for every component the lines that say
+    what was read of it. The same arguments give the same bytes.
     """
     content = read(rows)
-    parts = [
-        *content.figures.values(),
-        *tables.all_tables(content.rows),
-        *filter(None, [content.overview]),
-        *(part for found in content.sections for part in found.parts),
-    ]
-    for part in parts:
+    parts = [part for section in (*content.chapters, *content.sections) for part in section.parts]
+    for part in (*parts, *filter(None, [content.overview])):
         if isinstance(part, Figure):
-            atomic.write(workdir / "figures" / f"{part.name}.svg", part.svg())
+            atomic.write(directory / "figures" / f"{part.name}.svg", part.svg())
         else:
-            atomic.write(workdir / "tables" / f"{part.name}.csv", to_csv(part))
-            atomic.write(workdir / "tables" / f"{part.name}.tex", to_latex(part))
-    atomic.write(workdir / FILE, render(content, provenance))
-    return workdir / FILE
+            atomic.write(directory / "tables" / f"{part.name}.csv", to_csv(part))
+            atomic.write(directory / "tables" / f"{part.name}.tex", to_latex(part))
+    atomic.write(directory / FILE, render(content, provenance, reading))
+    return directory / FILE
 
 
 def read(rows: list[dict]) -> Content:
     """The content of a study's rows."""
     main, kinds = lookup.split(rows)
-    return Content(main, figures(main), sections(kinds), findings.clauses(kinds), findings.overview(kinds))
+    study = ", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name"
+    answered = [*chapters(main), *filter(None, [sweep.section(kinds)])]
+    return Content(study, main, answered, sections(kinds), findings.clauses(kinds), findings.overview(kinds))
+
+
+def chapters(rows: list[dict]) -> list[Section]:
+    """The parts of the main answer that have a figure or a table to show, in reading order."""
+    made = {table.name: table for table in tables.all_tables(rows)}
+    drawn = figures(rows)
+    several = [
+        ("answer", "What is missing", ("gap", "split")),
+        ("restored", "What restores it", ("restored",)),
+        ("accuracy", f"{_score(rows)} per target and arm", ("accuracy",)),
+        ("representations", "Representations", ("budget",)),
+        ("protocols", "By protocol", ("few-shot",)),
+        ("limits", "Floors, ceilings and bounds", ()),
+    ]
+    shown = []
+    for name, title, of in several:
+        parts = tuple(drawn[figure] for figure in of if figure in drawn)
+        table = (made[name],) if name in made else ()
+        parts = (*table, *parts) if name in ("answer", "restored") else (*parts, *table)
+        shown += [Section(name, title, "", parts)] if parts else []
+    return shown
 
 
 def figures(rows: list[dict]) -> dict[str, Figure]:
     """The main answer's figures that have something to show, by name."""
-    found = [gap(rows), accuracy(rows), few_shot(rows), budget(rows)]
-    return {figure.name: figure for figure in found if figure and any(figure.panels)}
+    drawn = (gaps.sizes(rows), gaps.split(rows), gaps.shares(rows), accuracy(rows), few_shot(rows), budget(rows))
+    return {figure.name: figure for figure in drawn if figure is not None}
 
 
-def gap(rows: list[dict]) -> Figure:
-    """Every target's gap."""
-    margin = lookup.margin(rows)
-    beyond = (
-        ""
-        if margin is None
-        else (
-            " The short upright line is the margin: beyond it, the mixture keeps less than "
-            f"{100 * margin:g}% of what direct training shows."
-        )
-    )
-    caption = "Direct training minus the mixture's features, with 95% intervals." + beyond
-    return Figure("gap", "Gap per target", caption, (plots.bits(rows),), fixed=True)
-
-
-def accuracy(rows: list[dict]) -> Figure:
+def accuracy(rows: list[dict]) -> Figure | None:
     """What every arm reaches, target by target."""
-    drawn = _drawn(rows)
+    drawn, panels = _drawn(rows), tuple(plots.accuracy(rows).values())
     caption = "Dots are seeds, ticks their means with 95% intervals; all panels share one scale."
     caption += f" Reference lines: {', '.join(drawn)}." if drawn else ""
-    panels = tuple(filter(None, (plots.accuracy(rows, [name]) for name in lookup.targets(rows))))
-    return Figure(
-        "accuracy", f"{'R2' if lookup.score(rows) == 'r2' else 'Accuracy'} by linear probe, per arm", caption, panels
-    )
+    return Figure("accuracy", f"{_score(rows)} by linear probe, per arm", caption, panels) if panels else None
+
+
+def _score(rows: list[dict]) -> str:
+    return "R2" if lookup.unit(rows) == "r2" else "Accuracy"
 
 
 def few_shot(rows: list[dict]) -> Figure | None:
@@ -95,49 +103,49 @@ def few_shot(rows: list[dict]) -> Figure | None:
         "Linear probes on so many examples per class, mean over seeds and draws with 95% intervals, cut at the panel's "
         "edge; the thin line is direct training's probe on all."
     )
+    ylabel, ceiling = ("accuracy (%)", 100) if percent else ("R2", None)
     return curves.figure(
         "few-shot",
         "Few-shot probes",
         caption,
         plots.shots(rows),
         xlabel="examples per class",
-        ylabel="accuracy (%)" if percent else "R2",
-        ceiling=100 if percent else None,
+        ylabel=ylabel,
+        ceiling=ceiling,
     )
 
 
-def budget(rows: list[dict]) -> Figure:
+def budget(rows: list[dict]) -> Figure | None:
     """What representations cost and reach."""
     caption = (
         "Linear probe against total training steps of all members, with 95% intervals; the line is direct training. "
         "Representations of equal cost are drawn side by side around it."
     )
-    return Figure("budget", "What they cost and reach", caption, (plots.budget(rows),), fixed=True)
+    drawn = plots.budget(rows)
+    return Figure("budget", "What they cost and reach", caption, (drawn,), fixed=True) if drawn else None
 
 
-def render(content: Content, provenance: dict) -> str:
+def render(content: Content, provenance: dict, reading: dict[str, list[str]] | None = None) -> str:
     """The report's HTML."""
-    rows = content.rows
-    found = [
-        {"name": s.name, "title": s.title, "sentence": s.sentence, "parts": [page.part(p) for p in s.parts]}
-        for s in content.sections
-    ]
     return page.fill(
         "report.html",
-        study=", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name",
-        sections=found,
+        study=content.study,
+        chapters=[page.section(s) for s in content.chapters],
+        sections=[page.section(s) for s in content.sections],
         sentences=_sentences(content),
-        tables={t.name: page.table(t) for t in tables.all_tables(rows)},
-        figures={name: page.figure(figure) for name, figure in content.figures.items()},
-        metric=lookup.score(rows),
-        methods=[methods(rows), exploratory(content.sections)],
+        methods=[
+            [*methods(content.rows), *(s.methods for s in content.chapters if s.methods)],
+            exploratory(content.sections),
+        ],
+        reading=reading or {},
+        differing=page.differing(provenance),
         provenance=page.flat(provenance),
     )
 
 
 def _drawn(rows: list[dict]) -> list[str]:
     """The reference lines which the accuracy panels draw."""
-    names = {label for t in lookup.targets(rows) for label in plots.strips(rows, t, lookup.score(rows), 1)}
+    names = {label for strip in plots.strips(rows, lookup.score(rows), 1).values() for label in strip}
     lines = (
         ("direct", "direct training: blue line"),
         ("random init", "random initialisation: dashed"),
@@ -150,12 +158,11 @@ def _drawn(rows: list[dict]) -> list[str]:
 def _sentences(content: Content) -> dict[str, list[dict]]:
     """Sentences under the headings of their families, with the words to stress apart."""
     groups: dict[str, list[dict]] = {"": [], OUTSIDE: []}
-    for name in lookup.targets(content.rows):
-        found = lookup.verdict(content.rows, name)
-        said, verdict = (lookup.extra(found).get(key) or "" for key in ("sentence", "verdict"))
-        if said:
-            head = f"{name} is {verdict}" if said.startswith(f"{name} is {verdict}") else ""
-            groups[OUTSIDE if lookup.outside(found) else ""].append(
-                {"verdict": verdict, "head": head, "text": said[len(head) :], "clause": content.clauses.get(name, "")}
-            )
-    return {title: found for title, found in groups.items() if found}
+    for said in tables.sentences(content.rows, content.clauses):
+        row, verdict, sentence = said["row"], said["verdict"], said["sentence"]
+        who, is_so, _ = sentence.partition(f" is {verdict}")  # the words to stress
+        head = f"{who}{is_so}" if verdict and is_so and who.startswith(row["target"]) else ""
+        groups[OUTSIDE if lookup.outside(row) else ""].append(
+            {"verdict": verdict, "head": head, "text": sentence[len(head) :], "clause": said["clause"]}
+        )
+    return {title: group for title, group in groups.items() if group}

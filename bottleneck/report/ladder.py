@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bottleneck.report import findings, heatmap
 from bottleneck.report.findings import DEPTH, UNTESTABLE
-from bottleneck.report.lookup import counts, extra, factors, find, number, plain, targets, values
+from bottleneck.report.lookup import SUBJECT, counts, extra, factors, find, number, plain, targets, titled, values
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.table import MISSING, Table, trim
 from bottleneck.rows import select
@@ -17,7 +17,7 @@ PHRASES = {
     "linear": "linearly though not prominently",
     "prominent": "prominently",
 }
-OTHERS = ("nonlinear", "prominent")  # columns beside the layers
+OTHERS = ("nonlinear", "prominent")  # columns after the layers
 
 
 def section(kinds: dict) -> Section | None:
@@ -26,46 +26,44 @@ def section(kinds: dict) -> Section | None:
     rungs = select(means, metric="rung")
     if not rungs:
         return None
-    layers = order(means)
-    return Section(
-        "ladder",
-        "Where and how deep",
-        sentence(rungs),
-        (figure(rungs, layers), table(means, rungs, layers)),
-        methods(means, rungs),
-    )
+    said = " ".join(sentence(select(rungs, arm=subject), subject) for subject in values(rungs, "arm"))
+    parts = (figure(means, rungs), table(means, rungs))
+    return Section("ladder", "Where and how deep", said, parts, methods(means, rungs))
 
 
-def sentence(rungs: list[dict]) -> str:
-    """What is where, the deepest first."""
-    found = findings.grouped(rungs, "rung", DEPTH[::-1])
-    if not found:
+def sentence(rungs: list[dict], subject: str = SUBJECT) -> str:
+    """What of a subject is where, the deepest first."""
+    lists = findings.grouped(rungs, "rung", DEPTH[::-1])
+    if not lists:
         return "No label or factor can be tested: direct training reads none."
-    told = [r for r in rungs if extra(r).get("rung") in DEPTH]
-    unsure = sum(extra(r).get("certain") is False for r in told)
-    sure = f" In {unsure} of {len(told)} the intervals do not decide." if unsure else ""
-    return f"At its last step the mixture reads {'; '.join(f'{PHRASES[word]}: {names}' for word, names in found.items())}.{sure}"
+    landed = [r for r in rungs if extra(r).get("rung") in DEPTH]
+    unsure = sum(extra(r).get("certain") is False for r in landed)
+    sure = f" In {unsure} of {len(landed)} the intervals do not decide." if unsure else ""
+    who = "At its last step the mixture reads" if subject == SUBJECT else f"{subject} reads"
+    return f"{who} {'; '.join(f'{PHRASES[word]}: {names}' for word, names in lists.items())}.{sure}"
 
 
-def figure(rungs: list[dict], layers: list[str]) -> Figure:
-    """Per target: what each layer and protocol reads, as a share of the reference."""
-    others = tuple(o for o in OTHERS if any(share(r, o, layers) is not None for r in rungs))
+def figure(rows: list[dict], rungs: list[dict]) -> Figure:
+    """Per target and subject: what each layer and protocol reads, as a share of the reference."""
     panels = []
-    for target in targets(rungs):
-        found = _of(rungs, target)
-        cells = tuple(tuple(_cell(share(r, column, layers)) for column in (*layers, *others)) for r in found)
-        lines, notes = (
-            tuple(words(r) for r in found) for words in (lambda r: findings.name(r["factor"]), findings.short_where)
-        )
-        panels.append(
-            heatmap.draw(heatmap.Grid(target, lines, (*layers, *others), cells, notes, breaks=(len(layers),)))
-        )
+    for subject in values(rungs, "arm"):
+        layers, of = order(select(rows, arm=subject)), select(rungs, arm=subject)
+        others = tuple(o for o in OTHERS if any(share(r, o, layers) is not None for r in of))
+        panels += [_panel(_of(of, target), layers, others) for target in targets(of)]
     caption = (
-        "Bits as a percentage of what the best reading of direct training has: by linear probe at each layer; at the last "
-        "layer also by a nonlinear probe, and in its prominent directions. Beside it, the first rung that reads it."
+        "Bits as a percentage of what the best reading of direct training has: by linear probe at each layer; at the "
+        "last layer also by a nonlinear probe, and in its prominent directions. To the right, the first rung that "
+        "reads it."
     )
     unsure = " * intervals do not decide." if any(extra(r).get("certain") is False for r in rungs) else ""
     return Figure("ladder-layers", "Readable where", caption + unsure, tuple(panels), fixed=True)
+
+
+def _panel(rungs: list[dict], layers: list[str], others: tuple[str, ...]) -> str:
+    columns = (*layers, *others)
+    cells = tuple(tuple(_cell(share(r, column, layers)) for column in columns) for r in rungs)
+    names, notes = (tuple(findings.name(r["factor"]) for r in rungs), tuple(map(findings.short_where, rungs)))
+    return heatmap.draw(heatmap.Grid(titled(rungs[0]), names, columns, cells, notes, breaks=(len(layers),)))
 
 
 def _of(rungs: list[dict], target: str) -> list[dict]:
@@ -74,9 +72,9 @@ def _of(rungs: list[dict], target: str) -> list[dict]:
 
 
 def order(rows: list[dict]) -> list[str]:
-    """The mixture's layers as they come, the last one of all, where the rungs are read, at the end."""
-    layers = values(select(rows, arm="mixture", protocol="linear"), "layer")
-    last = values([r for r in rows if r["arm"] == "mixture" and r["protocol"] in OTHERS], "layer")
+    """A subject's layers as they come, the last one of all, where the rungs are read, at the end."""
+    layers = values(select(rows, protocol="linear"), "layer")
+    last = values([r for r in rows if r["protocol"] in OTHERS], "layer")
     return [*(layer for layer in layers if layer not in last), *last]
 
 
@@ -86,44 +84,19 @@ def share(row: dict, column: str, layers: list[str]) -> float | None:
     return shares.get(column, shares.get("linear") if layers and column == layers[-1] else None)
 
 
-def _cell(found: float | None):
-    return None if found is None else (found, f"{100 * found:z.0f}")
+def _cell(fraction: float | None):
+    return None if fraction is None else (fraction, f"{100 * fraction:z.0f}")
 
 
-def table(rows: list[dict], rungs: list[dict], layers: list[str]) -> Table:
+def table(rows: list[dict], rungs: list[dict]) -> Table:
     """Rungs with what supports them."""
-    lines, mixture = [], select(rows, arm="mixture")
-    linear = [r for r in select(mixture, protocol="linear", metric="bits") if r["layer"] in layers[-1:]]
-    for landed in (r for target in targets(rungs) for r in _of(rungs, target)):
-        said, key = extra(landed), dict(target=landed["target"], factor=landed["factor"])
-        sure = (
-            {True: "yes", False: "no"}.get(said.get("certain"), MISSING) if said.get("rung") != UNTESTABLE else MISSING
-        )
-        lines.append(
-            (
-                landed["target"],
-                findings.name(landed["factor"]),
-                said.get("rung") or MISSING,
-                sure,
-                landed["layer"] or MISSING,
-                said.get("untrained") or MISSING,
-                plain(said.get("reference_bits")),
-                number(find(linear, **key), half=True),
-                number(find(mixture, **key, metric="selectivity_bits", protocol="linear"), half=True),
-                number(find(mixture, **key, metric="disjoint_accuracy"), half=True),
-            )
-        )
-    layer = (
-        ("Untrained: a layer at which an untrained network reads as much. ")
-        if any(extra(r).get("untrained") for r in rungs)
-        else ""
-    )
-    caption = (
-        f"{counts(select(mixture, metric='bits'))}. Certain: the intervals decide the rung. {layer}Direct: the best "
-        "reading of direct training. Selectivity: minus the bits of a control task that only a lookup of combinations "
-        "solves. Type-disjoint: fitted on some combinations of factor values, read on others; it can fall below "
-        "chance."
-    )
+    used = [r for r in rows if r["arm"] in values(rungs, "arm")]
+    lines = [
+        _line(used, landed)
+        for subject in values(rungs, "arm")
+        for target in targets(rungs)
+        for landed in _of(select(rungs, arm=subject), target)
+    ]
     header = (
         "target",
         "factor",
@@ -135,15 +108,46 @@ def table(rows: list[dict], rungs: list[dict], layers: list[str]) -> Table:
         "linear (bits)",
         "selectivity (bits)",
         "type-disjoint (%)",
+        "no control because",
+    )
+    untrained = "Untrained: a layer at which an untrained network reads as much. "
+    caption = (
+        f"{counts(select(used, metric='information'))}. Certain: the intervals decide the rung. "
+        f"{untrained if any(extra(r).get('untrained') for r in rungs) else ''}Direct: the best reading of direct "
+        "training. Selectivity: minus the bits of a control task that only a lookup of combinations solves. "
+        "Type-disjoint: fitted on some combinations of factor values, read on others; it can fall below chance."
     )
     return trim(Table("ladder", "The ladder", caption, header, tuple(lines)))
 
 
-def methods(rows: list[dict], rungs: list[dict]) -> str:
+def _line(rows: list[dict], landed: dict) -> tuple:
+    """A rung, how sure it is, and the readings at the last layer that support it."""
+    said = extra(landed)
+    key = dict(arm=landed["arm"], target=landed["target"], factor=landed["factor"])
+    layers = order(select(rows, arm=landed["arm"]))
+    linear = select(rows, metric="information", protocol="linear", layer=layers[-1] if layers else None)
+    sure = {True: "yes", False: "no"}.get(said.get("certain"), MISSING)
     return (
-        f"The ladder ({counts(select(rows, arm='mixture', metric='bits'))}) asks in turn: raw-scale ridge at the penalty that "
-        "serves the pretraining task best (prominent), whitened ridge (linear), logistic regression on quadratic and radial "
-        "features (nonlinear), whitened ridge at an earlier layer where an untrained network does not read it (earlier), else "
-        "nowhere; a rung reads what reaches the "
-        f"margin of the best reading of direct training. It looked at {len(rungs)} labels and factors."
+        titled(landed),
+        findings.name(landed["factor"]),
+        said.get("rung") or MISSING,
+        MISSING if said.get("rung") == UNTESTABLE else sure,
+        landed["layer"] or MISSING,
+        said.get("untrained") or MISSING,
+        plain(said.get("reference_bits")),
+        number(find(linear, **key), half=True),
+        number(find(rows, **key, metric="selectivity", protocol="linear"), half=True),
+        number(find(rows, **key, metric="disjoint_accuracy"), half=True),
+        said.get("control") or MISSING,
+    )
+
+
+def methods(rows: list[dict], rungs: list[dict]) -> str:
+    used = [r for r in select(rows, metric="information") if r["arm"] in values(rungs, "arm")]
+    return (
+        f"The ladder ({counts(used)}) asks in turn: raw-scale ridge at the penalty that serves the pretraining task "
+        "best (prominent), whitened ridge (linear), logistic regression on quadratic and radial features (nonlinear), "
+        "whitened ridge at an earlier layer where an untrained network does not read it (earlier), else nowhere; a "
+        f"rung reads what reaches the margin of the best reading of direct training. It looked at {len(rungs)} labels "
+        "and factors."
     )

@@ -7,24 +7,33 @@ from dataclasses import replace
 from bottleneck.report import curves, findings
 from bottleneck.report.curves import curve
 from bottleneck.report.drawing import GREY, INK
-from bottleneck.report.lookup import PERCENT, counts, extra, factors, find, number, plain, span, targets, values, whole
+from bottleneck.report.lookup import counts, extra, factors, find, number, plain, span, targets, values, whole
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.table import MISSING, Table
 from bottleneck.rows import select
 
-KIND = "steps"
+KINDS = ("steps", "gradients")
 VERDICTS = ("learned then lost", "still rising", "never learned", "learned in part", "undecided", "learned")
 SHAPES = {
     "effective_rank": "effective rank",
     "participation_ratio": "participation ratio",
     "class_separation": "class separation",
 }
+ACCURACIES = (
+    "accuracy",
+    "accuracy_seed_sd",
+    "accuracy_worst_group",
+    "accuracy_balanced",
+    "accuracy_mixed",
+    "accuracy_spread",
+)
+READERS = {"linear": "linear probe", "head": "head as it is"}
 ALIKE = {"init": "the untrained network", "last": "the last step", "seed": "another seed", "direct": "direct training"}
 
 
 def section(kinds: dict) -> Section | None:
     """None without a row over steps."""
-    means = select(kinds.get(KIND, []), seed="all")
+    means = [r for kind in KINDS for r in select(kinds.get(kind, []), seed="all")]
     makers = (trajectories, table, accuracies, last_accuracies, shapes, gradients, similarity)
     parts = tuple(part for make in makers if (part := make(means)) is not None)
     return Section("steps", "When", sentence(means), parts, methods(means)) if parts else None
@@ -32,58 +41,46 @@ def section(kinds: dict) -> Section | None:
 
 def sentence(rows: list[dict]) -> str:
     """Verdicts, what was lost on the way first."""
-    found = findings.grouped(select(rows, metric="learning"), "verdict", VERDICTS)
-    return f"By the last step, {'; '.join(f'{word}: {names}' for word, names in found.items())}." if found else ""
+    lists = findings.grouped(select(rows, metric="learning"), "verdict", VERDICTS)
+    return f"By the last step, {'; '.join(f'{word}: {names}' for word, names in lists.items())}." if lists else ""
 
 
 def trajectories(rows: list[dict]) -> Figure | None:
     """Bits of linear probes over steps, one panel per target, with the head and direct training."""
-    read, found = select(rows, metric="bits", arm="mixture"), {}
+    read, drawn = select(rows, metric="information", arm="mixture"), {}
     colours = {None: INK, **curves.hues(values(read, "factor"))}
     for target in targets(read):
-        of, found[target] = select(read, target=target), []
+        of, drawn[target] = select(read, target=target), []
         for factor in factors(of, target):
-            level = extra(findings.learning({KIND: rows}, target, factor)).get("reference_bits")
-            linear = select(of, factor=factor, protocol="linear")
-            found[target].append(
-                curve(linear, findings.name(factor), colours[factor], level=level, through=factor is None)
-            )
-        found[target].append(curve(select(of, factor=None, protocol="head"), "head as it is", INK, dashed=True))
+            level = extra(_learned(rows, target, factor)).get("reference_bits")
+            linear, name = select(of, factor=factor, protocol="linear"), findings.name(factor)
+            drawn[target].append(curve(linear, name, colours[factor], level=level, through=factor is None))
+        drawn[target].append(curve(select(of, factor=None, protocol="head"), READERS["head"], INK, dashed=True))
     caption = (
         "Linear probes on the mixture's features, mean over seeds with 95% intervals, cut at the panel's edge; dashed, "
         "the pretrained head as it is, on the label. Thick ends at the right are what direct training reads of each "
         "factor, the thin line what it reads of the label. Steps are on a logarithmic scale."
     )
-    return curves.figure("trajectories", "What is readable over training", caption, found, ylabel="bits")
+    return curves.figure("trajectories", "What is readable over training", caption, drawn, ylabel="bits")
+
+
+def _learned(rows: list[dict], target: str, factor: str | None) -> dict | None:
+    return findings.learning({"steps": rows}, target, factor)
 
 
 def table(rows: list[dict]) -> Table | None:
     """Verdicts, with the peak that was chosen on validation and what was lost after it."""
-    lines = []
-    for target in targets(rows):
-        for factor in factors(rows, target):
-            learned = findings.learning({KIND: rows}, target, factor)
-            if learned is None:
-                continue
-            said = extra(learned)
-            bits = (plain(said.get(f"{key}_bits")) for key in ("init", "peak", "last"))
-            steps = (whole(said.get(key)) for key in ("peak", "last"))
-            lines.append(
-                (
-                    target,
-                    findings.name(factor),
-                    said.get("verdict") or MISSING,
-                    *steps,
-                    *bits,
-                    number(learned),
-                    plain(said.get("reference_bits")),
-                )
-            )
+    lines = tuple(
+        _course(learned)
+        for target in targets(rows)
+        for factor in factors(rows, target)
+        if (learned := _learned(rows, target, factor)) is not None
+    )
     if not lines:
         return None
     caption = (
-        f"{counts(select(rows, metric='learning'))}; bits by linear probe. The peak is chosen on validation and read on "
-        "test, so that a noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not "
+        f"{counts(select(rows, metric='learning'))}; bits by linear probe. The peak is chosen on validation and read "
+        "on test, so that a noisy curve does not pass for forgetting. Forgetting: peak minus last, 95% intervals, not "
         "adjusted for multiplicity."
     )
     header = (
@@ -98,67 +95,86 @@ def table(rows: list[dict]) -> Table | None:
         "forgetting (bits)",
         "direct (bits)",
     )
-    return Table("learning", "Learned, and kept", caption, header, tuple(lines))
+    return Table("learning", "Learned, and kept", caption, header, lines)
+
+
+def _course(learned: dict) -> tuple:
+    """The line of one label or factor."""
+    said = extra(learned)
+    return (
+        learned["target"],
+        findings.name(learned["factor"]),
+        said.get("verdict") or MISSING,
+        *(whole(said.get(key)) for key in ("peak", "last")),
+        *(plain(said.get(key)) for key in ("init_bits", "peak_bits", "last_bits")),
+        number(learned),
+        plain(said.get("reference_bits")),
+    )
 
 
 def accuracies(rows: list[dict]) -> Figure | None:
     """Accuracy over steps: balanced and as mixed, per target, and in the worst group."""
-    hues, found = curves.hues(targets(rows)), {"all targets": [], "per target": [], "worst group": []}
-    for protocol in ("linear", "head"):
+    hues, drawn = curves.hues(targets(rows)), {"all targets": [], "per target": [], "worst group": []}
+    for protocol in READERS:
         of, style = select(rows, protocol=protocol, factor=None), dict(scale=100, dashed=protocol == "head")
-        found["all targets"] += [
+        drawn["all targets"] += [
             curve(select(of, metric="accuracy_balanced"), "balanced", INK, **style),
             curve(select(of, metric="accuracy_mixed"), "as mixed", GREY, **style),
         ]
-        found["per target"] += curves.by_target(select(of, metric="accuracy", arm="mixture"), hues, **style)
-        found["worst group"] += curves.by_target(select(of, metric="accuracy_worst_group"), hues, **style)
+        drawn["per target"] += curves.by_target(select(of, metric="accuracy", arm="mixture"), hues, **style)
+        drawn["worst group"] += curves.by_target(select(of, metric="accuracy_worst_group"), hues, **style)
     caption = (
         "Percent of test items; whole lines are linear probes, dashed ones the head as it is. Balanced: the mean over "
-        "targets. As mixed: weighted as the mixture. Worst group: of a label and a factor's value, where there are such "
-        "groups."
+        "targets. As mixed: weighted as the mixture. Worst group: of a label and a factor's value, where there are "
+        "such groups."
     )
-    drawn = curves.figure(
-        "accuracy-steps", "Accuracy over training", caption, found, ylabel="accuracy (%)", ceiling=100
-    )
-    return drawn and replace(
-        drawn, key=tuple(entry for entry in drawn.key if not entry[2])
-    )  # the caption says what is dashed
+    shown = curves.figure(
+        "accuracy-steps", "Accuracy over training", caption, drawn, ylabel="accuracy (%)", ceiling=100
+    )  # the caption says what is dashed, so that the key need not
+    return shown and replace(shown, key=tuple(entry for entry in shown.key if not entry[2]))
 
 
 def last_accuracies(rows: list[dict]) -> Table | None:
     """Accuracies at the last step, with their spread over seeds and targets."""
-    scored = [r for r in rows if r["metric"] in PERCENT and r["factor"] is None and r["step"] is not None]
+    scored = [r for r in rows if r["metric"] in ACCURACIES and r["factor"] is None and r["step"] is not None]
     if not any(r["metric"] != "accuracy" for r in scored):
         return None
-    last, lines = max(r["step"] for r in scored), []
+    last = max(r["step"] for r in scored)
     scored = select(scored, step=last)
-    totals = (
-        ("all, balanced", dict(target=None, metric="accuracy_balanced"), dict(target=None, metric="accuracy_spread")),
+    subjects = [
+        (t, dict(target=t, metric="accuracy"), dict(target=t, metric="accuracy_seed_sd")) for t in targets(scored)
+    ]
+    balanced, spread = (dict(target=None, metric=metric) for metric in ("accuracy_balanced", "accuracy_spread"))
+    subjects += [
+        ("all, balanced", balanced, spread),
         ("all, as mixed", dict(target=None, metric="accuracy_mixed"), None),
-    )
-    each = [(t, dict(target=t, metric="accuracy"), dict(target=t, metric="accuracy_seed_sd")) for t in targets(scored)]
-    for name, mean, spread in (*each, *totals):
-        for protocol, words in (("linear", "linear probe"), ("head", "head as it is")):
-            of = select(scored, protocol=protocol)
-            worst = find(of, target=mean["target"], metric="accuracy_worst_group") if mean["target"] else None
-            if row := find(of, **mean):
-                lines.append(
-                    (
-                        name,
-                        words,
-                        number(row, half=True),
-                        number(find(of, **spread), half=True) if spread else MISSING,
-                        number(worst, half=True),
-                        extra(worst).get("group") or MISSING,
-                    )
-                )
+    ]
+    lines = [
+        _last(select(scored, protocol=protocol), name, words, mean, spread)
+        for name, mean, spread in subjects
+        for protocol, words in READERS.items()
+        if find(scored, protocol=protocol, **mean)
+    ]
     caption = (
-        f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, between "
-        "targets. Worst group: of a label and a factor's value, chosen on validation at this step and read on test. "
-        "95% intervals, not adjusted for multiplicity."
+        f"At step {last:,}, percent; {counts(scored)}. Spread: standard deviation between seeds; of all targets, "
+        "between targets. Worst group: of a label and a factor's value, chosen on validation at this step and read on "
+        "test. 95% intervals, not adjusted for multiplicity."
     )
     header = ("target", "read by", "accuracy (%)", "spread (%)", "worst group (%)", "which")
     return Table("accuracy-last", "Accuracy at the last step", caption, header, tuple(lines))
+
+
+def _last(scored: list[dict], name: str, words: str, mean: dict, spread: dict | None) -> tuple:
+    """The line of one target, or of all, as one protocol reads it."""
+    worst = find(scored, target=mean["target"], metric="accuracy_worst_group") if mean["target"] else None
+    return (
+        name,
+        words,
+        number(find(scored, **mean), half=True),
+        number(find(scored, **spread), half=True) if spread else MISSING,
+        number(worst, half=True),
+        extra(worst).get("group") or MISSING,
+    )
 
 
 def shapes(rows: list[dict]) -> Figure | None:
@@ -168,13 +184,13 @@ def shapes(rows: list[dict]) -> Figure | None:
     used = [r for r in used if r["layer"] in (None, *layers[-1:])]
     hues = curves.hues(targets(used))
     caption = (
-        f"{'At ' + layers[-1] + ', on' if layers else 'On'} each target's test items, mean over seeds. Effective rank and "
-        f"participation ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are biased "
-        "well below it: compare only equal n. Class separation: the share of variance between classes, debiased. Context, "
-        "never a verdict: neither sees whether a small direction carries the label."
+        f"{'At ' + layers[-1] + ', on' if layers else 'On'} each target's test items, mean over seeds. Effective rank "
+        f"and participation ratio cannot pass the number of items{f' (n = {span(items)})' if items else ''} and are "
+        "biased well below it: compare only equal n. Class separation: the share of variance between classes, "
+        "debiased. Context, never a verdict: neither sees whether a small direction carries the label."
     )
-    found = {words: curves.by_target(select(used, metric=metric), hues) for metric, words in SHAPES.items()}
-    return curves.figure("shapes", "Shape of the features", caption, found, shared=False)
+    drawn = {words: curves.by_target(select(used, metric=metric), hues) for metric, words in SHAPES.items()}
+    return curves.figure("shapes", "Shape of the features", caption, drawn, shared=False)
 
 
 def gradients(rows: list[dict]) -> Figure | None:
@@ -183,29 +199,29 @@ def gradients(rows: list[dict]) -> Figure | None:
     hues = curves.hues(targets([*norms, *cosines]))
     caption = (
         "Of each component's own training loss at the kept steps, over all parameters, mean over seeds with 95% "
-        "intervals, cut at the panel's edge. A component whose norm stays large while its cosine is small or negative is "
-        "outvoted, not learned."
+        "intervals, cut at the panel's edge. A component whose norm stays large while its cosine is small or negative "
+        "is outvoted, not learned."
     )
-    found = {"gradient norm": curves.by_target(norms, hues), "cosine with the mixture": curves.by_target(cosines, hues)}
-    return curves.figure("gradients", "Gradients per component", caption, found, shared=False)
+    drawn = {"gradient norm": curves.by_target(norms, hues), "cosine with the mixture": curves.by_target(cosines, hues)}
+    return curves.figure("gradients", "Gradients per component", caption, drawn, shared=False)
 
 
 def similarity(rows: list[dict]) -> Figure | None:
     """CKA over steps, with the untrained network, the last step, another seed and direct training."""
     used = select(rows, metric="cka")
     hues = {None: INK, **curves.hues(targets(used))}
-    found = {
+    drawn = {
         f"with {words}": curves.by_target(select(used, reference=reference), hues) for reference, words in ALIKE.items()
     }
     caption = (
         "Within-component, debiased CKA of each step's features with those of other networks, mean over seeds with 95% "
         "intervals. Context, never a verdict."
     )
-    return curves.figure("cka-steps", "Similarity (CKA) over training", caption, found, ylabel="CKA")
+    return curves.figure("cka-steps", "Similarity (CKA) over training", caption, drawn, ylabel="CKA")
 
 
 def methods(rows: list[dict]) -> str:
-    learned, read = select(rows, metric="learning"), select(rows, metric="bits", protocol="linear")
+    learned, read = select(rows, metric="learning"), select(rows, metric="information", protocol="linear")
     if not read:
         return ""
     steps = sorted({r["step"] for r in read if r["step"] is not None})

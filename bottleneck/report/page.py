@@ -8,19 +8,20 @@ import re
 import jinja2
 from markupsafe import Markup
 
-from bottleneck.report.section import Figure
+from bottleneck.report.section import Figure, Section
 from bottleneck.report.table import MISSING, Cell, Number, Table, is_numeric
 
 LONG = 40  # lines: a longer table is folded
-MANY = 9  # columns: a table with more is set closer
+MANY = 7  # columns: a table with more is set closer
+WORDY = 28  # characters: longer words may wrap
 NARROW = 280  # pixels: a wider drawing may have to scroll on a telephone
 SHRINK = 0.8  # the least size at which a drawing is shown
 TONES = {  # words of verdicts -> the colour they have
     **dict.fromkeys(("lost", "named", "nowhere", "never learned", "learned then lost", "none"), "lost"),
     **dict.fromkeys(("retained", "prominent", "learned", "all"), "retained"),
-    **dict.fromkeys(("inconclusive", "undecided", "some", "still rising", "learned in part"), "open"),
+    **dict.fromkeys(("inconclusive", "likely", "undecided", "some", "still rising", "learned in part"), "open"),
     **dict.fromkeys(("linear", "nonlinear", "earlier"), "open"),
-    **dict.fromkeys(("untestable", "ruled out"), "soft"),
+    **dict.fromkeys(("untestable", "ruled out", "not asked"), "soft"),
 }
 
 
@@ -33,8 +34,8 @@ def fill(template: str, **values) -> str:
     return environment.get_template(template).render(**values)
 
 
-def table(shown: Table) -> dict:
-    """A table for a template: cells with their text and class."""
+def table(shown: Table, titled: bool = True) -> dict:
+    """A table for a template: cells with their text and class; without its title where a heading is just that."""
     numeric = [is_numeric(column) for column in zip(*shown.rows)]
     cells = [[_cell(cell, n) for cell, n in zip(row, numeric)] for row in shown.rows]
     for above, below in zip(shown.rows, cells[1:]):  # a target of several lines is named once
@@ -44,6 +45,7 @@ def table(shown: Table) -> dict:
     return {
         "kind": "table",
         "title": shown.title,
+        "titled": titled,
         "caption": shown.caption,
         "header": list(zip(shown.header, numeric)),
         "rows": cells,
@@ -69,37 +71,46 @@ def figure(shown: Figure) -> dict:
     }
 
 
-def part(shown: Figure | Table) -> dict:
-    return table(shown) if isinstance(shown, Table) else figure(shown)
+def section(shown: Section) -> dict:
+    """A section for a template."""
+    parts = [table(p, p.title != shown.title) if isinstance(p, Table) else figure(p) for p in shown.parts]
+    return {"name": shown.name, "title": shown.title, "sentence": shown.sentence, "parts": parts}
 
 
 def _cell(cell: Cell, numeric: bool) -> dict:
-    words = str(cell)
+    words, interval = str(cell), ""
+    shown = {"numeric": numeric, "tone": "", "missing": cell == MISSING, "repeat": False, "wordy": len(words) > WORDY}
     if isinstance(cell, Number):
-        value, _, interval = words.partition(" ")
-        return {"text": value, "interval": interval, "numeric": numeric, "tone": "", "missing": False, "repeat": False}
+        words, _, interval = words.partition(" ")
+        return {**shown, "text": words, "interval": interval, "wordy": False}
     tone = TONES.get(re.match(r"[^:*(]*", words)[0].rstrip(), "")  # without a layer, a share, or doubt
-    return {
-        "text": words,
-        "interval": "",
-        "numeric": numeric,
-        "tone": tone,
-        "missing": cell == MISSING,
-        "repeat": False,
-    }
+    return {**shown, "text": words, "interval": interval, "tone": tone}
 
 
 def flat(value, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested provenance as (key, text) lines, sorted by key; a dict of plain values is one line."""
-    found = []
+    """Nested provenance as (key, text) lines, sorted by key; a dict of plain values and lists is one line."""
+    lines = []
     for key in sorted(value, key=str):
         inner, name = value[key], f"{prefix}{key}".replace("_", " ")
         if isinstance(inner, dict) and any(isinstance(v, dict) for v in inner.values()):
-            found += flat(inner, f"{name}: ")
+            lines += flat(inner, f"{name}: ")
         elif isinstance(inner, dict):
-            found.append((name, ", ".join(f"{k} {inner[k]}" for k in sorted(inner, key=str))))
-        elif isinstance(inner, list | tuple):
-            found.append((name, ", ".join(map(str, inner)) or MISSING))
+            lines.append((name, ", ".join(f"{k} {_one(inner[k], ' and ')}" for k in sorted(inner, key=str)) or MISSING))
         else:
-            found.append((name, MISSING if inner is None else str(inner)))
-    return found
+            lines.append((name, _one(inner, ", ")))
+    return lines
+
+
+def _one(value, between: str) -> str:
+    """A plain value, or the values of a list, in words."""
+    if isinstance(value, list | tuple):
+        return between.join(map(str, value)) or MISSING
+    return MISSING if value is None else str(value)
+
+
+def differing(provenance: dict) -> str:
+    """The package versions that differ among the runs of a study, in words; "" where none does."""
+    versions = provenance.get("versions")
+    pairs = versions.items() if isinstance(versions, dict) else ()
+    several = {name: listed for name, listed in pairs if isinstance(listed, list | tuple) and len(listed) > 1}
+    return ", ".join(f"{name} ({' and '.join(map(str, several[name]))})" for name in sorted(several))

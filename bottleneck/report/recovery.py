@@ -14,6 +14,7 @@ KIND = "recovery"
 STARTS = {"mixture": VERMILLION, "direct": BLUE, "random": INK}
 NAMES = {"mixture": "from the mixture", "direct": "from direct training", "random": "from random"}
 UNITS = ("steps", "examples")
+SAVED = {"steps": "log2 steps", "examples": "log2 examples"}  # what is saved of each, in doublings
 
 
 def section(kinds: dict) -> Section | None:
@@ -27,13 +28,13 @@ def sentence(rows: list[dict]) -> str:
     """For which targets the mixture's weights save fine-tuning steps, or examples, over random ones."""
     said = []
     for unit in UNITS:
-        saved = select(rows, metric=f"log2_{unit}_saved", arm="mixture")
-        found: dict[str, list[str]] = {"save": [], "cost": [], "neither clearly save nor cost": []}
+        saved = select(rows, metric="saved", unit=SAVED[unit], arm="mixture")
+        lists: dict[str, list[str]] = {"save": [], "cost": [], "neither clearly save nor cost": []}
         for r in saved:
             low, high = r["ci95"] or (None, None)
             surely = "save" if low is not None and low > 0 else "cost" if high is not None and high < 0 else None
-            found[surely or "neither clearly save nor cost"].append(r["target"])
-        for word, names in found.items():
+            lists[surely or "neither clearly save nor cost"].append(r["target"])
+        for word, names in lists.items():
             on = "every target" if len(names) == len(saved) > 1 else several(names)
             said += [f"the mixture's weights {word} {unit} over random ones on {on}"] * bool(names)
     return f"Fine-tuning: {'; '.join(said)}." if said else ""
@@ -41,28 +42,29 @@ def sentence(rows: list[dict]) -> str:
 
 def over_steps(rows: list[dict]) -> Figure | None:
     """Curves over fine-tuning steps on all examples."""
-    read, found = select(rows, metric="bits", protocol="finetune"), {}
+    read, drawn = select(rows, metric="information", protocol="finetune"), {}
     for target in targets(read):
         of = select(read, target=target)
-        found[target] = starts([r for r in of if size(r) == max(map(size, of))])
+        drawn[target] = starts([r for r in of if size(r) == max(map(size, of))])
     caption = (
-        "Whole networks, on all of the target's examples; bits on test items, mean over seeds with 95% intervals, cut at "
-        "the panel's edge."
+        "Whole networks, on all of the target's examples; bits on test items, mean over seeds with 95% intervals, cut "
+        "at the panel's edge."
     )
-    return _figure("recovery-steps", "Fine-tuning steps", caption, found, "fine-tuning steps")
+    return _figure("recovery-steps", "Fine-tuning steps", caption, drawn, "fine-tuning steps")
 
 
 def over_examples(rows: list[dict]) -> Figure | None:
     """Bits at the last fine-tuning step over the number of examples."""
-    read, found = [r for r in select(rows, metric="bits", protocol="finetune") if r["step"] is not None and size(r)], {}
+    read, drawn = select(rows, metric="information", protocol="finetune"), {}
+    read = [r for r in read if r["step"] is not None and size(r)]
     for target in targets(read):
         of = select(read, target=target)
-        found[target] = starts([{**r, "step": size(r)} for r in select(of, step=max(r["step"] for r in of))])
+        drawn[target] = starts([{**r, "step": size(r)} for r in select(of, step=max(r["step"] for r in of))])
     caption = (
-        "At the last fine-tuning step, on so many of the target's examples; mean over seeds with 95% intervals, cut at the "
-        "panel's edge."
+        "At the last fine-tuning step, on so many of the target's examples; mean over seeds with 95% intervals, cut at "
+        "the panel's edge."
     )
-    return _figure("recovery-examples", "Fine-tuning examples", caption, found, "examples")
+    return _figure("recovery-examples", "Fine-tuning examples", caption, drawn, "examples")
 
 
 def starts(rows: list[dict]) -> list[Curve | None]:
@@ -70,11 +72,11 @@ def starts(rows: list[dict]) -> list[Curve | None]:
     return [curve(select(rows, arm=arm), NAMES[arm], colour, dashed=arm == "random") for arm, colour in STARTS.items()]
 
 
-def _figure(name: str, title: str, caption: str, found: dict, xlabel: str) -> Figure | None:
+def _figure(name: str, title: str, caption: str, drawn: dict, xlabel: str) -> Figure | None:
     """None where there is no more than one point."""
-    if not any(len(c.points) > 1 for each in found.values() for c in each if c):
+    if not any(len(c.points) > 1 for each in drawn.values() for c in each if c):
         return None
-    return curves.figure(name, title, caption, found, ylabel="bits", xlabel=xlabel)
+    return curves.figure(name, title, caption, drawn, ylabel="bits", xlabel=xlabel)
 
 
 def size(row: dict) -> int:
@@ -92,8 +94,8 @@ def table(rows: list[dict]) -> Table | None:
                 cell
                 for unit in UNITS
                 for cell in (
-                    budget(find(of, metric=f"{unit}_to_recover")),
-                    saving(find(of, metric=f"log2_{unit}_saved")),
+                    budget(find(of, metric="recovery", unit=unit)),
+                    saving(find(of, metric="saved", unit=SAVED[unit])),
                 )
             ]
             if set(cells) != {MISSING}:
@@ -109,7 +111,7 @@ def table(rows: list[dict]) -> Table | None:
         "examples saved (log2)",
     )
     caption = (
-        f"{counts([r for r in rows if 'saved' in r['metric']])}. The budget at which fine-tuning reaches the margin of "
+        f"{counts(select(rows, metric='saved'))}. The budget at which fine-tuning reaches the margin of "
         "direct training's bits, median over seeds; 'not reached' where it did not within what was tried. Saved over a "
         "random start, in doublings: 1 is half the budget; 95% intervals, not adjusted for multiplicity."
     )
@@ -136,7 +138,7 @@ def saving(row: dict | None) -> Number | str:
 
 
 def methods(rows: list[dict]) -> str:
-    saved = [r for r in rows if "saved" in r["metric"]]
+    saved = select(rows, metric="saved")
     return (
         "Recovery is fine-tuning of whole networks from the mixture's, directly trained and random weights; savings "
         f"({counts(saved)}) are paired by seed."

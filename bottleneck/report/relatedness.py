@@ -13,28 +13,26 @@ KIND = "relatedness"
 
 def section(kinds: dict) -> Section | None:
     """None without the matrix."""
-    rows = kinds.get(KIND, [])
-    cells = [
-        r for r in select(rows, metric="bits", seed="all") if r["reference"] is not None and r["value"] is not None
-    ]
+    rows = select(kinds.get(KIND, []), seed="all")
+    cells = [r for r in select(rows, metric="information") if r["reference"] is not None and r["value"] is not None]
     if not cells:
         return None
-    told = list(filter(None, map(prediction, select(rows, metric="relatedness_spearman", seed="all"))))
-    return Section("relatedness", "Relatedness", sentence(cells, told), (figure(cells), table(cells)), methods(cells))
+    said = list(filter(None, map(prediction, select(rows, metric="relatedness"))))
+    return Section("relatedness", "Relatedness", sentence(cells, said), (figure(cells), table(cells)), methods(cells))
 
 
-def prediction(found: dict) -> str:
+def prediction(row: dict) -> str:
     """How well relatedness orders the gaps, in words."""
-    said = extra(found)
-    if found["value"] is None:
+    said = extra(row)
+    if row["value"] is None:
         return said.get("reason") or ""
     p = f", p\u00a0=\u00a0{said['p']:.2f}" if said.get("p") is not None else ""
     n = f", n\u00a0=\u00a0{said['n']}" if said.get("n") is not None else ""
     by = f" of the {said['predictor']}" if said.get("predictor") else ""
-    return f"Spearman correlation{by} with the gaps: {found['value']:z.2f}{n}{p}"
+    return f"Spearman correlation{by} with the gaps: {row['value']:z.2f}{n}{p}"
 
 
-def sentence(cells: list[dict], told: list[str]) -> str:
+def sentence(cells: list[dict], predictions: list[str]) -> str:
     """The pair that is most related, and whether relatedness predicts the gaps."""
     apart = [r for r in cells if r["reference"] != r["target"]]
     best = max(apart, key=lambda r: r["value"], default=None)
@@ -46,7 +44,7 @@ def sentence(cells: list[dict], told: list[str]) -> str:
         if best
         else ""
     )
-    return " ".join(filter(None, (said, *(words[:1].upper() + words[1:].rstrip(".") + "." for words in told))))
+    return " ".join(filter(None, (said, *(words[:1].upper() + words[1:].rstrip(".") + "." for words in predictions))))
 
 
 def figure(cells: list[dict]) -> Figure:
@@ -80,6 +78,6 @@ def table(cells: list[dict]) -> Table:
 
 def methods(cells: list[dict]) -> str:
     return (
-        f"Relatedness ({counts(cells)}) is read by whitened ridge probes; its correlation with the gaps rests on as many "
-        "targets as there are components."
+        f"Relatedness ({counts(cells)}) is read by whitened ridge probes; its correlation with the gaps rests on as "
+        "many targets as there are components."
     )

@@ -1,17 +1,17 @@
-"""What a section of the report holds: a sentence of what was found, then figures and tables."""
+"""What a section of the report holds: a sentence of what it says, then figures and tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bottleneck.report.drawing import compose, key
+from bottleneck.report.svg import compose, key
 from bottleneck.report.table import Table
 
 
 @dataclass(frozen=True)
 class Figure:
-    """SVG panels under one caption. `key` names the colours of lines: (label, colour, dashed). Panels that are `fixed` hold text
-    which must not shrink; the others take the width they are given."""
+    """SVG panels under one caption. `key` names the colours of lines: (label, colour, dashed). Panels that are `fixed`
+    hold text which must not shrink; the others take the width they are given."""
 
     name: str
     title: str
@@ -29,10 +29,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """One analysis. `methods` says how it was done."""
+    """One part of the answer or one analysis. `methods` says how it was done."""
 
     name: str
     title: str
     sentence: str
     parts: tuple[Figure | Table, ...]
-    methods: str
+    methods: str = ""

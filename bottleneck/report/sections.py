@@ -10,4 +10,4 @@ KINDS = (ladder, learning, seeds, similarity, relatedness, recovery)
 
 def sections(kinds: dict[str, list[dict]]) -> list[Section]:
     """Those that have something to show. `kinds`: the rows of every analysis."""
-    return [found for module in KINDS if (found := module.section(kinds))]
+    return [shown for module in KINDS if (shown := module.section(kinds))]

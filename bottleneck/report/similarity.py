@@ -1,4 +1,4 @@
-"""The report's section on similarity: CKA between layers, steps, seeds and with direct training. Context, never a verdict."""
+"""The report's section on similarity: CKA between layers, steps, seeds and with direct training, as context."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def sentence(pairs: list[dict]) -> str:
         ("steps", "steps"),
         ("layers", "layers"),
     ):
-        if found := sorted(r["value"] for r in select(pairs, reference=kind) if r["members"][0] != r["members"][1]):
-            said.append(f"{words} {_range(found, 'z.2f')}")
+        if alike := sorted(r["value"] for r in select(pairs, reference=kind) if r["members"][0] != r["members"][1]):
+            said.append(f"{words} {_range(alike, 'z.2f')}")
     limits = sorted(v for r in pairs if (v := record(r).get("detection_limit")) is not None)
     blind = (
         (
-            f" The loss of a feature with less than {_range(limits, '.0%')} of a representation's spread, depending on the pair, "
-            "would not show."
+            f" The loss of a feature with less than {_range(limits, '.0%')} of a representation's spread, depending on "
+            "the pair, would not show."
         )
         if limits
         else ""
@@ -57,8 +57,8 @@ def sentence(pairs: list[dict]) -> str:
     return f"Similarity between {', '.join(said)}: context, no verdict.{blind}" if said else ""
 
 
-def _range(found: list[float], form: str) -> str:
-    least, most = format(found[0], form), format(found[-1], form)
+def _range(ordered: list[float], form: str) -> str:
+    least, most = format(ordered[0], form), format(ordered[-1], form)
     return least if least == most else f"{least} to {most}"
 
 
@@ -70,8 +70,8 @@ def setting(row: dict) -> str:
     """What the two members of a pair share or differ in beside the axes of their heatmap, in words."""
     axes, sides = AXES[row["reference"]], []
     for member in row["members"]:
-        found = MEMBER.fullmatch(member)
-        sides.append([WORDS[k].format(found[k]) for k in WORDS if k not in axes] if found else [])
+        read = MEMBER.fullmatch(member)
+        sides.append([WORDS[k].format(read[k]) for k in WORDS if k not in axes] if read else [])
     first, second = sides
     alone = [[w for w in side if w not in other] for side, other in ((first, second), (second, first))]
     shared = ", ".join(w for w in first if w in second)
@@ -84,7 +84,8 @@ def figure(kind: str, pairs: list[dict]) -> Figure:
     groups: dict[str, list[dict]] = {}
     for r in pairs:
         groups.setdefault(setting(r), []).append(r)
-    caption = f"Linear CKA within components, debiased{', on the items of each component' if kind == 'direct' else ''}. {WARNING}"
+    items = ", on the items of each component" if kind == "direct" else ""
+    caption = f"Linear CKA within components, debiased{items}. {WARNING}"
     panels = tuple(heatmap.draw(grid(title, of)) for title, of in groups.items())
     return Figure(f"cka-{kind}", TITLES[kind], caption, panels, fixed=True)
 
@@ -108,61 +109,44 @@ def grid(title: str, pairs: list[dict]) -> heatmap.Grid:
 
 def _ordered(labels) -> list[str]:
     """Labels as they first come, numbers in their order."""
-    found = list(dict.fromkeys(labels))
-    return sorted(found, key=int) if all(label.isdigit() for label in found) else found
+    once = list(dict.fromkeys(labels))
+    return sorted(once, key=int) if all(label.isdigit() for label in once) else once
 
 
 def table(pairs: list[dict]) -> Table:
     """The record of every pair."""
     floors = list(dict.fromkeys(name for r in pairs for name in record(r).get("floors") or {}))
-    lines = []
-    for r in pairs:
-        said = record(r)
-        lines.append(
-            (
-                r["reference"],
-                *r["members"],
-                number(r),
-                plain(said.get("se"), 3),
-                *(plain(said.get(key)) for key in ("null_mean", "null_sd")),
-                *(plain((said.get("floors") or {}).get(name)) for name in floors),
-                *(
-                    plain(said.get(key))
-                    for key in ("ceiling", "pooled", "detection_limit", "r2_ab", "r2_ba", "procrustes")
-                ),
-            )
-        )
-    header = (
-        "comparison",
-        "a",
-        "b",
-        "CKA",
-        "SE",
-        "null",
-        "null sd",
-        *(f"floor: {name}" for name in floors),
-        "ceiling",
-        "pooled",
-        "detection limit",
-        "R2 a to b",
-        "R2 b to a",
-        "Procrustes",
-    )
+    header = ("comparison", "a", "b", "CKA", "SE", "null", "null sd", *(f"floor: {name}" for name in floors))
+    header += ("ceiling", "pooled", "detection limit", "R2 a to b", "R2 b to a", "Procrustes")
     items = sorted({n for r in pairs if (n := record(r).get("n") or r["n_examples"])})
     caption = (
         f"Members are run/seed@step:layer. Within components, debiased{f'; {span(items)} items' if items else ''}; 95% "
-        "intervals and SE by jackknife over minibatches. Null: re-paired examples. Floors: similarity to the input and to "
-        "an untrained network. Ceiling: two seeds of one recipe. Pooled: the same across components, which shared means "
-        "inflate. Detection limit: the least share of spread whose loss would move CKA by two SE. R2 (ridge) and Procrustes "
-        "on held-out items."
+        "intervals and SE by jackknife over minibatches. Null: re-paired examples. Floors: similarity to the input and "
+        "to an untrained network. Ceiling: two seeds of one recipe. Pooled: the same across components, which shared "
+        "means inflate. Detection limit: the least share of spread whose loss would move CKA by two SE. R2 (ridge) and "
+        "Procrustes on held-out items."
     )
-    return trim(Table("cka", "Records of all pairs", caption, header, tuple(lines)))
+    return trim(Table("cka", "Records of all pairs", caption, header, tuple(_line(r, floors) for r in pairs)))
+
+
+def _line(row: dict, floors: list[str]) -> tuple:
+    """One pair: where it comes from, its CKA, and everything that CKA must not be printed without."""
+    said = record(row)
+    return (
+        row["reference"],
+        *row["members"],
+        number(row),
+        plain(said.get("se"), 3),
+        *(plain(said.get(key)) for key in ("null_mean", "null_sd")),
+        *(plain((said.get("floors") or {}).get(name)) for name in floors),
+        *(plain(said.get(key)) for key in ("ceiling", "pooled", "detection_limit", "r2_ab", "r2_ba", "procrustes")),
+    )
 
 
 def methods(pairs: list[dict]) -> str:
     batches = sorted({b for r in pairs if (b := record(r).get("batch_size"))})
     size = f" of {span(batches)} items" if batches else ""
     return (
-        f"CKA is linear and debiased, within components, over minibatches{size} with jackknife intervals, of {len(pairs):,} "
-        "declared pairs: context, for no verdict."
+        f"CKA is linear and debiased, within components, over minibatches{size} with jackknife intervals, of "
+        f"{len(pairs):,} declared pairs: context, for no verdict."
     )

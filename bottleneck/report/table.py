@@ -26,6 +26,8 @@ LATEX = str.maketrans(
         '"': "''",
     }
 )
+PLAIN = str.maketrans({MISSING: "-", "\u00b1": "+-", "\u2212": "-", "\u00d7": "x", "\u2026": "...", "\u00a0": " "})
+NARROW = 16  # characters, to which a column of words may shrink
 
 
 @dataclass(frozen=True)
@@ -70,30 +72,91 @@ def trim(table: Table) -> Table:
     return replace(table, header=tuple(table.header[i] for i in kept), rows=rows)
 
 
-def text(table: Table, width: int = 120) -> str:
-    """The table aligned for a terminal; words wrap in the last column where a line would pass `width`."""
-    cells = [[str(cell) for cell in row] for row in table.rows]
-    numeric = [is_numeric(column) for column in zip(*table.rows)] or [False] * len(table.header)
-    room = [max([len(row[i]) for row in cells], default=0) for i in range(len(numeric))]
-    heads = [
-        textwrap.wrap(h, max(w, 11), break_long_words=False) if n else [h]
-        for h, w, n in zip(table.header, room, numeric)
+def text(table: Table, width: int = 120, encoding: str = "utf-8") -> str:
+    """The table aligned for a terminal: words wrap to its width, and columns that find no room follow below.
+
+    What `encoding` cannot hold is written in ASCII.
+    """
+    cells = [[encodable(str(cell), encoding) for cell in row] for row in table.rows]
+    columns = [
+        _Column(encodable(head, encoding), [row[i] for row in cells], is_numeric([row[i] for row in table.rows]))
+        for i, head in enumerate(table.header)
     ]
-    widths = [max(w, *map(len, head)) for w, head in zip(room, heads)]
-    if not numeric[-1]:
-        widths[-1] = min(widths[-1], max(16, width - sum(widths[:-1]) - 2 * (len(widths) - 1)))
+    words = [table.title, *textwrap.wrap(table.caption, width)]
+    blocks = ["\n".join(_block(block, width)) for block in _blocks(columns, width)]
+    return "\n".join([*(encodable(line, encoding) for line in words), "", "\n\n".join(blocks)])
 
-    def line(parts):
-        return "  ".join(p.rjust(w) if n else p.ljust(w) for p, w, n in zip(parts, widths, numeric)).rstrip()
 
-    depth = max(map(len, heads))
-    lines = [line([([""] * (depth - len(head)) + head)[i] for head in heads]) for i in range(depth)]
-    lines.append("  ".join("-" * w for w in widths))
-    for row in cells:
-        wrapped = textwrap.wrap(row[-1], widths[-1]) or [""]
-        lines.append(line([*row[:-1], wrapped[0]]))
-        lines += [line([*("" for _ in row[:-1]), more]) for more in wrapped[1:]]
-    return "\n".join([table.title, *textwrap.wrap(table.caption, width), "", *lines])
+@dataclass(frozen=True)
+class _Column:
+    """A column of a table as text. Words may take fewer characters than they are long, numbers may not."""
+
+    head: str
+    cells: list[str]
+    numeric: bool
+
+    def natural(self) -> int:
+        longest = max(map(len, self.cells), default=0)
+        heads = textwrap.wrap(self.head, max(longest, 11), break_long_words=False) if self.numeric else [self.head]
+        return max([longest, *map(len, heads)])
+
+    def least(self) -> int:
+        if self.numeric:
+            return self.natural()
+        words = [len(word) for cell in [self.head, *self.cells] for word in cell.split()]
+        return min(self.natural(), max(NARROW, min(max(words, default=0), 2 * NARROW)))
+
+
+def _blocks(columns: list[_Column], width: int) -> list[list[_Column]]:
+    """The columns in as many blocks as the width asks for; the words that lead the lines, two at most, in each."""
+    names = columns[: 2 if len(columns) > 2 and not columns[1].numeric else 1]
+    blocks, start = [[*names]], sum(column.least() + 2 for column in names)
+    taken = start
+    for column in columns[len(names) :]:
+        if len(blocks[-1]) > len(names) and taken + column.least() > width:
+            blocks.append([*names])
+            taken = start
+        blocks[-1].append(column)
+        taken += column.least() + 2
+    return blocks
+
+
+def _block(columns: list[_Column], width: int) -> list[str]:
+    """The lines of columns beside each other: the longest words give way until all fit."""
+    widths = [column.natural() for column in columns]
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        room = [w - column.least() for w, column in zip(widths, columns)]
+        if not any(r > 0 for r in room):
+            break
+        widths[max(range(len(widths)), key=lambda i: (room[i] > 0) * widths[i])] -= 1
+    heads = _lines([column.head for column in columns], columns, widths, bottom=True)
+    rows = zip(*(column.cells for column in columns))
+    return [
+        *heads,
+        "  ".join("-" * w for w in widths),
+        *(line for row in rows for line in _lines(row, columns, widths)),
+    ]
+
+
+def _lines(cells, columns: list[_Column], widths: list[int], bottom: bool = False) -> list[str]:
+    """One line of a table, as many lines high as its words wrap to."""
+    wrapped = [textwrap.wrap(cell, w) or [""] for cell, w in zip(cells, widths)]
+    high = max(map(len, wrapped))
+    padded = [[""] * (high - len(w)) + w if bottom else w + [""] * (high - len(w)) for w in wrapped]
+    shown = zip(*padded)
+    return [
+        "  ".join(p.rjust(w) if c.numeric else p.ljust(w) for p, w, c in zip(line, widths, columns)).rstrip()
+        for line in shown
+    ]
+
+
+def encodable(words: str, encoding: str | None) -> str:
+    """`words` as this encoding can hold them: its own marks in ASCII, others by their number."""
+    try:
+        words.encode(encoding or "ascii")
+        return words
+    except (UnicodeEncodeError, LookupError):
+        return words.translate(PLAIN).encode("ascii", "backslashreplace").decode()
 
 
 def to_csv(table: Table) -> str:

@@ -120,8 +120,10 @@ class Run:
     init: str = ""  # "", or "key@step" of another run
     head: str = "fresh"  # with init: "fresh", or the probe whose classifier it starts from
     parents: tuple[str, ...] = ()  # "key@step" of what it learns from besides `init`, such as teachers
+    tuned: str = ""  # key of the choice that gives its learning rate and weight decay
     only: str | None = None  # the component whose loss counts; None: every component's
     unique: Draws | None = None  # components are restricted to what these draw: see `restrict`
+    sizes: tuple[int, ...] = identity.field(default=(), compare=False)  # training items of each component
     keep: tuple[int, ...] = identity.field(default=(), compare=False)
 
     def __post_init__(self):

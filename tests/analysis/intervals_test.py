@@ -14,14 +14,14 @@ def test_two_way_by_hand():
     assert b == pytest.approx(2 * (2.0**2 + 0.5**2 + 2.5**2) / 2)
     residual = d - [[2], [5]] - np.array([1.5, 3, 6]) + 3.5
     assert e == pytest.approx((residual**2).sum() / 2)
-    found = intervals.two_way(d)
+    result = intervals.two_way(d)
     variance = max(a + b - e, a, b) / 6
-    assert found.se == pytest.approx(np.sqrt(variance))
-    assert found.dof == pytest.approx((6 * variance) ** 2 / (a**2 / 1 + b**2 / 2 + e**2 / 2))
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, found.dof) * found.se)
-    assert found.p(3.5) == 1.0
-    assert found.p() == pytest.approx(2 * stats.t.sf(3.5 / found.se, found.dof))
-    assert (found.n_seeds, found.n_examples, found.unit) == (2, 3, "seeds and items")
+    assert result.se == pytest.approx(np.sqrt(variance))
+    assert result.dof == pytest.approx((6 * variance) ** 2 / (a**2 / 1 + b**2 / 2 + e**2 / 2))
+    assert result.high - result.value == pytest.approx(stats.t.ppf(0.975, result.dof) * result.se)
+    assert result.p(3.5) == 1.0
+    assert result.p() == pytest.approx(2 * stats.t.sf(3.5 / result.se, result.dof))
+    assert (result.n_seeds, result.n_examples, result.unit) == (2, 3, "seeds and items")
 
 
 def test_one_seed_is_an_item_interval_and_one_item_a_seed_interval():
@@ -50,19 +50,19 @@ def test_welch_of_one_arm_is_two_way_and_of_many_items_is_welchs_t():
     assert (one.value, one.se, one.dof) == pytest.approx((other.value, other.se, other.dof))
     # seed effects only: the classical test on the seed means
     x, y = rng.normal(size=(4, 1)), rng.normal(size=(7, 1)) * 3
-    found = intervals.welch([(1.0, x + np.zeros((1, 500))), (-1.0, y + np.zeros((1, 500)))])
+    result = intervals.welch([(1.0, x + np.zeros((1, 500))), (-1.0, y + np.zeros((1, 500)))])
     reference = stats.ttest_ind(x[:, 0], y[:, 0], equal_var=False)
-    assert found.p() == pytest.approx(reference.pvalue)
-    assert found.dof == pytest.approx(reference.df)
+    assert result.p() == pytest.approx(reference.pvalue)
+    assert result.dof == pytest.approx(reference.df)
 
 
 def test_welch_lends_a_lone_seed_the_spread_of_the_other_arm():
     rng = np.random.default_rng(2)
     many = rng.normal(size=(6, 1)) + 0.01 * rng.normal(size=(6, 200))
-    found = intervals.welch([(1.0, many), (-1.0, many[:1])])
+    result = intervals.welch([(1.0, many), (-1.0, many[:1])])
     sd = many.mean(1).std(ddof=1)
-    assert found.se == pytest.approx(sd * np.sqrt(1 / 6 + 1), rel=0.05)
-    assert found.dof < 7
+    assert result.se == pytest.approx(sd * np.sqrt(1 / 6 + 1), rel=0.05)
+    assert result.dof < 7
 
 
 def test_contrast_pairs_only_equal_counts():
@@ -90,6 +90,96 @@ def test_holm():
     np.testing.assert_allclose(intervals.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(intervals.holm([0.9, 0.8]), [1.0, 1.0])
     assert intervals.holm([]).shape == (0,)
+
+
+def test_draws_are_nested_in_seeds_or_take_their_place():
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(2, 4, 3, 30))
+    result = intervals.few_shot([(1, a), (-1, b)])
+    means = intervals.two_way((a - b).mean(1))
+    assert (result.value, result.se, result.dof) == pytest.approx((means.value, means.se, means.dof))
+    assert (result.unit, result.n_seeds) == ("seeds and items", 4)
+    one = intervals.few_shot([(1, a[:1]), (-1, b[:1])])
+    draws = intervals.two_way((a - b)[0])
+    assert (one.value, one.low, one.high) == (draws.value, draws.low, draws.high)
+    assert (one.unit, one.n_seeds) == ("draws and items", 1)
+    assert intervals.few_shot([(1, a), (-1, b[:3])]).n_seeds == 3  # other seeds: Welch
+
+
+def points(slope, seeds=5, items=60, x=(0, 1, 2, 3), bend=0.0, rng=None):
+    rng = np.random.default_rng(6) if rng is None else rng
+    difficulty, shared = 0.5 * rng.normal(size=items), 0.05 * rng.normal(size=(seeds, 1))
+
+    def noise():
+        return 0.02 * rng.normal(size=(seeds, 1)) + 0.2 * rng.normal(size=(seeds, items))
+
+    return [1 + slope * at + bend * at**2 + difficulty + shared + noise() for at in x]
+
+
+def test_slope_is_least_squares_and_a_contrast():
+    x, tables = [0, 1, 2, 3], points(0.3)
+    result = intervals.slope(tables, x, paired=True)
+    fit = np.polyfit(x, [table.mean() for table in tables], 1)
+    residual = np.array([table.mean() for table in tables]) - np.polyval(fit, x)
+    assert result.interval.value == pytest.approx(fit[0])
+    assert result.misfit == pytest.approx(np.sqrt((residual**2).mean()))
+    assert result.interval == intervals.two_way(sum(c * t for c, t in zip([-0.3, -0.1, 0.1, 0.3], tables)))
+    assert result.misfit_p > 0.05
+    unpaired = intervals.slope([*tables[:3], tables[3][:4]], x, paired=True)  # another number of seeds: Welch
+    assert unpaired.interval.n_seeds == 4
+    two = intervals.slope(tables[:2], [0, 1], paired=True)
+    difference = intervals.two_way(tables[1] - tables[0])
+    assert (two.interval.low, two.interval.high) == pytest.approx((difference.low, difference.high))
+    assert two.misfit == pytest.approx(0, abs=1e-12) and two.misfit_p is None
+
+
+def test_slope_sees_a_bend():
+    assert intervals.slope(points(0.3, bend=0.1), [0, 1, 2, 3], paired=True).misfit_p < 0.01
+    many = points(0.3, x=range(12), bend=0.05)
+    assert intervals.slope(many, range(12), paired=False).misfit_p < 1e-4
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_slope_covers_and_its_misfit_keeps_its_level(paired):
+    rng, covered, bent = np.random.default_rng(7), [], []
+    for _ in range(400):
+        result = intervals.slope(points(0.1, rng=rng), [0, 1, 2, 3], paired)
+        covered.append(result.interval.low <= 0.1 <= result.interval.high)
+        bent.append(result.misfit_p < 0.05)
+    assert np.mean(covered) > 0.92 and np.mean(bent) < 0.07
+
+
+@pytest.mark.parametrize("x", [(1, 1, 1), (1, 2), (1, 2, np.nan), (1, 2, -np.inf)])
+def test_slope_needs_an_axis(x):
+    with pytest.raises(UserError, match="x="):
+        intervals.slope(points(0.1)[:3], x, paired=True)
+    with pytest.raises(UserError, match="same test items"):
+        intervals.slope([np.zeros((2, 5)), np.zeros((2, 6))], (0, 1), paired=True)
+
+
+@pytest.mark.parametrize("common", [True, False])
+def test_over_points_covers_what_splits_add(common):
+    """8 split seeds that move the mean by .1: the intervals of single points miss the truth, the joint one holds it."""
+    rng, joint, single = np.random.default_rng(8), [], []
+    for _ in range(400):
+        items = rng.normal(size=(8, 40))
+        items[:] = items[0] if common else items
+        tables = [0.1 * rng.normal() + 0.3 * of + 0.1 * rng.normal(size=(3, 40)) for of in items]
+        interval = intervals.over_points(tables, common)
+        joint.append(interval.low <= 0 <= interval.high)
+        single.append(intervals.two_way(tables[0]).low <= 0 <= intervals.two_way(tables[0]).high)
+    assert 0.92 <= np.mean(joint) <= 0.985 and np.mean(single) < 0.9
+    assert interval.unit == ("split seeds and items" if common else "split seeds")
+    assert (interval.n_seeds, interval.n_examples) == (3, 40 if common else 320)
+
+
+def test_over_points_by_hand():
+    tables = [np.full((2, 5), value) for value in (0.1, 0.2, 0.6)]
+    interval = intervals.over_points(tables, common_items=False)
+    assert interval.value == pytest.approx(0.3)
+    assert interval.se == pytest.approx(np.std([0.1, 0.2, 0.6], ddof=1) / np.sqrt(3)) and interval.dof == 2
+    with pytest.raises(UserError, match="two points"):
+        intervals.over_points(tables[:1], common_items=True)
 
 
 SEEDS, ITEMS, REPLICATES = 5, 500, 1000

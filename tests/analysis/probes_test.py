@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bottleneck.analysis import information, probes
+from bottleneck.analysis import information, probes, solvers
 from bottleneck.errors import UserError
 
 SIZES = {"probe": 300, "val": 200, "test": 250}
@@ -116,21 +116,49 @@ def test_guard_passes_a_solved_probe_and_catches_a_broken_one(scaling):
     rng = np.random.default_rng(0)
     result = probes.guard(probe, x["probe"], y["probe"], rng.normal(size=(20, 3)), rng.normal(size=3))
     assert result.holds and result.probe < result.head
-    # its own weights are a head with exactly the probe's objective
-    own = probes.guard(probe, x["probe"], y["probe"], probe.weights + 7.0, probe.intercept)
-    assert own.holds and own.head == pytest.approx(own.probe, rel=1e-6)
-    broken = dataclasses.replace(probe, objective=probe.objective * 1.01)
+    # what the solver minimised, computed anew from the weights on raw features
+    space = solvers.basis(x["probe"], "raw" if scaling == "raw" else "standardised")
+    shrunk = scaling == "whitened"
+    lam, shrinkage = (solvers.WHITENED_PENALTY, probe.lam) if shrunk else (probe.lam, None)
+    fit = solvers.logistic(space, y["probe"], lam, num_classes=3, shrinkage=shrinkage)
+    assert result.probe == pytest.approx(fit.objective, rel=1e-6)
+    # its own weights are a head with exactly the probe's objective, whatever is added to all classes
+    same = probes.guard(probe, x["probe"], y["probe"], probe.weights + 7.0, probe.intercept)
+    assert same.holds and same.head == pytest.approx(same.probe, rel=1e-6)
+    broken = dataclasses.replace(probe, weights=0.8 * probe.weights)
     assert not probes.guard(broken, x["probe"], y["probe"], probe.weights, probe.intercept).holds
 
 
-def test_k_shot_takes_k_of_every_class_and_depends_on_the_seed():
+def test_guard_compares_like_with_like():
+    x, y = planted(3.0, 3)
+    probe = probes.linear_probe(x, y, 3)
+    for kernel, items in (
+        (np.zeros((20, 6)), x["probe"]),  # the head of two components side by side
+        (np.zeros((40, 3)), x["probe"]),  # the features of two networks
+        (np.zeros((20, 3)), x["probe"][:, :7]),  # reduced features
+    ):
+        with pytest.raises(UserError, match="kernel"):
+            probes.guard(probe, items, y["probe"], kernel)
+
+
+def test_k_shot_takes_k_of_every_class_and_is_keyed_by_seed_and_draw():
     labels = np.repeat([0, 1, 2], [10, 20, 30])
     chosen = probes.k_shot(labels, 5, 0)
     assert (np.bincount(labels[chosen]) == 5).all() and len(set(chosen)) == 15
-    np.testing.assert_array_equal(chosen, probes.k_shot(labels, 5, 0))
-    assert (chosen != probes.k_shot(labels, 5, 1)).any()
+    np.testing.assert_array_equal(chosen, probes.k_shot(labels, 5, 0, 0))
+    keys = {tuple(probes.k_shot(labels, 5, seed, draw)) for seed in range(4) for draw in range(4)}
+    assert len(keys) == 16  # no draw of one seed is a draw of another
+    assert set(probes.k_shot(labels, 2, 3, 1)) < set(probes.k_shot(labels, 5, 3, 1))
     with pytest.raises(UserError, match="k_shot"):
         probes.k_shot(labels, 11, 0)
+
+
+def test_the_null_is_the_prior_unless_another_is_given():
+    x, y = planted(1.0, 3)
+    probe, p = probes.linear_probe(x, y, 3), information.null(y, 3)
+    np.testing.assert_array_equal(probe.prior, p)
+    np.testing.assert_array_equal(probe.calibration.prior, p)  # the mixing partner too
+    assert probe.entropy == information.entropy(p)
 
 
 def test_a_few_shot_probe_uses_the_prior_it_is_given():

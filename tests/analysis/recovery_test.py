@@ -19,7 +19,7 @@ def curve(*seeds):
 
 
 def test_budget_by_hand():
-    found = budget(
+    result = budget(
         LEVELS,
         curve(
             (0, 0.1, 0.4, 0.6, 0.9),  # half way between 20 and 40 in log
@@ -31,17 +31,17 @@ def test_budget_by_hand():
         ),
         0.5,
     )  # the first crossing counts
-    np.testing.assert_allclose(found.low, [20 * 2**0.5, 40, 80, 0, 0, 10 * 2 ** (2 / 3)])
-    np.testing.assert_allclose(found.high, [20 * 2**0.5, 40, np.inf, 10, 0, 10 * 2 ** (2 / 3)])
-    assert found.censored == 1 and found.median == pytest.approx((10 * 2 ** (2 / 3) + 20 * 2**0.5) / 2)
+    np.testing.assert_allclose(result.low, [20 * 2**0.5, 40, 80, 0, 0, 10 * 2 ** (2 / 3)])
+    np.testing.assert_allclose(result.high, [20 * 2**0.5, 40, np.inf, 10, 0, 10 * 2 ** (2 / 3)])
+    assert result.censored == 1 and result.median == pytest.approx((10 * 2 ** (2 / 3) + 20 * 2**0.5) / 2)
     never = budget(LEVELS, curve(*[(0, 0, 0, 0, 0)] * 2, (0, 0, 0, 0, 1)), 0.5)
     assert never.median == np.inf and never.censored == 2
 
 
 def test_without_a_zero_level_the_first_is_a_bound():
-    found = budget((10, 20), curve((0.6, 0.7), (0.4, 0.6)), 0.5)
-    np.testing.assert_allclose(found.low, [0, 10 * 2**0.5])
-    np.testing.assert_allclose(found.high, [10, 10 * 2**0.5])
+    result = budget((10, 20), curve((0.6, 0.7), (0.4, 0.6)), 0.5)
+    np.testing.assert_allclose(result.low, [0, 10 * 2**0.5])
+    np.testing.assert_allclose(result.high, [10, 10 * 2**0.5])
 
 
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=5), st.floats(0.01, 0.99), st.floats(0.01, 0.99))
@@ -54,15 +54,15 @@ def test_bounds_are_in_order_and_grow_with_the_target(means, a, b):
 def test_savings_are_log2_of_the_ratio_with_a_t_interval_over_seeds():
     start = curve((0, 0.5, 1, 1, 1), (0, 0.2, 0.8, 1, 1), (0, 0, 0.7, 1, 1))
     random = curve((0, 0, 0, 0.5, 1), (0, 0, 0.2, 0.7, 1), (0, 0, 0, 0.3, 1))
-    found = savings(start, random, LEVELS, np.full((3, 7), 0.5), margin=0.9)
-    assert found.target == pytest.approx(0.45)
-    np.testing.assert_array_equal(found.random.low, found.random.high)
-    assert found.floored == 1 and found.censored == 0  # the first seed's 0 to 10 counts as 10
-    each = np.log2(found.random.low / np.maximum(found.start.high, 10))
-    assert found.value == found.at_least == found.at_most == pytest.approx(each.mean())
+    result = savings(start, random, LEVELS, np.full((3, 7), 0.5), margin=0.9)
+    assert result.target == pytest.approx(0.45)
+    np.testing.assert_array_equal(result.random.low, result.random.high)
+    assert result.floored == 1 and result.censored == 0  # the first seed's 0 to 10 counts as 10
+    each = np.log2(result.random.low / np.maximum(result.start.high, 10))
+    assert result.value == result.at_least == result.at_most == pytest.approx(each.mean())
     expected = stats.t.interval(0.95, 2, each.mean(), stats.sem(each))
-    assert (found.low, found.high) == pytest.approx(expected)
-    assert (found.n_seeds, found.faster, found.slower) == (3, 3, 0)
+    assert (result.low, result.high) == pytest.approx(expected)
+    assert (result.n_seeds, result.faster, result.slower) == (3, 3, 0)
 
 
 def test_a_plain_doubling():
@@ -76,12 +76,12 @@ def test_a_plain_doubling():
 
 def test_censored_seeds_give_bounds_and_no_value():
     start, never = curve((0, 0, 1, 1, 1), (0, 0, 0.95, 1, 1)), curve((0, 0, 0, 0, 0.2), (0, 0, 0, 0, 0))
-    found = savings(start, never, LEVELS, np.ones((2, 4)))
-    assert found.value is None and found.censored == 2 and found.faster == 2
-    least = np.log2(80 / found.start.high)
-    assert found.at_least == pytest.approx(least.mean()) and found.at_most == np.inf
-    assert found.low < found.at_least and found.high == np.inf
-    assert found.low == pytest.approx(stats.t.interval(0.95, 1, least.mean(), stats.sem(least))[0])
+    result = savings(start, never, LEVELS, np.ones((2, 4)))
+    assert result.value is None and result.censored == 2 and result.faster == 2
+    least = np.log2(80 / result.start.high)
+    assert result.at_least == pytest.approx(least.mean()) and result.at_most == np.inf
+    assert result.low < result.at_least and result.high == np.inf
+    assert result.low == pytest.approx(stats.t.interval(0.95, 1, least.mean(), stats.sem(least))[0])
     lost = savings(never, start, LEVELS, np.ones((2, 4)))
     assert (lost.at_least, lost.low, lost.slower) == (-np.inf, -np.inf, 2) and lost.at_most == pytest.approx(
         -least.mean()
@@ -94,13 +94,13 @@ def test_censored_seeds_give_bounds_and_no_value():
 
 def test_levels_do_not_resolve_below_the_first_positive_one():
     at_once, soon = curve(*[(1, 1, 1, 1, 1)] * 2), curve(*[(0, 1, 1, 1, 1)] * 2)
-    found = savings(at_once, soon, LEVELS, np.ones((2, 4)))
-    assert (found.value, found.floored, found.start.median, found.random.median) == (0, 2, 0, 10)
+    result = savings(at_once, soon, LEVELS, np.ones((2, 4)))
+    assert (result.value, result.floored, result.start.median, result.random.median) == (0, 2, 0, 10)
 
 
 def test_one_seed_has_no_interval():
-    found = savings(curve((0, 0, 1, 1, 1)), curve((0, 0, 0, 1, 1)), LEVELS, np.ones((1, 4)))
-    assert found.value == pytest.approx(1) and (found.low, found.high) == (-np.inf, np.inf)
+    result = savings(curve((0, 0, 1, 1, 1)), curve((0, 0, 0, 1, 1)), LEVELS, np.ones((1, 4)))
+    assert result.value == pytest.approx(1) and (result.low, result.high) == (-np.inf, np.inf)
 
 
 @pytest.mark.parametrize("levels", [(0,), (), (0, 10, 10), (10, 5), (-1, 2)])

@@ -12,14 +12,14 @@ from bottleneck.errors import UserError
 
 def test_offers_by_hand():
     matrix = np.array([[2.0, 0.5, 0.1, 0.0], [1.0, 1.0, 0.2, 0.3], [0.4, 0.1, 0.5, 0.6], [0.2, 0.0, 0.3, 3.0]])
-    found = predict(matrix, gaps=[0.2, 0.5, 0.25, 1.5], weights=[4, 3, 2, 1])
-    np.testing.assert_allclose(found.shares.diagonal(), 1)
-    assert found.shares[1, 0] == 0.5  # features of 1 on target 0, as a share of 0's own
-    np.testing.assert_allclose(found.gaps, [0.1, 0.5, 0.5, 0.5])
-    np.testing.assert_allclose(found.weighted.offers[:2], [(3 * 0.5 + 2 * 0.2 + 0.1) / 6, (4 * 0.5 + 2 * 0.1) / 7])
-    np.testing.assert_allclose(found.best.offers, [0.5, 0.5, 0.6, 0.2])
-    assert (found.weighted.predictor, found.best.predictor, found.weighted.n) == (WEIGHTED, BEST, 4)
-    assert found.weighted.spearman == pytest.approx(stats.spearmanr(found.weighted.offers, found.gaps).statistic)
+    result = predict(matrix, gaps=[0.2, 0.5, 0.25, 1.5], weights=[4, 3, 2, 1])
+    np.testing.assert_allclose(result.shares.diagonal(), 1)
+    assert result.shares[1, 0] == 0.5  # features of 1 on target 0, as a share of 0's own
+    np.testing.assert_allclose(result.gaps, [0.1, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(result.weighted.offers[:2], [(3 * 0.5 + 2 * 0.2 + 0.1) / 6, (4 * 0.5 + 2 * 0.1) / 7])
+    np.testing.assert_allclose(result.best.offers, [0.5, 0.5, 0.6, 0.2])
+    assert (result.weighted.predictor, result.best.predictor, result.weighted.n) == (WEIGHTED, BEST, 4)
+    assert result.weighted.spearman == pytest.approx(stats.spearmanr(result.weighted.offers, result.gaps).statistic)
 
 
 def related(count, noise=0.0, seed=0):
@@ -33,8 +33,8 @@ def related(count, noise=0.0, seed=0):
 
 @pytest.mark.parametrize("count", [4, 6, 8, 10])
 def test_a_planted_relation_is_found(count):
-    found = predict(*related(count))
-    for prediction in (found.weighted, found.best):
+    result = predict(*related(count))
+    for prediction in (result.weighted, result.best):
         assert prediction.spearman == pytest.approx(-1)
         assert prediction.error == pytest.approx(0, abs=1e-9) and prediction.baseline > 0.2
         if count <= 8:
@@ -47,21 +47,21 @@ def test_without_a_relation_the_error_is_no_better_than_the_mean():
     better = []
     for seed in range(60):
         matrix, _, weights = related(6)
-        found = predict(matrix, np.random.default_rng(seed).normal(size=6), weights).weighted
-        better.append(found.error < found.baseline)
+        result = predict(matrix, np.random.default_rng(seed).normal(size=6), weights).weighted
+        better.append(result.error < result.baseline)
     assert np.mean(better) < 0.5
 
 
 def test_leave_one_out_by_hand():
     matrix, gaps, weights = related(5, noise=0.3)
-    found = predict(matrix, gaps, weights).weighted
+    result = predict(matrix, gaps, weights).weighted
     relative = gaps / matrix.diagonal()
     errors = []
     for j in range(5):
         keep = np.arange(5) != j
-        slope, intercept = np.polyfit(found.offers[keep], relative[keep], 1)
-        errors.append(intercept + slope * found.offers[j] - relative[j])
-    assert found.error == pytest.approx(np.sqrt(np.mean(np.square(errors))))
+        slope, intercept = np.polyfit(result.offers[keep], relative[keep], 1)
+        errors.append(intercept + slope * result.offers[j] - relative[j])
+    assert result.error == pytest.approx(np.sqrt(np.mean(np.square(errors))))
 
 
 def test_permutation_p_is_exact_with_ties_and_agrees_with_scipy_for_many():
@@ -89,9 +89,9 @@ def test_what_cannot_be_said_has_a_reason():
     assert (few.spearman, few.p, few.error, few.baseline) == (None,) * 4 and "3 targets" in few.reason
     matrix, gaps, weights = related(5)
     matrix[2, 2] = 0.0  # an untestable target leaves, as a source it stays
-    found = predict(matrix, gaps, weights)
-    assert found.targets.tolist() == [0, 1, 3, 4] and found.weighted.n == 4 and found.weighted.p is not None
-    assert np.isnan(found.shares[:, 2]).all() and np.isfinite(found.shares[2, [0, 1, 3, 4]]).all()
+    result = predict(matrix, gaps, weights)
+    assert result.targets.tolist() == [0, 1, 3, 4] and result.weighted.n == 4 and result.weighted.p is not None
+    assert np.isnan(result.shares[:, 2]).all() and np.isfinite(result.shares[2, [0, 1, 3, 4]]).all()
     matrix[3, 3] = -0.1
     assert predict(matrix, gaps, weights).weighted.reason.startswith("3 targets")
     matrix, _, weights = related(5)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bottleneck.analysis import trajectory
 from bottleneck.analysis.trajectory import learning, log_steps
 from bottleneck.errors import UserError
 
@@ -29,7 +28,8 @@ def planted(means, reference=1.0, seeds=S, steps=STEPS, noise=0.2, seed=0):
 @pytest.mark.parametrize(
     "verdict, means, reference",
     [
-        ("untestable", (0, 0.2, 0.5, 0.9, 1.0), 0.01),
+        ("untestable", (0, 0.2, 0.5, 0.9, 1.0), -0.05),
+        ("undecided", (0, 0.2, 0.5, 0.9, 1.0), 0.02),  # nor is it clear that direct training reads anything
         ("learned", (0, 0.5, 0.9, 0.97, 0.99), 1.0),
         ("still rising", (0, 0.05, 0.1, 0.3, 0.6), 1.0),
         ("learned then lost", (0, 0.4, 0.9, 0.3, 0.1), 1.0),
@@ -53,19 +53,19 @@ def planted(means, reference=1.0, seeds=S, steps=STEPS, noise=0.2, seed=0):
     ],
 )
 def test_each_verdict_planted(verdict, means, reference):
-    found = planted(means, reference)
-    assert found.verdict == verdict
-    assert found.peak == STEPS[int(np.argmax(np.round(means, 1)))] or max(means) - sorted(means)[-2] < 0.05
-    assert (found.last, found.since) == (1000, 500)
+    result = planted(means, reference)
+    assert result.verdict == verdict
+    assert result.peak == STEPS[int(np.argmax(np.round(means, 1)))] or max(means) - sorted(means)[-2] < 0.05
+    assert (result.last, result.since) == (1000, 500)
     for interval, expected in (
-        (found.init, means[0]),
-        (found.end, means[-1]),
-        (found.best, max(means)),
-        (found.rise, means[-1] - means[-2]),
-        (found.forgetting, max(means) - means[-1]),
+        (result.init, means[0]),
+        (result.end, means[-1]),
+        (result.best, max(means)),
+        (result.rise, means[-1] - means[-2]),
+        (result.forgetting, max(means) - means[-1]),
     ):
         assert interval.value == pytest.approx(expected, abs=0.04)
-    assert found.reference.value == pytest.approx(reference, abs=0.03)
+    assert result.reference.value == pytest.approx(reference, abs=0.03)
 
 
 def test_noise_makes_it_undecided_not_another_verdict():
@@ -79,11 +79,11 @@ def test_noise_makes_it_undecided_not_another_verdict():
         (0, 0.4, 0.9, 0.3, 0.1),
         (0, 0.01, 0.0, 0.02, 0.01),
     ):
-        found = [
+        result = [
             learning(STEPS, *tables(means, noise=100.0, seed=seed), np.ones((S, N)), entropy=1.0).verdict
             for seed in range(100)
         ]
-        assert found.count("undecided") > 85
+        assert result.count("undecided") > 85
 
 
 def test_forgetting_is_unbiased_where_peak_minus_last_is_not():
@@ -95,10 +95,10 @@ def test_forgetting_is_unbiased_where_peak_minus_last_is_not():
     naive, ours, covered = [], [], []
     for _ in range(2000):
         test, val = 80 + 5 * rng.normal(size=(20, 1, 25)), 80 + rng.normal(size=(20, 1))
-        found = learning(range(20), test, val, np.full((1, 25), 80.0), entropy=100)
+        result = learning(range(20), test, val, np.full((1, 25), 80.0), entropy=100)
         naive.append(test.mean((1, 2)).max() - test[-1].mean())
-        ours.append(found.forgetting.value)
-        covered.append(found.forgetting.low <= 0 <= found.forgetting.high)
+        ours.append(result.forgetting.value)
+        covered.append(result.forgetting.low <= 0 <= result.forgetting.high)
     assert np.mean(naive) == pytest.approx(1.87, abs=0.12)
     assert np.mean(ours) == pytest.approx(0.0, abs=0.12)
     assert 0.93 <= np.mean(covered) <= 0.98
@@ -107,15 +107,15 @@ def test_forgetting_is_unbiased_where_peak_minus_last_is_not():
 def test_peak_is_chosen_on_validation_alone_and_for_all_seeds_at_once():
     test, val = tables((0, 0.5, 0.9, 0.3, 0.1))
     val = np.array([[0, 0], [5, 0], [3, 3], [0, 5], [0, 0]], float)
-    found = learning(STEPS, test[:, :2], val, np.ones((2, N)), entropy=1.0)
-    assert found.peak == 250  # neither seed's own peak
-    assert found.best.value == test[2, :2].mean()
-    assert found.forgetting.value == pytest.approx((test[2, :2] - test[4, :2]).mean())
+    result = learning(STEPS, test[:, :2], val, np.ones((2, N)), entropy=1.0)
+    assert result.peak == 250  # neither seed's own peak
+    assert result.best.value == test[2, :2].mean()
+    assert result.forgetting.value == pytest.approx((test[2, :2] - test[4, :2]).mean())
     test, val = tables((0, 0.5, 0.9, 0.3, 0.1))
     val[:] = 1.0
-    found = learning(STEPS, test, val, np.ones((S, N)), entropy=1.0)
-    assert found.peak == 1000  # of equal steps the last
-    assert (found.forgetting.value, found.forgetting.low, found.forgetting.high) == (0, 0, 0)
+    result = learning(STEPS, test, val, np.ones((S, N)), entropy=1.0)
+    assert result.peak == 1000  # of equal steps the last
+    assert (result.forgetting.value, result.forgetting.low, result.forgetting.high) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -130,21 +130,21 @@ def test_peak_is_chosen_on_validation_alone_and_for_all_seeds_at_once():
     ],
 )
 def test_the_rise_needs_a_step_about_one_doubling_back(steps, since):
-    found = planted(np.linspace(0, 0.6, len(steps)), steps=steps)
-    assert found.since == since and (found.rise is None) == (since is None)
-    assert found.verdict == ("learned in part" if since is None else "still rising")
+    result = planted(np.linspace(0, 0.6, len(steps)), steps=steps)
+    assert result.since == since and (result.rise is None) == (since is None)
+    assert result.verdict == ("learned in part" if since is None else "still rising")
 
 
 def test_one_seed_speaks_of_items_and_other_seed_counts_are_not_paired():
-    found = planted((0, 0.4, 0.9, 0.3, 0.1), seeds=1)
-    assert found.verdict == "learned then lost" and found.forgetting.unit == "items"
+    result = planted((0, 0.4, 0.9, 0.3, 0.1), seeds=1)
+    assert result.verdict == "learned then lost" and result.forgetting.unit == "items"
     for seeds in (2, 8):
-        found = planted((0, 0.4, 0.9, 0.3, 0.1), seeds=seeds)
-        assert found.verdict == "learned then lost" and found.forgetting.n_seeds == seeds
+        result = planted((0, 0.4, 0.9, 0.3, 0.1), seeds=seeds)
+        assert result.verdict == "learned then lost" and result.forgetting.n_seeds == seeds
 
 
 def test_pairing_with_the_reference_over_seeds_and_items_decides():
-    """Items 20 times as far apart as the mixture falls short: a verdict if the reference has the same items and seeds."""
+    """Items 20 times as far apart as the mixture falls short: a verdict if the reference has its items and seeds."""
     rng = np.random.default_rng(6)
     difficulty = 1 + 4 * rng.normal(size=(S, N))
     test = np.stack([0.1 * difficulty, 0.8 * difficulty])
@@ -201,19 +201,19 @@ def test_log_steps_ascend_and_always_allow_the_rise(total, halvings):
 
 
 def test_verdicts_partition_what_is_known():
-    """Without noise every course gets one of the words, and "undecided" only where something is exactly on its limit."""
+    """Without noise every course gets one of the words, "undecided" only where something is exactly on its limit."""
     rng = np.random.default_rng(3)
     words = set()
     for _ in range(300):
         means = np.round(rng.uniform(0, 1.2, 5), 3) + 1e-4
-        found = learning(
+        result = learning(
             STEPS,
             np.broadcast_to(means[:, None, None], (5, 2, 3)),
             np.tile(means[:, None], 2),
             np.ones((2, 3)),
             entropy=1.0,
         )
-        words.add(found.verdict)
+        words.add(result.verdict)
         last, peak = means[-1], means.max()
         expected = (
             "learned"
@@ -226,6 +226,5 @@ def test_verdicts_partition_what_is_known():
             if peak - means[0] < 0.1
             else "learned in part"
         )
-        assert found.verdict == expected
+        assert result.verdict == expected
     assert words == {"learned", "still rising", "learned then lost", "never learned", "learned in part"}
-    assert trajectory.UNTESTABLE == 0.02

@@ -1,0 +1,77 @@
+"""What a plan would run and what that costs: tasks, steps, image-forwards, parameters, bytes, hours."""
+
+from __future__ import annotations
+
+import collections
+import json
+import pathlib
+
+import jax
+import numpy as np
+
+from bottleneck import models
+from bottleneck.features.extract import Extract
+from bottleneck.features.source import SPLITS
+from bottleneck.graph import SETTLED, Outcomes
+from bottleneck.pretraining import Train
+from bottleneck.report.table import Table, text
+from bottleneck.store import Store
+from bottleneck.training.run import Run
+
+
+def describe(plan, workdir: pathlib.Path) -> str:
+    """Totals of a plan: what is certain, and what is trained only where a choice asks for it."""
+    store = Store(workdir)
+    outcomes = Outcomes(plan.graph, store)
+    trains = collections.defaultdict(list)
+    for train in plan.graph.of(Train):
+        trains["fine-tuning" if train.start else train.episode.name].append(train)
+    sizes = {train.episode.key: parameters(train.episode, plan.episodes.shape) for train in plan.graph.of(Train)}
+    lines = []
+    for name, group in trains.items():
+        kept = sum(4 * sizes[t.episode.key] * len(t.keep) for t in group)
+        asked = "" if any(not t.asks for t in group) else "on demand"
+        steps, count = max(t.episode.steps for t in group), max(sizes[t.episode.key] for t in group)
+        lines.append((name, str(len(group)), f"{steps:,}", f"{count:,}", f"{kept / 2**20:.1f}", asked))
+    table = Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB", ""), tuple(lines))
+    kinds = collections.Counter(task.KIND for task in plan.graph)
+    left = [t for t in plan.graph.of(Train) if outcomes.of(t) not in SETTLED]
+    steps, images = _work(plan.graph.of(Train))
+    forwards = sum(sum(len(e.component.splits[s]) for s in SPLITS) for e in plan.graph.of(Extract))
+    parts = [
+        *(line for lines in plan.reading.values() for line in lines),
+        text(table),
+        "",
+        f"tasks: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}",
+        f"{steps:,} steps, {images:,} training images, {forwards:,} image-forwards for features",
+        f"left to train: {_work(left)[0]:,} steps{_hours(left, store)}",
+    ]
+    return "\n".join(parts)
+
+
+def parameters(run: Run, shape: tuple[int, ...]) -> int:
+    key = (run.model, run.outputs, run.train.dtype, shape)
+    if key not in _sizes:
+        x = jax.ShapeDtypeStruct((1, *shape), np.float32)
+        _sizes[key] = models.count(jax.eval_shape(run.module().init, jax.random.key(0), x))
+    return _sizes[key]
+
+
+_sizes: dict[tuple, int] = {}
+
+
+def _work(trains: list[Train]) -> tuple[int, int]:
+    """Steps and images."""
+    steps = [train.episode.steps for train in trains]
+    return sum(steps), sum(s * t.episode.train.batch for s, t in zip(steps, trains, strict=True))
+
+
+def _hours(left: list[Train], store: Store) -> str:
+    """How long that takes at the speed of the finished runs here, where there are any."""
+    speeds = []
+    for path in (store.workdir / "runs").glob("*/metrics.jsonl"):
+        lines = path.read_text().splitlines()[1:]  # the first holds compiling
+        speeds += [json.loads(line)["images_per_second"] for line in lines]
+    if not speeds or not left:
+        return ""
+    return f", about {_work(left)[1] / float(np.median(speeds)) / 3600:.2g} hours at the speed of the runs here"

@@ -1,0 +1,1 @@
+"""Features [n, p] of a component's items, wherever they come from: our own runs' kept steps, or elsewhere."""

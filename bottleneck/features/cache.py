@@ -1,0 +1,96 @@
+"""Features on disk: one `.npy` per layer and split, and a manifest that says of which items and whether they can be
+trusted.
+
+Reading checks ids and digests: a cache whose rows are in another order, that was cut short, or whose precision erases
+small signals is refused, never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pathlib
+
+import numpy as np
+
+from bottleneck import atomic
+from bottleneck.analysis.precision import objection, offset
+from bottleneck.data.component import Component
+from bottleneck.features.layers import tap_and_mode
+
+PASS = {"compute": "float32", "mode": "evaluation"}  # BatchNorm uses stored statistics, dropout is off
+
+
+class Stale(RuntimeError):
+    """A cached feature file that does not belong to the items or the source asked for, or cannot be trusted."""
+
+
+def write(directory: pathlib.Path, layers: dict, component: Component, source: list) -> None:
+    """Writes `layers`, (layer, split) -> [n, ...], and then the manifest that makes them valid; others stay valid.
+
+    `source` says where they come from. Every file appears by atomic rename: two processes may meet here, and each then
+    writes the whole file.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        before = _manifest(directory)
+    except Stale:
+        before = {}
+    stated = json.loads(json.dumps({**PASS, "source": source}))  # as it will be read
+    files = before["files"] if all(before.get(k) == v for k, v in stated.items()) else {}
+    for (layer, split), x in layers.items():
+        path, content = directory / f"{layer}-{split}.npy", io.BytesIO()
+        np.save(content, x, allow_pickle=False)
+        atomic.write(path, content.getbuffer())
+        files[path.name] = {
+            "sha256": hashlib.sha256(content.getbuffer()).hexdigest(),
+            "ids": _ids(component, split),
+            "spatial": tap_and_mode(layer)[1],
+            "shape": x.shape,
+            "dtype": x.dtype.name,
+            "offset": float(offset(x)),
+            "objection": objection(x),
+        }
+    atomic.write(directory / "manifest.json", json.dumps({"files": files, **stated}, indent=1))
+
+
+def holds(directory: pathlib.Path, layers, splits) -> bool:
+    """Whether all of `layers` and `splits` were written, by their names alone."""
+    try:
+        files = _manifest(directory)["files"]
+    except Stale:
+        return False
+    names = [f"{layer}-{split}.npy" for layer in layers for split in splits]
+    return all(name in files and (directory / name).is_file() for name in names)
+
+
+def read(directory: pathlib.Path, layer: str, split: str, component: Component) -> np.ndarray:
+    """One layer of one split, [n, ...]. Raises Stale with the reason when it is not what was asked for."""
+    manifest, path = _manifest(directory), directory / f"{layer}-{split}.npy"
+    record = manifest["files"].get(path.name)
+    if record is None or not path.is_file():
+        raise Stale(f"{path} is missing")
+    if record["ids"] != _ids(component, split):
+        raise Stale(f"{path}: the items of {split} are others, or in another order")
+    if record["objection"]:
+        raise Stale(f"{path}: {record['objection']}")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
+            raise Stale(f"{path} is damaged")
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
+
+
+def _ids(component: Component, split: str) -> str:
+    return hashlib.sha256(np.ascontiguousarray(component.splits[split].ids)).hexdigest()
+
+
+def _manifest(directory: pathlib.Path) -> dict:
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text())
+        if isinstance(manifest["files"], dict):
+            return manifest
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Stale(f"{directory} has no readable manifest") from error
+    raise Stale(f"{directory} has no readable manifest")

@@ -1,0 +1,56 @@
+"""One pass of a network over a component's items: float32 at highest matmul precision, whatever trained the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bottleneck.data.resident import normalise
+from bottleneck.data.source import Examples
+from bottleneck.features.layers import LOGITS, spatial, tap_and_mode
+from bottleneck.models import statistics
+
+BATCH = 500
+
+
+@partial(jax.jit, static_argnames=("model", "layers"))
+def forward(model, variables, x, mean, std, layers):
+    """`layers` of `model` at the uint8 images (or vectors) `x`, float32, in their spatial modes."""
+    with jax.default_matmul_precision("highest"):
+        logits, taps = model.apply(variables, normalise(x, mean, std), train=False)
+        taps, read = {**taps, LOGITS: logits}, {layer: tap_and_mode(layer) for layer in layers}
+        return {layer: spatial(taps[tap], mode).astype(jnp.float32) for layer, (tap, mode) in read.items()}
+
+
+def through(examples: Examples, read: Callable) -> dict[str, np.ndarray]:
+    """One pass over `examples`: `read(x)` gives name -> [BATCH, ...] for a batch; name -> float32 [n, ...] for all."""
+    whole: dict[str, np.ndarray] = {}
+    for x, rows in batches(examples):
+        for name, values in read(x).items():
+            if name not in whole:
+                whole[name] = np.empty((len(examples), *values.shape[1:]), np.float32)
+            whole[name][rows] = np.asarray(values)[: len(rows)]
+    return whole
+
+
+def batches(examples: Examples):
+    """Batches of one shape, the last one padded by repeating its first item: (x, the rows it holds)."""
+    for start in range(0, len(examples), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(examples)))
+        yield examples.fetch(np.concatenate([rows, np.full(BATCH - len(rows), start)])), rows
+
+
+def remeasured(model, variables: dict, examples: Examples, mean, std) -> dict:
+    """`variables` with BatchNorm statistics measured on the whole batches of `examples`; unchanged without any."""
+    if "batch_stats" not in variables:
+        return variables
+    whole = [x for x, rows in batches(examples) if len(rows) == BATCH]
+    whole = whole or [examples.fetch(np.arange(len(examples)))]
+    return {
+        **variables,
+        "batch_stats": statistics.mean(model, variables, (normalise(x, mean, std) for x in whole)),
+    }

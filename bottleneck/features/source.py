@@ -1,0 +1,157 @@
+"""Feature sources: whatever yields features [n, p] of a layer for a component's items.
+
+A run's kept step, an untrained network, features that another tool left on disk, the pixels themselves: one type, and
+all that comes after (probes, gaps, ladder, CKA, seeds) takes any of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bottleneck import identity
+from bottleneck.analysis.probes import pool_pixels
+from bottleneck.data.component import Component
+from bottleneck.data.source import DataSpec
+from bottleneck.errors import UserError
+from bottleneck.features import foreign, passes
+from bottleneck.features.layers import LAST, LOGITS
+from bottleneck.training.run import Run
+
+SPLITS = ("probe", "val", "test")  # what probes read; the training split is read where a task asks for it
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where features come from. `name` is what rows call it, and no part of its identity."""
+
+    name: str
+    head: ClassVar[bool] = False  # whether it has the layer "logits", a classifier's
+
+    @property
+    def identity(self) -> list:
+        raise NotImplementedError
+
+    @cached_property
+    def key(self) -> str:
+        return identity.digest(self.identity)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Outputs of tasks that it reads."""
+        return ()
+
+    @property
+    def ancestry(self) -> dict[Run, int]:
+        """The runs it stands on, and the largest step used of each: what it cost to train."""
+        return {}
+
+    def extract(self, store, component: Component, layers: tuple[str, ...], splits: tuple[str, ...]) -> dict:
+        """One pass: (layer, split) -> [n, p] or [n, m, C]. Raises UserError on an unknown layer."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept(Source):
+    """A kept step of one of our runs; step 0 is the untrained network. `adapt`: BatchNorm statistics re-measured on the
+    component's own probe items (Li et al. 2017)."""
+
+    run: Run
+    step: int
+    data: DataSpec
+    adapt: bool = False
+    stands_on: tuple[
+        tuple[Run, int], ...
+    ] = ()  # other runs that it took: of fine-tuning the parent, of tuning the grid
+    head = True
+
+    @property
+    def identity(self) -> list:
+        return ["kept", self.run.key, self.step, self.adapt, self.data.mean, self.data.std]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (output(self.run, self.step),)
+
+    @property
+    def ancestry(self) -> dict[Run, int]:
+        return {**dict(self.stands_on), self.run: self.step}
+
+    def extract(self, store, component, layers, splits):
+        model = self.run.module().clone(dtype=jnp.dtype("float32"))
+        variables = jax.device_put(store.variables(self.run, self.step))
+        mean, std = np.float32(self.data.mean), np.float32(self.data.std)
+        if self.adapt:
+            variables = passes.remeasured(model, variables, component.splits["probe"], mean, std)
+        layers = tuple(sorted({*layers, LOGITS}))
+        whole = {}
+        for split in splits:
+            read = passes.through(
+                component.splits[split], lambda x: passes.forward(model, variables, x, mean, std, layers)
+            )
+            whole |= {(layer, split): x for layer, x in read.items()}
+        for (layer, split), x in whole.items():
+            if not np.isfinite(x).all():
+                raise UserError("layer", layer, f"finite numbers: {split} features of {self.name} hold NaN or infinity")
+        return whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels(Source):
+    """The images themselves, average-pooled to at most 1,024 numbers; vectors as they are."""
+
+    name: str = "pixels"
+
+    @property
+    def identity(self) -> list:
+        return ["pixels"]
+
+    def extract(self, store, component, layers, splits):
+        whole = {}
+        for split in splits:
+            raw = component.splits[split].fetch(np.arange(len(component.splits[split])))
+            whole[LAST, split] = pool_pixels(raw) if raw.ndim == 4 else raw
+        return whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays(Source):
+    """Features that another tool left in a directory (see features.foreign); their content is their identity."""
+
+    directory: str = ""
+    content: str = ""  # digest of the files of the targets read
+
+    @property
+    def identity(self) -> list:
+        return ["arrays", self.content]
+
+    def extract(self, store, component, layers, splits):
+        read = foreign.load(self.directory, component)
+        if set(layers) != {LAST}:
+            raise UserError("layer", sorted(layers), f"{LAST!r}, the one layer of {self.directory}")
+        return {(LAST, split): read[split] for split in splits}
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One layer of one feature source: what representations are lists of."""
+
+    source: Source
+    layer: str = LAST
+
+    def __str__(self):
+        return f"{self.source.name}:{self.layer}"
+
+    @property
+    def identity(self) -> list:
+        return [*self.source.identity, self.layer]
+
+
+def output(run: Run, step: int) -> str:
+    """The name of a kept step among the outputs of tasks."""
+    return f"runs/{run.key}@{step}"

@@ -1,0 +1,43 @@
+"""Per-item outcomes of probes as tables [seeds, test items]: what every statistic is computed from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bottleneck.probing import Probe
+
+PROTOCOL = "linear_probe"  # the family of verdicts: the final step and the last layer, by linear probe
+
+
+class Items:
+    """Tables of the probes that were carried out; those that ended empty are left out."""
+
+    def __init__(self, store, probes):
+        self.store = store
+        self.probes: dict[tuple, list[Probe]] = {}
+        for probe in probes:
+            if store.present(probe):
+                self.probes.setdefault(self._place(probe), []).append(probe)
+
+    @staticmethod
+    def _place(probe: Probe) -> tuple:
+        return probe.arm, probe.target, probe.protocol, probe.shots, probe.factor
+
+    def of(self, probe: Probe, outcome: str = "information") -> np.ndarray | None:
+        """One probe's outcome [N]; of few-shot probes the mean over draws. None where it has none ("correct" of R2)."""
+        items = self.store.items(probe)
+        if outcome not in items:
+            return None
+        return items[outcome].astype(np.float64).mean(0)
+
+    def table(
+        self, arm: str, target: str, outcome: str = "information", protocol: str = PROTOCOL, shots=None, factor=None
+    ) -> np.ndarray | None:
+        """[S, N] in the order of seeds or member sets; None where nothing was read."""
+        rows = [self.of(probe, outcome) for probe in self.probes.get((arm, target, protocol, shots, factor), ())]
+        return np.stack(rows) if rows and rows[0] is not None else None
+
+    def tables(self, arms, target: str, **where) -> dict[str, np.ndarray]:
+        """arm -> [S, N], of the arms that were read."""
+        each = {arm: self.table(arm, target, **where) for arm in arms}
+        return {arm: table for arm, table in each.items() if table is not None}

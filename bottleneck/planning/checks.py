@@ -1,0 +1,138 @@
+"""Refusals before anything is written: what training or transfer would stumble over later. All raise UserError."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from bottleneck.data import component as components
+from bottleneck.data.component import Component
+from bottleneck.data.transforms import Classes, Labels
+from bottleneck.errors import UserError
+from bottleneck.features import foreign
+from bottleneck.features.layers import POSITIONS, tap_and_mode
+from bottleneck.planning.episodes import Episodes
+from bottleneck.study import StudySpec
+from bottleneck.training.run import duration
+
+LEAST_CKA = 20  # test items of a component
+
+
+def data(study: StudySpec, inside: dict[str, Component], targets: dict[str, Component]) -> None:
+    """What components must agree on."""
+    shared_labels(study, inside)
+    held_out(study, inside, targets)
+    regression = study.objective.name == "regression"
+    for name, component in targets.items():
+        if regression != (component.num_classes == 0):
+            kind = "classes" if component.num_classes else "vectors"
+            raise UserError("objective.name", study.objective.name, f"the objective of the labels of {name!r} ({kind})")
+        if "k_shot" in study.probe.protocols and regression:
+            raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
+
+
+def shared_labels(study: StudySpec, inside: dict[str, Component]) -> None:
+    """A shared label space joins classes by position: components must not name the same position differently."""
+    named = [c for c in inside.values() if not all(name.isdigit() for name in c.classes) and not relabelled(c)]
+    for component in named if study.mixture.label_space == "shared" else ():
+        if component.classes != named[0].classes:
+            expected = (
+                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` "
+                "that says which belong together, or 'disjoint'"
+            )
+            raise UserError("mixture.label_space", "shared", expected)
+
+
+def relabelled(component: Component) -> bool:
+    """Whether its config says which of its classes are which."""
+    return any(isinstance(transform, Labels | Classes) for _, transform in component.transforms)
+
+
+def held_out(study: StudySpec, inside: dict[str, Component], targets: dict[str, Component]) -> None:
+    """Components of one file must hold out the same items, or one trains on what another is probed with."""
+    if study.data.probe_split == "train":
+        return
+    for a in inside.values():
+        for b in targets.values():
+            for split in components.shared_items(a, b):
+                expected = (
+                    f"{split} items that {a.name!r} does not train on: components of one file need the same sizes "
+                    "and the same classes before their labels are mapped"
+                )
+                raise UserError("components", b.name, expected)
+
+
+def model(episodes: Episodes) -> None:
+    """Whether the model fits the images and what is asked of it."""
+    study, shape = episodes.study, episodes.shape
+    try:
+        study.augment.check(shape)
+    except UserError as error:
+        raise error.under("augment") from None
+    episodes.model  # noqa: B018  refuses what the model's spec cannot be
+    if len(shape) != 3 and study.model.get("name") != "mlp":
+        raise UserError("model.name", study.model.get("name"), "'mlp', for vectors")
+    if "probe_finetune" in study.probe.protocols and study.model.get("use_bias") is False:
+        raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
+
+
+def layers(read: Iterable[tuple[str, str, dict[str, int]]]) -> None:
+    """`read`: (config key, layer, the model's taps with their numbers of dimensions)."""
+    for path, layer, taps in read:
+        try:
+            tap, mode = tap_and_mode(layer)
+        except UserError as error:
+            raise UserError(path, layer, error.expected) from None
+        if tap not in taps:
+            raise UserError(path, layer, f"a layer of the model: {', '.join(taps)}")
+        if mode == POSITIONS and (path != "analysis.layers" or taps[tap] < 3):
+            raise UserError(path, layer, "one vector per item here: pooled, or flattened")
+
+
+def shots(episodes: Episodes) -> None:
+    """Few-shot sizes and durations of fine-tuning."""
+    study = episodes.study
+    for name, component in episodes.targets.items():
+        train, batch = component.splits["train"], study.train.batch
+        duration(study.probe.finetune.steps, batch=batch, key="probe.finetune.steps", examples=len(train))
+        asked = {
+            "probe.shots": (study.probe.shots if "k_shot" in study.probe.protocols else (), "probe"),
+            "probe.finetune.shots": (
+                study.probe.finetune.shots if "finetune" in study.probe.protocols else (),
+                "train",
+            ),
+        }
+        for key, (numbers, split) in asked.items():
+            if not numbers or not component.num_classes:
+                continue
+            least = np.bincount(component.splits[split].labels, minlength=component.num_classes).min()
+            if max(numbers) > least:
+                said = "probe items" if split == "probe" else "training items"
+                raise UserError(key, numbers, f"at most {least}, the {said} of the smallest class of {name!r}")
+
+
+def analyses(study: StudySpec, targets: dict[str, Component]) -> None:
+    """Analyses that a study cannot have."""
+    spaced = [layer for layer in study.analysis.layers if layer.endswith(f".{POSITIONS}")]
+    if spaced and len(spaced) < len(study.analysis.layers):
+        expected = "positions of all layers or of none: other modes have other samples"
+        raise UserError("analysis.layers", study.analysis.layers, expected)
+    wanted = [kind for kind in study.analysis.kinds if kind != "cka"]
+    if study.objective.name == "regression" and wanted:
+        raise UserError("analysis.kinds", wanted[0], "'cka' alone where labels are vectors")
+    for name, component in targets.items():
+        items = len(component.splits["test"])
+        if "cka" in study.analysis.kinds and items < LEAST_CKA:
+            raise UserError("analysis.kinds", "cka", f"at least {LEAST_CKA} test items, not the {items} of {name!r}")
+
+
+def sources(study: StudySpec, targets: dict[str, Component]) -> None:
+    """Whether features from elsewhere are there, whole, and of the targets' items."""
+    for name, spec in study.sources.items():
+        for directory in spec.directories:
+            for component in targets.values():
+                try:
+                    foreign.load(directory, component)
+                except UserError as error:
+                    raise UserError(f"sources.{name}", error.value, error.expected) from None

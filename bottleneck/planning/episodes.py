@@ -1,0 +1,215 @@
+"""The runs of a study's arms: from the table of arms to training episodes as plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from bottleneck import identity, models
+from bottleneck.analysis import trajectory
+from bottleneck.arms import ARMS, Arm
+from bottleneck.data import mixture
+from bottleneck.data.component import Component
+from bottleneck.errors import UserError
+from bottleneck.study import StudySpec
+from bottleneck.training.run import Draws, Run, duration
+
+DOUBLED = 2.0  # equal weights must at least double a component's weight for dilution to be asked about
+NEARLY_ALL = 0.99  # of the unique examples: where the mixture draws that many, scarcity is ruled out without a run
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Episodes:
+    """Runs by arm, target and seed. `variants`: components as the arm `randomised` sees them."""
+
+    study: StudySpec
+    components: dict[str, Component]  # of the mixture
+    outside: dict[str, Component]
+    variants: dict[str, Component]
+
+    @property
+    def targets(self) -> dict[str, Component]:
+        return {**self.components, **self.outside}
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of one item."""
+        first = next(iter(self.components.values()))
+        shape = first.reading.shape
+        return (*shape, 3) if shape else first.splits["train"].fetch(np.arange(1)).shape[1:]
+
+    @cached_property
+    def examples(self) -> int:
+        """One epoch: the training items of all components that are drawn."""
+        return sum(len(self.components[n].splits["train"]) for n, w in self.study.mixture.weights.items() if w > 0)
+
+    @cached_property
+    def steps(self) -> int:
+        train = self.study.train
+        return duration(train.steps, batch=train.batch, key="train.steps", examples=self.examples)
+
+    @cached_property
+    def schedule(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """(from step, weights) of the mixture's run. Raises UserError."""
+        study, names = self.study, tuple(self.components)
+        phases = [(0, tuple(study.mixture.weights[n] for n in names))]
+        for key, phase in study.mixture.schedule.items():
+            where = f"mixture.schedule.{key}"
+            if set(phase.weights) != set(names):
+                raise UserError(f"{where}.weights", phase.weights, f"one weight for each of {', '.join(names)}")
+            start = self.step(phase.start, f"{where}.start")
+            if start >= self.steps:
+                raise UserError(f"{where}.start", phase.start, f"a step below {self.steps}")
+            phases.append((start, tuple(phase.weights[n] for n in names)))
+        return tuple(phases)
+
+    def step(self, value: int | str, key: str = "keep") -> int:
+        """A step of the mixture's run: a number, a fraction of the run ("1/4"), or a duration ("2 epochs")."""
+        if isinstance(value, str) and "/" not in value:
+            return duration(value, batch=self.study.train.batch, examples=self.examples, key=key)
+        try:
+            step = round(self.steps * Fraction(value)) if isinstance(value, str) else value
+        except (ValueError, ZeroDivisionError):
+            raise UserError(key, value, "a step, or a fraction of the run such as '1/4'") from None
+        if not 0 <= step <= self.steps:
+            raise UserError(key, value, f"a step of at most {self.steps}")
+        return step
+
+    @cached_property
+    def tables(self) -> mixture.Tables:
+        """The mixture's sampler. Raises UserError on weights, batch and schedule."""
+        sizes = [len(c.splits["train"]) for c in self.components.values()]
+        longest = round(self.steps * max(self.factor(ARMS[arm]) for arm in self.study.arms))
+        try:
+            return mixture.tables(tuple(self.components), sizes, self.schedule, self.study.train.batch, longest)
+        except UserError as error:
+            raise error.under("train" if error.key in ("batch", "steps") else "mixture") from None
+
+    def factor(self, arm: Arm) -> float:
+        """Times as many steps as the mixture's run."""
+        return dict(zip(("longer", "longest"), self.study.longer.factors)).get(arm.name, arm.steps)
+
+    def share(self, name: str) -> float:
+        """The share of the mixture's examples that a component has, over all phases."""
+        drawn = mixture.drawn(self.tables, self.steps, self.study.train.batch)
+        return float(drawn[list(self.components).index(name)] / drawn.sum())
+
+    def unique_share(self, name: str) -> float:
+        """The expected share of a component's training items that the mixture draws at least once."""
+        train, size = self.study.train, len(self.components[name].splits["train"])
+        index = list(self.components).index(name)
+        return mixture.expected_unique(self.tables, self.steps, train.batch, train.sampling, index) / size
+
+    def unasked(self, arm: Arm, target: str) -> str:
+        """Why an arm is not asked of a target whatever its verdict, in words; "" where it may be."""
+        study, inside = self.study, target in self.components
+        if arm.name not in study.arms:
+            return "not among the study's arms"
+        if not inside and not arm.outside:
+            return "the target lies outside the mixture"
+        if not study.asked_for(target) and arm.name not in ("mixture", "direct"):
+            return "the study asks for other targets"
+        if arm.heads and study.mixture.label_space == "per_component":
+            return "the mixture has a head per component already"
+        if arm.randomised and (target not in self.variants or self.variants[target] is self.components.get(target)):
+            return f"its images have no factor {study.mixture.competitor!r}"
+        if inside and (arm.masked or arm.unique or arm.equal_weights):
+            share = self.share(target)
+            if not share:
+                return "the mixture never draws it"
+            if arm.equal_weights and share * DOUBLED > 1 / len(self.components):
+                return "equal weights would not double its weight"
+        return ""
+
+    def never_scarce(self, target: str) -> bool:
+        """Whether the mixture sees (nearly) all of a component's training items anyway."""
+        return target in self.components and self.unique_share(target) >= NEARLY_ALL
+
+    def run(self, arm: Arm, seed: int, target: str = "") -> Run:
+        """The run of an arm; `target` for arms of one run a component."""
+        among = self.variants if arm.randomised else self.components
+        space, schedule, extra = self.study.mixture.label_space, self.schedule, {}
+        steps = max(1, round(self.steps * self.factor(arm)))
+        if arm.own_weight:
+            # In a shared space all arms have one classifier and share an executable; else a component has its own.
+            among = among if space == "shared" and target in among else {target: self.targets[target]}
+            schedule, space = ((0, tuple(float(name == target) for name in among)),), "shared"
+        elif arm.equal_weights:
+            schedule = ((0, (1.0,) * len(among)),)
+        else:
+            schedule = tuple((round(start * self.factor(arm)), weights) for start, weights in schedule)
+        if arm.heads or arm.masked and space == "disjoint":
+            space = "per_component"  # `alone` learns its own block of a disjoint space
+        if arm.masked:
+            extra["only"] = target
+        if arm.unique:
+            extra["unique"] = self.draws(target)
+        model = models.widen(self.model, arm.width) if arm.width != 1 else self.model
+        return self.episode(
+            f"{arm.name}-{target}" if target else arm.name, seed, among, schedule, space, steps, model, **extra
+        )
+
+    @cached_property
+    def model(self):
+        """The model's spec, what it leaves open decided by the images."""
+        return models.resolved(models.spec(self.study.model), self.shape)
+
+    def draws(self, target: str) -> Draws:
+        """Which examples of a component the mixture's run draws, as the sampler that draws them."""
+        mixed = self.run(ARMS["mixture"], 0)
+        return mixed.draws(mixed.sizes, target)
+
+    def episode(self, name, seed, among: dict, schedule, space: str, steps: int, model, **extra) -> Run:
+        study = self.study
+        regression = study.objective.name == "regression"
+        layout = mixture.label_space(space, [c.output_dim for c in among.values()], regression)
+        return Run(
+            name=name,
+            seed=seed,
+            components=tuple(among),
+            data=tuple(seen(component, study) for component in among.values()),
+            sizes=tuple(len(component.splits["train"]) for component in among.values()),
+            schedule=schedule,
+            label_space=space,
+            offset=tuple(int(o) for o in layout.offset),
+            blocks=tuple(stop - start for start, stop in layout.blocks),
+            outputs=layout.outputs,
+            model=model,
+            optimizer=extra.pop("optimizer", study.optimizer),
+            objective=study.objective,
+            augment=study.augment,
+            train=dataclasses.replace(study.train, steps=steps),
+            **extra,
+        )
+
+    def finetuned(
+        self, parent: Run, step: int, target: str, component: Component, protocol: str, seed: int, shots
+    ) -> Run:
+        """Fine-tuning: direct training on a target with `init`. The kept steps are T/2^k, or the last alone with few
+        shots."""
+        spec = self.study.probe.finetune
+        batch, examples = self.study.train.batch, len(self.targets[target].splits["train"])
+        steps = duration(spec.steps, batch=batch, key="probe.finetune.steps", examples=examples)
+        head = f"probe:{','.join(self.study.probe.scalings)}" if protocol == "probe_finetune" else "fresh"
+        run = self.episode(
+            f"{protocol}-{parent.name}-{target}",
+            seed,
+            {target: component},
+            ((0, (1.0,)),),
+            "shared",
+            steps,
+            parent.model,
+            optimizer=dataclasses.replace(self.study.optimizer, lr=spec.lr),
+            init=f"{parent.key}@{step}",
+            head=head,
+        )
+        keep = (steps,) if shots else trajectory.log_steps(steps, spec.halvings)[1:]
+        return dataclasses.replace(run, keep=tuple(keep))
+
+
+def seen(component: Component, study: StudySpec) -> str:
+    """What training sees of a component: its training items, as they are normalised."""
+    return identity.digest([component.fingerprints["train"], study.data.mean, study.data.std])

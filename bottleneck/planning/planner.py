@@ -1,0 +1,155 @@
+"""What a study asks for, gathered before the graph is made: runs with the steps wanted of them, passes with their
+layers."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+
+from bottleneck.arms import ARMS
+from bottleneck.choose import Choose, Decide
+from bottleneck.data.component import Component
+from bottleneck.features.extract import Extract
+from bottleneck.features.source import Kept, Member, Source
+from bottleneck.graph import Graph
+from bottleneck.planning.episodes import Episodes
+from bottleneck.pretraining import Start, Train
+from bottleneck.probing import Probe
+from bottleneck.study import StudySpec
+from bottleneck.tasks import Asked, Task
+from bottleneck.training.run import Run
+
+
+class Planner:
+    """What a study asks for, gathered: runs with the steps wanted of them, passes with their layers, tasks that make
+    rows."""
+
+    def __init__(self, study: StudySpec, episodes: Episodes):
+        self.study, self.episodes = study, episodes
+        self.trains: dict[str, Train] = {}
+        self.passes: dict[str, Extract] = {}
+        self.tasks: dict[str, Task] = {}
+        self.parents: dict[str, tuple[tuple[Run, int], ...]] = {}  # run key -> other runs that it stands on
+        self.deciders: tuple[Decide, ...] = ()
+        self._tuned: dict[tuple[str, int], Run] = {}
+        self.plain_run = functools.cache(self._plain_run)
+
+    # Gathering
+
+    def run(self, name: str, seed: int) -> Run:
+        """A run by the name representations call it: an arm, or arm-target."""
+        return self._tuned.get((name, seed)) or self.plain_run(name, seed)
+
+    def _plain_run(self, name: str, seed: int) -> Run:
+        """The same as the config has its settings, untuned."""
+        arm, _, target = name.partition("-")
+        return self.episodes.run(ARMS[arm], seed, target)
+
+    def tune(self, name: str, seed: int, tuned: Run, stands_on: tuple[tuple[Run, int], ...]) -> None:
+        """From here on the run of this name and seed is the tuned one."""
+        self._tuned[name, seed] = tuned
+        self.parents[tuned.key] = stands_on
+
+    def member(self, name: str, seed: int, step: int | None = None, layer: str | None = None, adapt=False) -> Member:
+        """A layer of a kept step of a run; by default the last step and the probe's layer."""
+        run = self.run(name, seed)
+        return self.kept(run, run.steps if step is None else step, f"{name}/{seed}", layer, adapt)
+
+    def kept(self, run: Run, step: int, name: str, layer: str | None = None, adapt: bool = False) -> Member:
+        layer = layer or self.study.probe.layer
+        stands_on = self.parents.get(run.key, ())
+        return Member(Kept(f"{name}@{step}", run, step, self.study.data, adapt, stands_on), layer)
+
+    def train(
+        self, run: Run, asks=(), start: Start | None = None, pool: tuple[Component, ...] | None = None, chooser=""
+    ) -> None:
+        """Asks for a run; called again, for more of its steps or on behalf of others who want it."""
+        if run.key not in self.trains:
+            pool = pool or self.pool_of(run)
+            task = Train(run, pool, self.study.data, (run.steps,), start, chooser, asks)
+        else:
+            task = self.trains[run.key]
+            task = dataclasses.replace(task, asks=either(task.asks, asks))
+        self.trains[run.key] = dataclasses.replace(task, keep=tuple(sorted({*task.keep, *run.keep})))
+
+    def pool_of(self, run: Run) -> tuple[Component, ...]:
+        """The components a run draws from, as it sees them."""
+        among = self.episodes.variants if run.name == "randomised" else self.episodes.targets
+        return tuple(among[name] for name in run.components)
+
+    def read(self, source: Source, layer: str, component: Component, asks: tuple[Asked, ...]) -> None:
+        """Asks for a layer of a pass, and for the kept step it comes from."""
+        wanted = Extract(source, component, (layer,), asks)
+        held = self.passes.get(wanted.key)
+        if held is not None:
+            layers = tuple(sorted({*held.layers, layer}))
+            wanted = Extract(source, component, layers, either(held.asks, asks))
+        self.passes[wanted.key] = wanted
+        if isinstance(source, Kept):
+            self.keep(source)
+
+    def keep(self, source: Kept) -> None:
+        held = self.trains[source.run.key]
+        if source.step not in held.keep:
+            self.trains[source.run.key] = dataclasses.replace(held, keep=tuple(sorted({*held.keep, source.step})))
+
+    def add(self, task: Task) -> Task:
+        """Asks for a task that makes rows, and for all that it reads."""
+        held = self.tasks.get(task.key)
+        if held is not None and held.asks != task.asks:
+            task = dataclasses.replace(task, asks=either(held.asks, task.asks))
+        self.tasks[task.key] = task
+        for read in getattr(task, "reads", ()):
+            self.read(*read, task.asks)
+        for source in getattr(task, "kept", ()):
+            self.keep(source)
+        return task
+
+    def graph(self) -> Graph:
+        return Graph([*self.trains.values(), *self.passes.values(), *self.tasks.values()])
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        return tuple(task for task in self.tasks.values() if isinstance(task, Probe))
+
+    # Conditions
+
+    def asked(self, question: str, names: Iterable[str], look: int, chooser: Choose | None = None) -> tuple[Asked, ...]:
+        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later."""
+        if self.study.arms_for != "lost" and question == "lost":
+            return ()
+        choosers = (chooser,) if chooser else self.deciders[look:]
+        return tuple(each.ask(question, name, look) for each in choosers for name in names)
+
+    def undecided(self, names: Iterable[str], look: int) -> tuple[Asked, ...]:
+        """Runs of the first look are always wanted; later ones where a target was not decided by the look before."""
+        return tuple(self.deciders[look - 1].ask("undecided", name, look) for name in names) if look else ()
+
+    # Probes
+
+    def probe(
+        self, arm: str, seed: int, target: str, members, protocol: str = "linear_probe", asks=(), **options
+    ) -> Probe:
+        component = options.pop("component", None) or self.episodes.targets[target]
+        head = self.head(members[0].source, target) if len(members) == 1 else None
+        options = {"scalings": self.study.probe.scalings, "head": head, **options}
+        return self.add(Probe(arm, seed, target, component, tuple(members), protocol, asks=asks, **options))
+
+    def head(self, source: Source, target: str) -> int | None:
+        """Where a target's classes start among a run's logits; None where it has none there."""
+        if not isinstance(source, Kept):
+            return None
+        run, component = source.run, self.episodes.targets[target]
+        if target in run.components:
+            return run.offset[run.components.index(target)]
+        return 0 if run.label_space == "shared" and component.output_dim == run.outputs else None
+
+    def probes_of(self, *arms: str, protocol: str = "linear_probe", factor: str | None = None) -> tuple[Probe, ...]:
+        chosen = [p for p in self.probes if p.arm in arms and (p.protocol, p.factor) == (protocol, factor)]
+        return tuple(chosen)
+
+
+def either(a: tuple[Asked, ...], b: tuple[Asked, ...]) -> tuple[Asked, ...]:
+    """Conditions under which one of two askers wants something; no condition at all is the weakest."""
+    return tuple(dict.fromkeys((*a, *b))) if a and b else ()

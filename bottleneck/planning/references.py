@@ -1,0 +1,168 @@
+"""What every study has: the mixture and direct training, look by look, untrained networks, pixels, foreign sources."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from bottleneck import representations
+from bottleneck.answer import ADAPTED, Subject
+from bottleneck.choose import Decide
+from bottleneck.errors import UserError
+from bottleneck.features import foreign
+from bottleneck.features.layers import LAST
+from bottleneck.features.source import Arrays, Member, Pixels
+from bottleneck.planning import finetuning
+from bottleneck.planning.planner import Planner
+from bottleneck.planning.tuning import Tuning
+
+
+def add(planner: Planner, batch_norm: bool) -> None:
+    """The mixture and direct runs with their probes and the verdicts of every look."""
+    study, targets = planner.study, tuple(planner.episodes.targets)
+    tuning = Tuning(planner)
+    for look in range(len(study.looks)):
+        for seed in study.block(look):
+            tuning.train("mixture", seed, planner.undecided(targets, look))
+            for target in targets:
+                asks, direct = planner.undecided([target], look), f"direct-{target}"
+                tuning.train(direct, seed, asks)
+                for arm, name in (("mixture", "mixture"), ("direct", direct)):
+                    protocols(planner, arm, name, seed, target, asks)
+                    if batch_norm and target in planner.episodes.components:
+                        adapted(planner, arm, name, seed, target, asks)
+                untrained(planner, seed, target, asks)
+        decide(planner, look)
+    for target in targets:
+        planner.probe("pixels", 0, target, (Member(Pixels()),))
+    steps = {planner.episodes.step(step) for step in study.keep}
+    for seed in study.block(0):
+        planner.train(dataclasses.replace(planner.run("mixture", seed), keep=tuple(sorted(steps))))
+
+
+def protocols(planner: Planner, arm: str, name: str, seed: int, target: str, asks) -> None:
+    """Every protocol of the study at the last step of one run, on one target."""
+    spec, member = planner.study.probe, planner.member(name, seed)
+    for protocol in spec.protocols:
+        if protocol == "head":
+            if planner.head(member.source, target) is not None:
+                planner.probe(arm, seed, target, (member,), protocol, asks)
+        elif protocol == "linear_probe":
+            planner.probe(arm, seed, target, (member,), protocol, asks)
+        elif arm not in spec.arms:
+            continue
+        elif protocol == ADAPTED:
+            adapted(planner, arm, name, seed, target, asks)
+        elif protocol == "k_shot":
+            few(planner, arm, seed, target, member, asks)
+        else:
+            finetuning.add(planner, arm, seed, target, member, protocol, asks)
+
+
+def adapted(planner: Planner, arm: str, name: str, seed: int, target: str, asks) -> None:
+    """Read a second time, with BatchNorm statistics re-measured on the component's probe items."""
+    planner.probe(arm, seed, target, (planner.member(name, seed, adapt=True),), ADAPTED, asks)
+
+
+def few(planner: Planner, arm: str, seed: int, target: str, member: Member, asks) -> None:
+    spec = planner.study.probe
+    for shots in spec.shots:
+        planner.probe(arm, seed, target, (member,), "k_shot", asks, shots=shots, draws=spec.draws)
+
+
+def untrained(planner: Planner, seed: int, target: str, asks) -> None:
+    """What an untrained network of the same seed offers at the probe's layer."""
+    spec, member = planner.study.probe, planner.member("mixture", seed, 0)
+    planner.probe("random", seed, target, (member,), "linear_probe", asks)
+    if "random" in spec.arms and "k_shot" in spec.protocols:
+        few(planner, "random", seed, target, member, asks)
+    if "random" in spec.arms and "finetune" in spec.protocols:
+        finetuning.add(planner, "random", seed, target, member, "finetune", asks)
+
+
+def decide(planner: Planner, look: int) -> None:
+    """The verdicts of a look."""
+    families = (tuple(planner.episodes.components), tuple(planner.episodes.outside))
+    study, probes = planner.study, planner.probes_of("mixture", "direct")
+    decider = Decide(families, probes, study.margin, look, len(study.looks), planner.deciders)
+    planner.deciders = (*planner.deciders, planner.add(decider))
+
+
+def add_sources(planner: Planner) -> list[Subject]:
+    """Features from elsewhere: probed, and judged against direct training or another source."""
+    subjects, targets = [], planner.episodes.targets
+    families = (tuple(planner.episodes.components), tuple(planner.episodes.outside))
+    for name, spec in planner.study.sources.items():
+        for seed in range(len(spec.directories)):
+            for target in targets:
+                planner.probe(name, seed, target, (foreign_member(planner, name, seed, target),))
+    for name, spec in planner.study.sources.items():
+        references = () if spec.reference == "direct" else tuple((t, spec.reference) for t in targets)
+        probes = planner.probes_of(name, spec.reference)
+        decider = Decide(families, probes, planner.study.margin, 0, 1, (), name, references)
+        subjects.append(Subject(name, (planner.add(decider),)))
+    return subjects
+
+
+def foreign_member(planner: Planner, name: str, seed: int, target: str) -> Member:
+    """One network's features of one target, as another tool left them."""
+    directory = planner.study.sources[name].directories[seed]
+    return Member(Arrays(f"{name}/{seed}", directory, foreign.digest(directory, target)), LAST)
+
+
+def add_representations(planner: Planner) -> None:
+    """What the config declares, each beside the same representation of direct runs and its members alone."""
+    study, targets = planner.study, planner.episodes.targets
+    for name, spec in declared(planner).items():
+        path, sources = f"representations.{name}", [representations.source_of(p) for p in spec.patterns]
+        known = {planner.trains[key].episode.name for key in planner.trains} | {"direct", *study.sources}
+        for source in sources:
+            if source not in known:
+                raise UserError(f"{path}.members", spec.members, f"sources among {', '.join(sorted(known))}")
+        for target in targets:
+            actual = [f"direct-{target}" if source == "direct" else source for source in sources]
+            for arm, bases in ((name, actual), (f"{name}|direct", [f"direct-{target}"] * len(sources))):
+                patterns = tuple(p.replace(s, b, 1) for p, s, b in zip(spec.patterns, sources, bases, strict=True))
+                placed = dataclasses.replace(spec, members=patterns)
+                sets = representations.sets(placed, seeds_of(planner), steps_of(planner), path)
+                for index, places in enumerate(sets):
+                    members = tuple(place_member(planner, place, target) for place in places)
+                    options = dict(reduce=spec.reduce, average=spec.combine == "average")
+                    planner.probe(arm, index, target, members, **options)
+
+
+def declared(planner: Planner) -> dict[str, representations.RepresentationSpec]:
+    """The study's representations and, where not declared, their members alone: what a gain is measured from."""
+    study = planner.study
+    specs = dict(study.representations)
+    for name, spec in study.representations.items():
+        for i, pattern in enumerate(spec.patterns):
+            alone = representations.RepresentationSpec(pattern)
+            step, _, layer = pattern.partition("@")[2].partition(":")
+            is_arm = step == "last" and layer == study.probe.layer and "/*@" in pattern
+            known = [
+                representations.RepresentationSpec(s.members) for s in specs.values() if s.is_single and not s.reduce
+            ]
+            if not spec.is_single and not is_arm and alone not in known:
+                specs[f"{name}-member{i + 1 if len(spec.patterns) > 1 else ''}"] = alone
+    return specs
+
+
+def seeds_of(planner: Planner):
+    """source -> its seeds; of our runs those of the first look."""
+    return lambda source: (
+        tuple(range(len(planner.study.sources[source].directories)))
+        if source in planner.study.sources
+        else planner.study.block(0)
+    )
+
+
+def steps_of(planner: Planner):
+    """source -> its last step; 0 for foreign ones."""
+    first = planner.study.run_seeds[0]
+    return lambda source: 0 if source in planner.study.sources else planner.run(source, first).steps
+
+
+def place_member(planner: Planner, place: representations.Place, target: str) -> Member:
+    if place.source in planner.study.sources:
+        return foreign_member(planner, place.source, place.seed, target)
+    return planner.member(place.source, place.seed, place.step, place.layer)

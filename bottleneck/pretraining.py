@@ -1,0 +1,111 @@
+"""The task that trains: a run meets its components, and leaves kept steps on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bottleneck import checkpoint, signals
+from bottleneck.data.component import Component
+from bottleneck.data.source import DataSpec
+from bottleneck.features.source import output
+from bottleneck.tasks import Asked, Task
+from bottleneck.training import loop
+from bottleneck.training.run import Run, restrict
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Start:
+    """Where a run that does not start from random numbers does: another run's step; `head` makes its classifier."""
+
+    run: Run
+    step: int
+    needs: tuple[str, ...] = ()  # beyond that step: what `head` reads
+    head: Callable | None = None  # store -> {"kernel": [p, K], "bias": [K]}; None: a fresh one
+
+    def variables(self, store) -> dict:
+        """The variables to start from; without a classifier where that is to be fresh."""
+        kept = store.variables(self.run, self.step)
+        trunk = {name: leaves for name, leaves in kept["params"].items() if name != "head"}
+        return {**kept, "params": trunk if self.head is None else {**trunk, "head": self.head(store)}}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Train(Task):
+    """One run. `keep` are the steps it should leave, no part of its key: a step asked for later is made by training
+    again."""
+
+    episode: Run
+    components: tuple[Component, ...]
+    data: DataSpec
+    keep: tuple[int, ...]
+    start: Start | None = None
+    chooser: str = ""  # the output of the chooser that gives its learning rate and weight decay
+    asks: tuple[Asked, ...] = ()
+
+    KIND = "train"
+    STAGE = "pretrain"
+    ALONE = True
+
+    @property
+    def VERSION(self):
+        return Run.VERSION
+
+    @property
+    def key(self) -> str:
+        return self.episode.key
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        start = (output(self.start.run, self.start.step), *self.start.needs) if self.start else ()
+        return (*start, self.chooser) if self.chooser else start
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        return tuple(output(self.episode, step) for step in self.keep)
+
+    def done(self, store) -> bool:
+        """Whether every step it should leave is there, with the bytes that were written."""
+        directory = store.place_of(self.episode)
+        try:
+            return loop.is_done(self._kept(self.episode), directory)
+        except checkpoint.Damaged as error:
+            print(f"{error}; training it again", flush=True)
+            checkpoint.remove(error.path)
+            return False
+
+    def run(self, store, on_progress: Callable = lambda steps: None, stop: signals.Stop | None = None) -> None:
+        """Trains, or goes on. With a chooser, the chosen candidate of the same seed is taken over where it is there."""
+        episode, directory = self._kept(self.resolved(store)), store.place_of(self.episode)
+        chosen = store.place_of(episode)
+        if self.chooser and loop.is_done(episode, chosen) and not directory.is_dir():
+            temporary = directory.with_name(f".{directory.name}")
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(chosen, temporary)
+            temporary.rename(directory)
+            return
+        components = restrict(episode, self.components)
+        loop.train(
+            episode,
+            directory,
+            components,
+            self.data,
+            store.mesh(episode.train.batch),
+            pool=store.pool(episode, components, self.data),
+            initial=self.start and (lambda: self.start.variables(store)),
+            on_progress=on_progress,
+            stop=stop,
+        )
+
+    def resolved(self, store) -> Run:
+        """The run with the chosen learning rate and weight decay."""
+        if not self.chooser:
+            return self.episode
+        chosen = store.settings(self.chooser)
+        optimizer = dataclasses.replace(self.episode.optimizer, **chosen)
+        return dataclasses.replace(self.episode, optimizer=optimizer, tuned="")
+
+    def _kept(self, run: Run) -> Run:
+        return dataclasses.replace(run, keep=self.keep)

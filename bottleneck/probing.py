@@ -1,0 +1,247 @@
+"""A feature source meets a target: the task that probes it, or reads its classifier, and leaves rows.
+
+Beside the rows lie the per-item outcomes, what verdicts are made of: `information` and `correct`, [test items], or
+[draws, test items] of few-shot probes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+from tqdm import tqdm
+
+from bottleneck.analysis import information, intervals, probes
+from bottleneck.data import mixture
+from bottleneck.data.component import Component
+from bottleneck.features import extract
+from bottleneck.features.join import collect
+from bottleneck.features.layers import LAST, LOGITS
+from bottleneck.features.source import SPLITS, Member
+from bottleneck.rows import Finding
+from bottleneck.tasks import Asked
+
+HEADS = ("head", "finetune", "probe_finetune")  # protocols that read a network's own classifier
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a classifier that was not fitted here says about the test split (see probes.Probe)."""
+
+    bits: np.ndarray  # [n] information (R2 items for regression)
+    correct: np.ndarray | None
+    val_loss: float  # nats, calibrated on val, where it is not chosen (mean squared error for regression)
+    scalings: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Probe(extract.Reads):
+    """One representation meeting one target by one protocol. `arm` is the arm or the name of the representation, `seed`
+    the run's, or the index of the member set."""
+
+    arm: str
+    seed: int
+    target: str
+    component: Component
+    members: tuple[Member, ...]
+    protocol: str = "linear_probe"
+    scalings: tuple[str, ...] = probes.SCALINGS
+    shots: int | None = None
+    draws: int = 1
+    reduce: bool = False
+    average: bool = False
+    head: int | None = None  # where the target's classes start among the logits; None: it has none there
+    factor: str | None = None  # the factor that is made independent of the label in this variant of the target
+    asks: tuple[Asked, ...] = ()
+
+    KIND = "probe"
+    VERSION = 2
+    STAGE = "transfer"
+
+    @property
+    def identity(self):
+        named = [self.arm, self.seed, self.target, self.protocol, self.factor]
+        how = [self.scalings, self.shots, self.draws, self.reduce, self.average, self.head]
+        train = self.component.fingerprints["train"]  # class frequencies of its training items are part of the null
+        return [named, how, [member.identity for member in self.members], train]
+
+    @property
+    def reads(self):
+        layers = (LOGITS,) if self.protocol in HEADS else ()
+        return tuple(
+            dict.fromkeys(
+                (member.source, layer, self.component)
+                for member in self.members
+                for layer in layers or (member.layer, *((LOGITS,) if self._guarded(member) else ()))
+            )
+        )
+
+    def _guarded(self, member: Member) -> bool:
+        """The pretrained head is one admissible probe of its own layer: no solved probe may be worse."""
+        alone = self.protocol == "linear_probe" and len(self.members) == 1 and member.layer == LAST
+        return alone and self.head is not None and member.source.head and self.component.num_classes > 0
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        return {split: self.component.splits[split].labels for split in SPLITS}
+
+    @property
+    def null(self) -> np.ndarray | None:
+        """The probe of no features [K]: the same for every arm (design: one p for all arms)."""
+        return null(self.component)
+
+    def run(self, store) -> None:
+        if self.protocol in HEADS:
+            results = [read_head(store.features(self.members[0].source, LOGITS, self.component), self)]
+        elif self.protocol == "k_shot":
+            results = [self.few(store, draw) for draw in range(self.draws)]
+        elif self.average:
+            results = [self.ensemble(store)]
+        else:
+            results = [self.solve(collect(store, self.members, self.component, self.reduce), self.labels)]
+        items = {"information": np.stack([r.bits for r in results])}
+        if results[0].correct is not None:
+            items["correct"] = np.stack([r.correct for r in results])
+        store.write(self, findings(self, results, self.guard(store, results[0])), items)
+
+    def solve(self, x: dict, y: dict) -> probes.Probe:
+        count = self.component.num_classes
+        task = "classification" if count else "regression"
+        return probes.linear_probe(x, y, count, scalings=self.scalings, task=task, prior=self.null)
+
+    def few(self, store, draw: int) -> probes.Probe:
+        """A probe on `shots` examples a class: the subset depends on the seed and the draw, not on the arm."""
+        x, y = collect(store, self.members, self.component), self.labels
+        chosen = probes.k_shot(y["probe"], self.shots, self.seed, draw)
+        return self.solve({**x, "probe": x["probe"][chosen]}, {**y, "probe": y["probe"][chosen]})
+
+    def ensemble(self, store) -> Scores:
+        """A probe per member, predictions averaged: the control for concatenation."""
+        outputs = []
+        for member in self.members:
+            x = collect(store, (member,), self.component)
+            fitted = self.solve(x, self.labels)
+            outputs.append({split: x[split] @ fitted.weights + fitted.intercept for split in SPLITS})
+        if not self.component.num_classes:
+            return squared({s: np.mean([o[s] for o in outputs], axis=0) for s in SPLITS}, self.labels)
+        mean = {s: np.log(np.mean([special.softmax(o[s], axis=1) for o in outputs], axis=0)) for s in SPLITS}
+        return score(mean, self.labels, self.null)
+
+    def guard(self, store, result) -> probes.Guard | None:
+        """Whether the solved probe is at least as good as the head it was pretrained with. None where that cannot be
+        asked."""
+        member = self.members[0] if self.members else None
+        if member is None or not self._guarded(member) or self.reduce:
+            return None
+        source = member.source
+        head = store.variables(source.run, source.step)["params"]["head"]
+        classes = slice(self.head, self.head + self.component.num_classes)
+        x, y = store.features(source, member.layer, self.component)["probe"], self.labels["probe"]
+        bias = head["bias"][classes] if "bias" in head else None
+        held = probes.guard(result, x, y, head["kernel"][:, classes], bias)
+        if not held.holds:
+            tqdm.write(
+                f"warning: the probe of {member} on {self.target} is worse than the head it was pretrained with "
+                f"({held.probe:.6f} > {held.head:.6f} nats): do not trust it"
+            )
+        return held
+
+
+def null(component: Component) -> np.ndarray | None:
+    """The class frequencies [K] that a probe of no features gives; None for regression."""
+    if not component.num_classes:
+        return None
+    y = {split: component.splits[split].labels for split in SPLITS}
+    return information.null(y, component.num_classes, train=component.splits["train"].labels)
+
+
+def read_head(logits: dict[str, np.ndarray], probe: Probe, split: str = "test") -> Scores:
+    """The classifier as it is, read at the target's own classes (calibrated on val). `split`: which one is read."""
+    y = {**probe.labels, "test": probe.labels[split]}
+    logits = {"val": logits["val"], "test": logits[split]}
+    if not probe.component.num_classes:
+        return squared(logits, y)
+    classes = slice(probe.head, probe.head + probe.component.num_classes)
+    return score({s: x[:, classes].astype(np.float64) for s, x in logits.items()}, y, probe.null)
+
+
+def score(logits: dict[str, np.ndarray], y: dict, null: np.ndarray) -> Scores:
+    """Scores of given log-probabilities or logits [n, K] for val and test, calibrated on val."""
+    calibration = information.calibrate(logits["val"], y["val"], null)
+    calibrated = information.apply(calibration, logits["test"])
+    correct = logits["test"].argmax(1) == y["test"]
+    return Scores(information.bits(calibrated, y["test"], null), correct, calibration.val_log_loss)
+
+
+def squared(predicted: dict[str, np.ndarray], y: dict) -> Scores:
+    """Scores of given predictions [n, m] of a regression target."""
+    errors = ((y["val"] - predicted["val"]) ** 2).sum(1)
+    return Scores(information.r2_items(y["test"], predicted["test"]), None, float(errors.mean()))
+
+
+def price(probe: Probe) -> dict:
+    """What a representation cost: steps over distinct ancestor runs, images passed, the target's own examples."""
+    ancestry: dict = {}
+    for member in probe.members:
+        for run, step in member.source.ancestry.items():
+            ancestry[run] = max(ancestry.get(run, 0), step)
+    examples = 0
+    for run, step in ancestry.items():
+        if probe.target in run.components:
+            tables = mixture.tables(run.components, run.sizes, run.schedule, run.train.batch)
+            examples += int(mixture.drawn(tables, step, run.train.batch)[run.components.index(probe.target)])
+    passed = sum(len(probe.component.splits[s]) for s in SPLITS) * len({m.source for m in probe.members})
+    return {"train_steps": sum(ancestry.values()), "component_examples": examples, "image_forwards": passed}
+
+
+def findings(probe: Probe, results: list, guard: probes.Guard | None):
+    """Information and accuracy of the chosen probe, and of every scaling that was not chosen.
+
+    Of few-shot probes, the mean over draws, and the standard deviation over draws of the mean information.
+    """
+    result, count = results[0], probe.component.num_classes
+    unit, first = "bits" if count else "r2", probe.members[0] if probe.members else None
+    at = dict(
+        arm=probe.arm,
+        target=probe.target,
+        factor=probe.factor,
+        representation=probe.arm,
+        protocol=probe.protocol,
+        members=[str(m) for m in probe.members],
+        n_shot=probe.shots,
+        seed=probe.seed,
+        **price(probe),
+        layer=first and first.layer,
+        step=getattr(first and first.source, "step", None),
+        label_space=next((run.label_space for m in probe.members for run in m.source.ancestry), None),
+    )
+    extra = {}
+    if probe.protocol == "k_shot":
+        spread = float(np.std([r.bits.mean() for r in results], ddof=1)) if len(results) > 1 else None
+        extra = {"draws": len(results), "draw_sd": spread}
+    elif hasattr(result, "scaling"):
+        extra = {"at_edge": result.at_edge, "iterations": result.iterations, "chosen": True}
+        extra |= {"guard": dataclasses.asdict(guard)} if guard else {}
+        at |= dict(scaling=result.scaling, grad_norm=result.grad_norm, dim=result.weights.shape[0])
+        at["lambda"] = result.lam
+    mean = np.mean([r.bits for r in results], axis=0)[None]
+    yield Finding("information", intervals.two_way(mean), unit, {**at, "extra": extra})
+    if result.correct is not None:
+        correct = np.mean([r.correct for r in results], axis=0)[None]
+        yield Finding("accuracy", intervals.two_way(correct), "fraction", {**at, "extra": extra})
+    loss = result.val_loss if isinstance(result, Scores) else result.scalings[result.scaling].val_loss
+    yield Finding("log_loss" if count else "squared_error", loss, "nats" if count else None, {**at, "split": "val"})
+    for scaling, condition in result.scalings.items() if probe.protocol != "k_shot" else ():
+        if scaling != result.scaling:
+            yield from rejected(scaling, condition, unit, at, len(probe.labels["test"]))
+
+
+def rejected(scaling: str, condition: probes.Condition, unit: str, at: dict, n_examples: int):
+    """What a scaling that validation did not choose would have read."""
+    extra = {"at_edge": condition.at_edge, "iterations": condition.iterations, "chosen": False}
+    at = {**at, "scaling": scaling, "lambda": condition.lam, "grad_norm": condition.grad_norm, "extra": extra}
+    for metric, value, said in (("information", condition.bits, unit), ("accuracy", condition.accuracy, "fraction")):
+        if value is not None:
+            yield Finding(metric, value, said, {**at, "n_seeds": 1, "n_examples": n_examples})
