@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from fractions import Fraction
 from functools import cached_property
 
@@ -92,8 +93,13 @@ class Episodes:
 
     def share(self, name: str) -> float:
         """The share of the mixture's examples that a component has, over all phases."""
+        return self.shares[name]
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Of every component."""
         drawn = mixture.drawn(self.tables, self.steps, self.study.train.batch)
-        return float(drawn[list(self.components).index(name)] / drawn.sum())
+        return dict(zip(self.components, (drawn / drawn.sum()).tolist(), strict=True))
 
     def unique_share(self, name: str) -> float:
         """The expected share of a component's training items that the mixture draws at least once."""
@@ -209,4 +215,9 @@ class Episodes:
 
 def seen(component: Component, study: StudySpec) -> str:
     """What training sees of a component: its training items, as they are normalised."""
-    return identity.digest([component.fingerprints["train"], study.data.mean, study.data.std])
+    return _seen(component.fingerprints["train"], study.data.mean, study.data.std)
+
+
+@functools.cache
+def _seen(fingerprint: str, mean, std) -> str:
+    return identity.digest([fingerprint, mean, std])
