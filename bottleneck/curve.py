@@ -1,7 +1,7 @@
-"""The answer of a sweep: per target the gap at every point, and how it changes along each axis, from the points' probes.
+"""The answer of a sweep: per target the gap at every point and how it changes along each axis, from the points' probes.
 
-A slope is a contrast of the points' tables of seeds by items, and the sweep's one test; points carry intervals and no verdicts.
-An axis of split seeds has no slope: over its points the interval is unconditional.
+A slope is a contrast of the points' tables of seeds by items, and the sweep's one test; points carry intervals and no
+verdicts. An axis of split seeds has no slope: over its points the interval is unconditional.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one point says of one target: tables [S, N] of mixture and direct, in the unit of information and in points."""
+    """What one point says of one target: tables [S, N] of mixture and direct, information and correctness."""
 
     place: Place
     unit: str
@@ -56,7 +56,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Curve(Task):
-    """Joins the points of a sweep. `log`: axes whose slopes are per doubling. `families`: targets that are tested together."""
+    """Joins the points of a sweep. `log`: axes whose slopes are per doubling. `families`: targets tested together."""
 
     axes: tuple[str, ...]
     log: tuple[str, ...]
@@ -106,7 +106,7 @@ class Curve(Task):
                 yield Finding("gap", intervals.two_way(held.points), "points", at)
 
     def unconditional(self, name: str, readings: list[Reading]) -> Iterator[Finding]:
-        """The gap over all split seeds, at every setting of the other axes: another draw of the data is part of the error."""
+        """The gap over all split seeds, at every setting of the other axes: the draw of the data is part of the error."""
         over = {axis: EVERY for axis in self.axes if axis in SPLITS}
         settings: dict[str, list[Reading]] = {}
         for held in readings if over else ():

@@ -1,8 +1,8 @@
 """The outcome of a study: which rows are live, their union, and what made them.
 
-`configs/<hash>.json` holds a config; `configs/<hash>.tasks`, beside it, which rows its plan has (so that a study reports again
-when its data are gone) and at which points of sweeps it lies. `results.jsonl` joins the rows of all configs of a work directory;
-rows that none has any more are set aside in `rows/superseded`.
+`configs/<hash>.json` holds a config; `configs/<hash>.tasks`, beside it, which rows its plan has (so that a study
+reports again when its data are gone) and at which points of sweeps it lies. `results.jsonl` joins the rows of all
+configs of a work directory; rows that none has any more are set aside in `rows/superseded`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from bottleneck.pretraining import Train
 from bottleneck.store import Store
 from bottleneck.tasks import Task
 from bottleneck.training import loop
-
 
 VERDICTS = (
     "verdict",
@@ -50,7 +49,7 @@ def config_hash(config) -> str:
 
 
 def record(workdir: pathlib.Path, plan, config) -> None:
-    """Leaves the config, and those of a sweep's points, in the work directory, with data paths that hold from anywhere."""
+    """Leaves the config, and those of a sweep's points, here, with data paths that hold from anywhere."""
     for each in (*(point.config for point in plan.points), config):
         plain = json.dumps(configs.absolute(each), sort_keys=True, indent=1)
         atomic.write(workdir / "configs" / f"{config_hash(each)}.json", plain)
@@ -86,7 +85,7 @@ def row_tasks(plan) -> list[Task]:
 
 
 def union(workdir: pathlib.Path, aside: bool) -> None:
-    """`results.jsonl`: the sorted rows of live keys, with the study, config and point they belong to; others are set aside."""
+    """`results.jsonl`: the sorted rows of live keys, with study, config and point; others are set aside."""
     lines, live = set(), set()
     for path in sorted((workdir / "configs").glob("*.tasks")):
         tasks = json.loads(path.read_text())

@@ -1,7 +1,7 @@
 """A sweep: one study at several points of named axes, from the config to one graph.
 
-Every point is an ordinary study in the same work directory, its config the sweep's with some keys changed. What points have in
-common has one key, and is carried out once. Their answer is the task `curve.Curve`.
+Every point is an ordinary study in the same work directory, its config the sweep's with some keys changed. What points
+have in common has one key, and is carried out once. Their answer is the task `curve.Curve`.
 """
 
 from __future__ import annotations

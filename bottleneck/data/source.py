@@ -209,7 +209,7 @@ def ordered(splits: dict[str, Examples]) -> dict[str, Examples]:
     ids[order] = _numbers(keys[order])
     stops = np.cumsum([len(part) for part in splits.values()])
     parts = np.split(ids, stops[:-1])
-    return {split: dataclasses.replace(part, ids=own) for (split, part), own in zip(splits.items(), parts, strict=True)}
+    return {split: dataclasses.replace(part, ids=its) for (split, part), its in zip(splits.items(), parts, strict=True)}
 
 
 def _numbers(keys):

@@ -100,7 +100,7 @@ class Diagnoses:
         }
 
     def foreign_cast(self, name: str, target: str) -> Cast:
-        """One foreign recipe on one target, beside as many seeds of the study's direct training as there are of both."""
+        """One foreign recipe on one target, beside as many seeds of direct training as both have."""
         planner, spec = self.planner, self.study.sources[name]
         seeds = self.seeds[: len(spec.directories)]
         members = tuple(foreign_member(planner, name, i, target) for i in range(len(seeds)))

@@ -1,4 +1,5 @@
-"""What a study asks for, gathered before the graph is made: runs with the steps wanted of them, passes with their layers."""
+"""What a study asks for, gathered before the graph is made: runs with the steps wanted of them, passes with their
+layers."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from bottleneck.training.run import Run
 
 
 class Planner:
-    """What a study asks for, gathered: runs with the steps wanted of them, passes with their layers, tasks that make rows."""
+    """What a study asks for, gathered: runs with the steps wanted of them, passes with their layers, tasks that make
+    rows."""
 
     def __init__(self, study: StudySpec, episodes: Episodes):
         self.study, self.episodes = study, episodes

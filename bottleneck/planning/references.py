@@ -131,7 +131,7 @@ def add_representations(planner: Planner) -> None:
 
 
 def declared(planner: Planner) -> dict[str, representations.RepresentationSpec]:
-    """The study's representations and, where they are not declared, their members alone: what a gain is measured from."""
+    """The study's representations and, where not declared, their members alone: what a gain is measured from."""
     study = planner.study
     specs = dict(study.representations)
     for name, spec in study.representations.items():
