@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import weakref
 from collections.abc import Mapping
+
+_PLAIN = {str, int, bool, type(None)}
 
 
 def field(**kwargs):
@@ -18,13 +21,14 @@ def canonical(value):
 
     Numbers that are equal are the same (1 and 1.0). Raises TypeError for what has no canonical form.
     """
+    kind = type(value)
+    if kind in _PLAIN:  # nearly all of a plan's thousands of identities
+        return value
+    if kind in (list, tuple):
+        return [v if type(v) in _PLAIN else canonical(v) for v in value]
     if dataclasses.is_dataclass(value):
-        plain = {}
-        for spec in dataclasses.fields(value):
-            held = getattr(value, spec.name)
-            if spec.metadata.get("identity", True) and not _is_default(spec, held):
-                plain[spec.name] = canonical(held)
-        return plain
+        held = ((name, getattr(value, name), default) for name, default in _fields(kind))
+        return {name: canonical(v) for name, v, default in held if not (type(default) is type(v) and default == v)}
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -54,6 +58,12 @@ def _default(spec: dataclasses.Field):
     return spec.default_factory() if spec.default_factory is not dataclasses.MISSING else spec.default
 
 
-def _is_default(spec: dataclasses.Field, held) -> bool:
-    default = _default(spec)
-    return default is not dataclasses.MISSING and type(default) is type(held) and default == held
+def _fields(cls) -> tuple[tuple[str, object], ...]:
+    """(name, default) of every field that is part of the identity; MISSING where it has none."""
+    if cls not in _known:
+        fields = [f for f in dataclasses.fields(cls) if f.metadata.get("identity", True)]
+        _known[cls] = tuple((f.name, _default(f)) for f in fields)
+    return _known[cls]
+
+
+_known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()

@@ -12,7 +12,6 @@ from bottleneck.choose import Choose, Decide
 from bottleneck.data.component import Component
 from bottleneck.features.extract import Extract
 from bottleneck.features.source import Kept, Member, Source
-from bottleneck.graph import Graph
 from bottleneck.planning.episodes import Episodes
 from bottleneck.pretraining import Start, Train
 from bottleneck.probing import Probe
@@ -65,13 +64,10 @@ class Planner:
         self, run: Run, asks=(), start: Start | None = None, pool: tuple[Component, ...] | None = None, chooser=""
     ) -> None:
         """Asks for a run; called again, for more of its steps or on behalf of others who want it."""
-        if run.key not in self.trains:
-            pool = pool or self.pool_of(run)
-            task = Train(run, pool, self.study.data, (run.steps,), start, chooser, asks)
-        else:
-            task = self.trains[run.key]
-            task = dataclasses.replace(task, asks=either(task.asks, asks))
-        self.trains[run.key] = dataclasses.replace(task, keep=tuple(sorted({*task.keep, *run.keep})))
+        keep = tuple(sorted({*run.keep, run.steps}))
+        wanted = Train(run, pool or self.pool_of(run), self.study.data, keep, start, chooser, asks)
+        held = self.trains.get(run.key)
+        self.trains[run.key] = joined(held, wanted) if held else wanted
 
     def pool_of(self, run: Run) -> tuple[Component, ...]:
         """The components a run draws from, as it sees them."""
@@ -82,10 +78,7 @@ class Planner:
         """Asks for a layer of a pass, and for the kept step it comes from."""
         wanted = Extract(source, component, (layer,), asks)
         held = self.passes.get(wanted.key)
-        if held is not None:
-            layers = tuple(sorted({*held.layers, layer}))
-            wanted = Extract(source, component, layers, either(held.asks, asks))
-        self.passes[wanted.key] = wanted
+        self.passes[wanted.key] = joined(held, wanted) if held else wanted
         if isinstance(source, Kept):
             self.keep(source)
 
@@ -97,17 +90,16 @@ class Planner:
     def add(self, task: Task) -> Task:
         """Asks for a task that makes rows, and for all that it reads."""
         held = self.tasks.get(task.key)
-        if held is not None and held.asks != task.asks:
-            task = dataclasses.replace(task, asks=either(held.asks, task.asks))
-        self.tasks[task.key] = task
+        self.tasks[task.key] = task = joined(held, task) if held else task
         for read in getattr(task, "reads", ()):
             self.read(*read, task.asks)
         for source in getattr(task, "kept", ()):
             self.keep(source)
         return task
 
-    def graph(self) -> Graph:
-        return Graph([*self.trains.values(), *self.passes.values(), *self.tasks.values()])
+    def everything(self) -> tuple[Task, ...]:
+        """All that was asked for, in no order."""
+        return (*self.trains.values(), *self.passes.values(), *self.tasks.values())
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -153,3 +145,13 @@ class Planner:
 def either(a: tuple[Asked, ...], b: tuple[Asked, ...]) -> tuple[Asked, ...]:
     """Conditions under which one of two askers wants something; no condition at all is the weakest."""
     return tuple(dict.fromkeys((*a, *b))) if a and b else ()
+
+
+def joined(held: Task, wanted: Task) -> Task:
+    """One task for two askers of the same: wanted where either wants it, with the steps and layers of both."""
+    changed = {"asks": either(held.asks, wanted.asks)}
+    for field, of in (("keep", Train), ("layers", Extract)):
+        if isinstance(held, of):
+            changed[field] = tuple(sorted({*getattr(held, field), *getattr(wanted, field)}))
+    same = all(getattr(held, field) == value for field, value in changed.items())
+    return held if same else dataclasses.replace(held, **changed)
