@@ -85,12 +85,13 @@ class Planner:
             wanted = Extract(source, component, layers, either(held.asks, asks))
         self.passes[wanted.key] = wanted
         if isinstance(source, Kept):
-            self.keep(source)
+            self.keep(source, asks)
 
-    def keep(self, source: Kept) -> None:
+    def keep(self, source: Kept, asks: tuple[Asked, ...]) -> None:
+        """Asks for a step of a run; what is read without a condition is trained without one."""
         held = self.trains[source.run.key]
-        if source.step not in held.keep:
-            self.trains[source.run.key] = dataclasses.replace(held, keep=tuple(sorted({*held.keep, source.step})))
+        keep = tuple(sorted({*held.keep, source.step}))
+        self.trains[source.run.key] = dataclasses.replace(held, keep=keep, asks=held.asks if asks else ())
 
     def add(self, task: Task) -> Task:
         """Asks for a task that makes rows, and for all that it reads."""
@@ -101,10 +102,16 @@ class Planner:
         for read in getattr(task, "reads", ()):
             self.read(*read, task.asks)
         for source in getattr(task, "kept", ()):
-            self.keep(source)
+            self.keep(source, task.asks)
         return task
 
     def graph(self) -> Graph:
+        for task in [task for task in self.trains.values() if task.chooser]:
+            for run, _ in self.parents[task.key]:
+                if (run.name, run.seed) == (task.episode.name, task.episode.seed):  # the chosen one is taken over whole
+                    candidate = self.trains[run.key]
+                    keep = tuple(sorted({*candidate.keep, *task.keep}))
+                    self.trains[run.key] = dataclasses.replace(candidate, keep=keep)
         return Graph([*self.trains.values(), *self.passes.values(), *self.tasks.values()])
 
     @property
@@ -114,9 +121,10 @@ class Planner:
     # Conditions
 
     def asked(self, question: str, names: Iterable[str], look: int, chooser: Choose | None = None) -> tuple[Asked, ...]:
-        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later."""
+        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later. Where nobody waits
+        for a verdict, wanted with the seeds of the mixture that they are compared with."""
         if self.study.arms_for != "lost" and question == "lost":
-            return ()
+            return self.undecided(names, look)
         choosers = (chooser,) if chooser else self.deciders[look:]
         return tuple(each.ask(question, name, look) for each in choosers for name in names)
 

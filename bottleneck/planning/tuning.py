@@ -9,6 +9,7 @@ from bottleneck.features.source import Kept, Member
 from bottleneck.planning.planner import Planner
 from bottleneck.training.run import Run
 
+TUNING = "tuning"  # the protocol of candidates, which are no arms
 MIXTURE_SETTINGS = ("alone", "scarce")  # arms that take the mixture's choice
 
 
@@ -49,7 +50,7 @@ class Tuning:
                 planner.study.probe.layer,
             )
             for met in weights:
-                probes.append(planner.probe(str(index), plain.seed, met, (member,), "tuning", asks))
+                probes.append(planner.probe(str(index), plain.seed, met, (member,), TUNING, asks))
             candidates.append(candidate)
         chooser = Tune(self.grid, tuple(probes), tuple(weights.items()))
         return planner.add(chooser), candidates
