@@ -129,9 +129,8 @@ def test_targets_outside_the_mixture_have_their_own_direct_runs_and_no_split(pla
     plan = planned({**ALL, "targets": OTHER})
     assert runs(plan)["direct-other"].components == ("other",)
     read = {p.arm for p in probes(plan, target="other", protocol="linear_probe", factor=None)}
-    assert read == {"mixture", "direct", "random", "pixels", "wider_untrained"} | {
-        name for name in ("longer", "longest", "direct_half", "heads", "wider")
-    }
+    floors = {"random", "pixels", "wider_untrained"}
+    assert read == floors | {"mixture", "direct", "longer", "longest", "direct_half", "heads", "wider"}
     (decide,) = plan.graph.of(Decide)
     assert decide.families == (("first", "second"), ("other",))
 
@@ -149,7 +148,7 @@ def test_on_demand_interventions_wait_for_the_verdict_on_their_targets(planned):
     for task in (*plan.graph.of(Probe), *plan.graph.of(Extract)):
         named = {ask.choice.split()[1] for ask in task.asks}
         assert not isinstance(task, Probe) or named <= {task.target}
-    (unconditional,) = [p for p in probes(plan, arm="pixels", target="first")]
+    (unconditional,) = probes(plan, arm="pixels", target="first")
     assert unconditional.asks == ()
 
 
@@ -287,8 +286,9 @@ def test_representations_come_in_disjoint_sets_beside_direct_ones(planned):
 
 def test_a_reduced_member_is_no_plain_one(planned):
     """A gain is measured from the plain member even where a reduction of one member is declared."""
-    declared = "{'cat2': {'members': 'mixture/*@1/2:features', 'n': 2}, 'pca': {'members': 'mixture/*@1/2:features', 'reduce': True}}"
-    assert probes(planned({"representations": declared}), arm="cat2-member", reduce=False)
+    half = {"members": "mixture/*@1/2:features"}
+    declared = {"cat2": {**half, "n": 2}, "pca": {**half, "reduce": True}}
+    assert probes(planned({"representations": str(declared)}), arm="cat2-member", reduce=False)
 
 
 GRID = {

@@ -1,4 +1,4 @@
-"""From a study to the graph of its tasks. Pure: writes nothing, trains nothing; what depends on results does so by key."""
+"""From a study to the graph of its tasks. Writes nothing, trains nothing; what depends on results does so by key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study asks for, gathered before the graph is made: runs with the steps wanted of them, passes with their layers."""
+"""What a study asks for, gathered before the graph is made: runs with steps wanted of them, passes with their layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bottleneck.training.run import Run
 
 
 class Planner:
-    """What a study asks for, gathered: runs with the steps wanted of them, passes with their layers, tasks that make rows."""
+    """What a study asks for: runs with the steps wanted of them, passes with their layers, tasks that make rows."""
 
     def __init__(self, study: StudySpec, episodes: Episodes):
         self.study, self.episodes = study, episodes
@@ -121,8 +121,10 @@ class Planner:
     # Conditions
 
     def asked(self, question: str, names: Iterable[str], look: int, chooser: Choose | None = None) -> tuple[Asked, ...]:
-        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later. Where nobody waits
-        for a verdict, wanted with the seeds of the mixture that they are compared with."""
+        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later.
+
+        Where nobody waits for a verdict: wanted with the seeds of the mixture that they are compared with.
+        """
         if self.study.arms_for != "lost" and question == "lost":
             return self.undecided(names, look)
         choosers = (chooser,) if chooser else self.deciders[look:]

@@ -1,4 +1,4 @@
-"""Tuning: candidates of the first seed over a grid of learning rates and weight decays, and the chooser that all seeds follow."""
+"""Tuning: candidates of the first seed over a grid of learning rates and weight decays; all seeds follow the choice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MIXTURE_SETTINGS = ("alone", "scarce")  # arms that take the mixture's choice
 
 
 class Tuning:
-    """Asks for runs, tuned where the study has a grid. `direct` of a component is chosen by its own validation log-loss, arms
-    that train the mixture by the weighted mean of all components'."""
+    """Asks for runs, tuned where the study has a grid. `direct` of a component is chosen by its own validation log-loss,
+    arms that train the mixture by the weighted mean of all components'."""
 
     def __init__(self, planner: Planner):
         self.planner = planner
@@ -49,8 +49,7 @@ class Tuning:
                 Kept(f"{name} lr {lr:g} decay {decay:g}", candidate, candidate.steps, planner.study.data),
                 planner.study.probe.layer,
             )
-            for met in weights:
-                probes.append(planner.probe(str(index), plain.seed, met, (member,), TUNING, asks))
+            probes += [planner.probe(str(index), plain.seed, met, (member,), TUNING, asks) for met in weights]
             candidates.append(candidate)
         chooser = Tune(self.grid, tuple(probes), tuple(weights.items()))
         return planner.add(chooser), candidates
