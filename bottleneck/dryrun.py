@@ -30,10 +30,10 @@ def describe(plan, workdir: pathlib.Path) -> str:
     lines = []
     for name, group in trains.items():
         kept = sum(4 * sizes[t.episode.key] * len(t.keep) for t in group)
-        asked = "" if any(not t.asks for t in group) else "on demand"
+        asked = "always" if any(not t.asks for t in group) else "on demand"
         steps, count = max(t.episode.steps for t in group), max(sizes[t.episode.key] for t in group)
         lines.append((name, str(len(group)), f"{steps:,}", f"{count:,}", f"{kept / 2**20:.1f}", asked))
-    table = Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB", ""), tuple(lines))
+    table = Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB", "trained"), tuple(lines))
     kinds = collections.Counter(task.KIND for task in plan.graph)
     left = [t for t in plan.graph.of(Train) if outcomes.of(t) not in SETTLED]
     steps, images = _work(plan.graph.of(Train))

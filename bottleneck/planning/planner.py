@@ -1,4 +1,4 @@
-"""What a study asks for, gathered before the graph is made: runs with steps wanted of them, passes with their layers."""
+"""What a study asks for, gathered before the graph is made: runs with the steps to keep, passes with their layers."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ MIXTURE_SETTINGS = ("alone", "scarce")  # arms that take the mixture's choice
 
 
 class Tuning:
-    """Asks for runs, tuned where the study has a grid. `direct` of a component is chosen by its own validation log-loss,
-    arms that train the mixture by the weighted mean of all components'."""
+    """Asks for runs, tuned where the study has a grid. `direct` of a component is chosen by its own validation loss, arms
+    that train the mixture by the weighted mean of all components'."""
 
     def __init__(self, planner: Planner):
         self.planner = planner
