@@ -24,6 +24,7 @@ from bottleneck.planning.diagnoses import Diagnoses
 from bottleneck.planning.episodes import Episodes
 from bottleneck.planning.interventions import Interventions
 from bottleneck.planning.planner import Planner
+from bottleneck.planning.tuning import TUNING
 from bottleneck.probing import Probe
 from bottleneck.study import StudySpec
 from bottleneck.tasks import Task
@@ -84,7 +85,7 @@ def plan(study: StudySpec) -> Plan:
         study=study,
         targets=episodes.targets,
         subjects=tuple(subjects),
-        probes=planner.probes,
+        probes=tuple(probe for probe in planner.probes if probe.protocol != TUNING),
         diagnoses=diagnoses,
         not_asked=interventions.not_asked(),
         raised={name: (episodes.share(name), 1 / len(episodes.components)) for name in episodes.components},

@@ -1,5 +1,4 @@
-"""What a study asks for, gathered before the graph is made: runs with the steps wanted of them, passes with their
-layers."""
+"""What a study asks for, gathered before the graph is made: runs with the steps to keep, passes with their layers."""
 
 from __future__ import annotations
 
@@ -21,8 +20,7 @@ from bottleneck.training.run import Run
 
 
 class Planner:
-    """What a study asks for, gathered: runs with the steps wanted of them, passes with their layers, tasks that make
-    rows."""
+    """What a study asks for: runs with the steps wanted of them, passes with their layers, tasks that make rows."""
 
     def __init__(self, study: StudySpec, episodes: Episodes):
         self.study, self.episodes = study, episodes
@@ -80,12 +78,13 @@ class Planner:
         held = self.passes.get(wanted.key)
         self.passes[wanted.key] = joined(held, wanted) if held else wanted
         if isinstance(source, Kept):
-            self.keep(source)
+            self.keep(source, asks)
 
-    def keep(self, source: Kept) -> None:
+    def keep(self, source: Kept, asks: tuple[Asked, ...]) -> None:
+        """Asks for a step of a run; what is read without a condition is trained without one."""
         held = self.trains[source.run.key]
-        if source.step not in held.keep:
-            self.trains[source.run.key] = dataclasses.replace(held, keep=tuple(sorted({*held.keep, source.step})))
+        keep = tuple(sorted({*held.keep, source.step}))
+        self.trains[source.run.key] = dataclasses.replace(held, keep=keep, asks=held.asks if asks else ())
 
     def add(self, task: Task) -> Task:
         """Asks for a task that makes rows, and for all that it reads."""
@@ -94,11 +93,17 @@ class Planner:
         for read in getattr(task, "reads", ()):
             self.read(*read, task.asks)
         for source in getattr(task, "kept", ()):
-            self.keep(source)
+            self.keep(source, task.asks)
         return task
 
     def everything(self) -> tuple[Task, ...]:
         """All that was asked for, in no order."""
+        for task in [task for task in self.trains.values() if task.chooser]:
+            for run, _ in self.parents[task.key]:
+                if (run.name, run.seed) == (task.episode.name, task.episode.seed):  # the chosen one is taken over whole
+                    candidate = self.trains[run.key]
+                    keep = tuple(sorted({*candidate.keep, *task.keep}))
+                    self.trains[run.key] = dataclasses.replace(candidate, keep=keep)
         return (*self.trains.values(), *self.passes.values(), *self.tasks.values())
 
     @property
@@ -108,9 +113,12 @@ class Planner:
     # Conditions
 
     def asked(self, question: str, names: Iterable[str], look: int, chooser: Choose | None = None) -> tuple[Asked, ...]:
-        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later."""
+        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later.
+
+        Where nobody waits for a verdict: wanted with the seeds of the mixture that they are compared with.
+        """
         if self.study.arms_for != "lost" and question == "lost":
-            return ()
+            return self.undecided(names, look)
         choosers = (chooser,) if chooser else self.deciders[look:]
         return tuple(each.ask(question, name, look) for each in choosers for name in names)
 
