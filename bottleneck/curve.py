@@ -106,7 +106,7 @@ class Curve(Task):
                 yield Finding("gap", intervals.two_way(held.points), "points", at)
 
     def unconditional(self, name: str, readings: list[Reading]) -> Iterator[Finding]:
-        """the gap over all split seeds at every setting of the other axes: the draw of the data is part of the error."""
+        """The gap over all split seeds at every setting of the other axes: the draw of data is part of the error."""
         over = {axis: EVERY for axis in self.axes if axis in SPLITS}
         settings: dict[str, list[Reading]] = {}
         for held in readings if over else ():

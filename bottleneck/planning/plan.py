@@ -97,7 +97,7 @@ def plan(study: StudySpec) -> Plan:
 
 
 def component(config, name: str) -> Component:
-    """A component or target as the study of `config` sees it: its items, splits and ids. For features from elsewhere."""
+    """A component or target as the study of `config` sees it: its items, splits and ids."""
     return load(studies.spec(config)).targets[name]
 
 

@@ -1,4 +1,5 @@
-"""CKA between all layers of a network beside a feature-space PyTorch implementation, in one process, one after the other.
+"""CKA between all layers of a network beside a feature-space PyTorch implementation, in one process, one after the
+other.
 
     python tests/benchmarks/cka_benchmark.py [--n=10000] [--p=512] [--layers=12] [--steps=3] [--threads=1] [--quick]
 

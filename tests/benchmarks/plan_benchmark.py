@@ -2,10 +2,10 @@
 
     python tests/benchmarks/plan_benchmark.py [--runs=500] [--repeats=3]
 
-Two sweeps of at least so many runs. `small`: two components, two seeds, no interventions, over learning rates. `default`:
-the study of configs/mixture.py with all its arms and analyses, over the weight of its rare component. Prints points, runs,
-tasks and the seconds of the first plan (data are indexed, models traced) and of the fastest one. Best on an otherwise idle
-machine.
+Two sweeps of at least so many runs. `small`: two components, two seeds, no interventions, over learning rates.
+`default`: the study of configs/mixture.py with all its arms and analyses, over the weight of its rare component. Prints
+points, runs, tasks and the seconds of the first plan (data are indexed, models traced) and of the fastest one. Best on
+an otherwise idle machine.
 """
 
 import argparse
