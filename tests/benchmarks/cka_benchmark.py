@@ -137,7 +137,8 @@ def main():
             upper = exact[np.triu_indices(args.layers, 1)]
             print(f"step {step}: values between different layers {upper.min():.3f} to {upper.max():.3f}")
     for name in contenders:
-        text = f"{name:24s}{seconds[name]:9.2f} s   ratio {seconds[name] / seconds['pairwise']:8.2f}   {peaks[name]:7.0f} MiB"
+        ratio = seconds[name] / seconds["pairwise"]
+        text = f"{name:24s}{seconds[name]:9.2f} s   ratio {ratio:8.2f}   {peaks[name]:7.0f} MiB"
         print(
             text
             + (
