@@ -6,6 +6,7 @@ Only on CPU: an accelerator is held by the process that planned, which then does
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -54,11 +55,12 @@ def carry_out(plan, store, mine: set[str], config_hash: str, stages, shard: tupl
         first += len(points)
     tried: dict[tuple, frozenset] = {}
     while True:
+        store.outcomes.refresh()
         for points, limits in zip(each, ranges, strict=True):
             ready = _ready(plan, store, mine, points)
             if ready and ready != tried.get(limits):
                 tried[limits] = ready
-                _process(store.workdir, config_hash, limits, stages, shard, stop)
+                apart([str(store.workdir), config_hash, limits, stages, shard], stop)
                 break
         else:
             return
@@ -67,40 +69,45 @@ def carry_out(plan, store, mine: set[str], config_hash: str, stages, shard: tupl
 def _ready(plan, store, mine: set[str], points) -> frozenset[str]:
     """The keys of what a portion can do now."""
     outcomes = store.outcomes
-    outcomes.refresh()
     tasks = {task.key: plan.graph.tasks[task.key] for point in points for task in point.plan.tasks if task.key in mine}
     return frozenset(key for key, task in tasks.items() if outcomes.of(task) == "ready" and outcomes.wanted(task))
 
 
-def _process(workdir: pathlib.Path, config_hash: str, limits: tuple[int, int], stages, shard, stop) -> None:
-    """One portion in a process, which ends early when this one does (`watch`) or was asked to stop."""
+def apart(given: list, stop: signals.Stop, command: str = COMMAND) -> None:
+    """Runs Python's `command` in a process of its own, which ends early when this one does (`watch`) or should stop.
+
+    Its argument is `given`, as JSON, with a descriptor at which it may say what mistake of the user's it met: the
+    arguments of a UserError. Raises that, signals.Stopped, or RuntimeError where it ended otherwise.
+    """
     root = str(pathlib.Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     said, says = os.pipe()
-    given = json.dumps([str(workdir), config_hash, limits, stages, shard, says])
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, given],
+        [sys.executable, "-c", command, json.dumps([*given, says])],
         stdin=subprocess.PIPE,
         pass_fds=(says,),
         env={**os.environ, "PYTHONPATH": path},
     )
     os.close(says)
     with os.fdopen(said) as errors, process:
-        asked = False
-        while process.poll() is None:
-            if stop.asked and not asked:
-                asked = True
-                process.terminate()
-            try:
-                process.wait(POLL)
-            except subprocess.TimeoutExpired:
-                continue
+        _wait(process, stop)
         if process.returncode == MISTAKE:
             raise UserError(*json.loads(errors.read()))
     if stop.asked or process.returncode == UNFINISHED:
         raise signals.Stopped(f"{stop.name or 'a signal'}: a portion of the sweep is saved")
     if process.returncode:
-        raise RuntimeError(f"a process that carried out points {limits} ended with {process.returncode} (see above)")
+        raise RuntimeError(f"a process for a portion of the sweep ended with status {process.returncode} (see above)")
+
+
+def _wait(process: subprocess.Popen, stop: signals.Stop) -> None:
+    """Until the process ends; a signal that came here is passed on, once."""
+    passed_on = False
+    while process.poll() is None:
+        if stop.asked and not passed_on:
+            passed_on = True
+            process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(POLL)
 
 
 def watch() -> None:

@@ -3,9 +3,9 @@
     python tests/benchmarks/sweep_benchmark.py [--points=200] [--axis=width|weight] [--limit=1.5]
 
 The tiny study of the tests, one seed, over widths (every point compiles programs of its own) or over the weight of a
-component (all points share one). Both sweeps run in a process of their own from an empty work directory; memory is the sum
-of the proportional set sizes of that process and its children, sampled every 0.2 s (Linux). Ends with status 1 where
-many points take more than `limit` times the memory of one. About 3 s a point on an idle core, 15 s where it compiles.
+component (all points share one). Both sweeps run in a process of their own from an empty work directory; memory is the
+sum of the proportional set sizes of that process and its children, sampled every 0.2 s (Linux). Ends with status 1
+where many points take more than `limit` times the memory of one.
 """
 
 import argparse
@@ -67,9 +67,8 @@ def main():
     parser.add_argument("--limit", type=float, default=1.5)
     args = parser.parse_args()
     (one, _), (many, seconds) = peak(args.axis, 1), peak(args.axis, args.points)
-    print(
-        f"{args.axis}: 1 point {one:.0f} MiB, {args.points} points {many:.0f} MiB in {seconds:.0f} s: {many / one:.2f} times"
-    )
+    ratio = f"{args.points} points {many:.0f} MiB in {seconds:.0f} s: {many / one:.2f} times"
+    print(f"{args.axis}: 1 point {one:.0f} MiB, {ratio}")
     sys.exit(many > args.limit * one)
 
 
