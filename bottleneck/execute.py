@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from bottleneck import jobs, lock, portions, results, signals, sweep
+from bottleneck import cli, jobs, lock, portions, results, signals, sweep
 from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
@@ -64,12 +64,17 @@ def study(
         results.record(workdir, plan, config)
         if retrain:
             results.forget_runs(plan, store)
-        with signals.graceful() as stop:
-            mine = dealt(plan.graph, stages, shard)
-            if plan.points:
-                portions.carry_out(plan, store, set(mine), results.config_hash(config), stages, shard, stop)
-            carry_out(mine, store, stop)
+        work(plan, store, config, stages, shard)
         return finish(plan, store, config, output, write=True, stages=stages, shard=shard)
+
+
+def work(plan: Plan | Sweep, store: Store, config, stages, shard: tuple[int, int]) -> None:
+    """The tasks of these stages that belong to a shard, those of a long sweep by portions. Raises signals.Stopped."""
+    mine = dealt(plan.graph, stages, shard)
+    with signals.graceful() as stop:
+        if plan.points:
+            portions.carry_out(plan, store, set(mine), results.config_hash(config), stages, shard, stop)
+        carry_out(mine, store, stop)
 
 
 def portion() -> None:
@@ -85,12 +90,15 @@ def portion() -> None:
         compilation_cache(store.workdir)
         with signals.graceful() as stop:
             carry_out(mine, store, stop)
-    except UserError as error:
-        os.write(says, json.dumps([error.key, error.value, error.expected], default=str).encode())
-        sys.exit(portions.MISTAKE)
     except signals.Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(UNFINISHED)
+    except Exception as error:
+        mistake = error if isinstance(error, UserError) else cli.full_disk(error)
+        if mistake is None:
+            raise
+        os.write(says, json.dumps([mistake.key, mistake.value, mistake.expected], default=str).encode())
+        sys.exit(portions.MISTAKE)
 
 
 def dealt(graph: Graph, stages, shard: tuple[int, int]) -> dict[str, Task]:
