@@ -15,6 +15,7 @@ import json
 import logging
 import pathlib
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 
 import jax
@@ -62,6 +63,7 @@ class Writer:
     """
 
     def __init__(self):
+        _hush()
         self._orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
 
@@ -88,7 +90,8 @@ class Writer:
         try:
             self.wait()
         finally:
-            self._orbax.close()
+            with contextlib.suppress(Exception):  # nothing is left to be written: it raises a failed write once more
+                self._orbax.close()
 
 
 @contextlib.contextmanager
@@ -102,6 +105,20 @@ def _written(path: pathlib.Path):
             for part in (path, *path.parent.glob(f"{path.name}.orbax*")):  # Orbax writes beside it first
                 remove(part)
         raise
+
+
+def _hush() -> None:
+    """What Orbax has in flight when a write fails finds its event loop gone: no news beside the error that is raised."""
+    shown = sys.unraisablehook
+    if getattr(shown, "hushed", False):
+        return
+
+    def hook(ignored):
+        if not (ignored.exc_type is RuntimeError and str(ignored.exc_value) == "Event loop is closed"):
+            shown(ignored)
+
+    hook.hushed = True
+    sys.unraisablehook = hook
 
 
 def is_sealed(path: pathlib.Path) -> bool:
