@@ -114,6 +114,8 @@ class Episodes:
             return "the study asks for other targets"
         if arm.heads and study.mixture.label_space == "per_component":
             return "the mixture has a head per component already"
+        if arm.heads and study.objective.name == "regression":
+            return "its labels are vectors, which have one space"
         if arm.randomised and (target not in self.variants or self.variants[target] is self.components.get(target)):
             return f"its images have no factor {study.mixture.competitor!r}"
         if inside and (arm.masked or arm.unique or arm.equal_weights):

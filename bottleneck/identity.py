@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -19,12 +20,13 @@ def canonical(value):
     Numbers that are equal are the same (1 and 1.0). Raises TypeError for what has no canonical form.
     """
     if dataclasses.is_dataclass(value):
-        found = {}
+        default, stated = _written(type(value)), {}
         for spec in dataclasses.fields(value):
-            held = getattr(value, spec.name)
-            if spec.metadata.get("identity", True) and not _is_default(spec, held):
-                found[spec.name] = canonical(held)
-        return found
+            if spec.metadata.get("identity", True):
+                plain = canonical(getattr(value, spec.name))
+                if default.get(spec.name) != _text(plain):
+                    stated[spec.name] = plain
+        return stated
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -54,6 +56,11 @@ def _default(spec: dataclasses.Field):
     return spec.default_factory() if spec.default_factory is not dataclasses.MISSING else spec.default
 
 
-def _is_default(spec: dataclasses.Field, held) -> bool:
-    default = _default(spec)
-    return default is not dataclasses.MISSING and type(default) is type(held) and default == held
+@functools.cache
+def _written(cls) -> dict[str, str]:
+    """name -> default as text: equal defaults have equal text, whatever class or number type they are written in."""
+    return {name: _text(default) for name, default in defaults(cls).items()}
+
+
+def _text(plain) -> str:
+    return json.dumps(plain, sort_keys=True)
