@@ -9,7 +9,7 @@ from sklearn import datasets
 
 from bottleneck import config as configs
 from bottleneck import execute
-from bottleneck import plan as plans
+from bottleneck.planning import plan as plans
 from bottleneck import rows as row_files
 from bottleneck import study as studies
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bottleneck import execute
-from bottleneck import plan as plans
+from bottleneck.planning import plan as plans
 from bottleneck import rows as row_files
 from bottleneck import study as studies
 from bottleneck.errors import UserError

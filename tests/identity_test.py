@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from bottleneck import identity, models
-from bottleneck import plan as plans
+from bottleneck.planning import plan as plans
 from bottleneck import study as studies
 from bottleneck.data import source, transforms
 from bottleneck.training.run import Run

@@ -10,7 +10,7 @@ from PIL import Image
 
 import bottleneck
 from bottleneck import execute, pretraining, results
-from bottleneck import plan as plans
+from bottleneck.planning import plan as plans
 from bottleneck import rows as row_files
 from bottleneck import study as studies
 from bottleneck.answer import Answer

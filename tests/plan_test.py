@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bottleneck import plan as plans
+from bottleneck.planning import plan as plans
 from bottleneck import study as studies
 from bottleneck.data import mixture
 from bottleneck.errors import UserError

@@ -4,13 +4,9 @@ import dataclasses
 import importlib
 import typing
 
-from bottleneck import (
-    identity,
-    models,
-    plan,  # noqa: F401  (imports every kind of task)
-    study,
-)
+from bottleneck import identity, models, study
 from bottleneck.data import source, transforms
+from bottleneck.planning import plan  # noqa: F401  (imports every kind of task)
 from bottleneck.study import MixtureSpec, Phase, StudySpec
 from bottleneck.tasks import Task
 from bottleneck.training.augment import AugmentSpec
