@@ -233,14 +233,18 @@ def test_a_changed_setting_changes_keys(rich):
 
 def pixels(study) -> set[str]:
     """Keys of what no run is needed for."""
-    return {task.key for task in plans.plan(study).graph if not task.needs or task.KIND == "probe" and task.arm == "pixels"}
+    return {
+        task.key for task in plans.plan(study).graph if not task.needs or task.KIND == "probe" and task.arm == "pixels"
+    }
 
 
 def test_identities_leave_out_defaults_of_the_specs_that_the_golden_file_says(rich):
     """A changed default of any other spec changes keys by itself, as its values are stated."""
     allowed = specs.left_out()
     for task in plans.plan(rich).graph:
-        stated = task.episode if task.KIND == "train" else task.source.identity if task.KIND == "extract" else task.identity
+        stated = (
+            task.episode if task.KIND == "train" else task.source.identity if task.KIND == "extract" else task.identity
+        )
         assert types_in(stated) <= set(allowed.get(task.KIND, ())), task
 
 
