@@ -110,7 +110,7 @@ ARMS = {
             outside=True,
             heads=True,
         ),
-        Arm(  # in this component alone: one without another feature would become noise, which costs the others something
+        Arm(  # in one component alone: another for which the factor is all there is would become noise
             "randomised",
             "the mixture, the competing factor made independent of the label in the component alone",
             "competition",

@@ -1,7 +1,7 @@
 """Five planted mixtures that earlier rules read wrong (`tests/cases/planted.py`), each at its full size.
 
-`VALUES` holds means over ten seeds that none of these studies has, bits (R2 in case64 and case75): what the arms read, and
-`removed`, the mixture after the planted cause was taken away. A study's own seeds must read the cause that these say.
+`VALUES` holds means over ten seeds that none of these studies has, bits (R2 in case64 and case75): what the arms read,
+and `removed`, the mixture after the planted cause was taken away. A study's own seeds must read that cause.
 """
 
 import pathlib

@@ -1,7 +1,8 @@
 """The defaults of every spec and the VERSION of every kind of task, as tests/golden/defaults.json holds them.
 
-Keys leave out what is at its default. So a default that is *changed* would serve old runs as new ones, unless the VERSION of
-the kinds whose keys leave it out is raised too. After any change of a default, a field or a VERSION write the file again,
+Keys leave out what is at its default. So a default that is *changed* would serve old runs as new ones, unless the
+VERSION of the kinds whose keys leave it out is raised too. After any change of a default, a field or a VERSION write
+the file again,
 
     python -m tests.golden_test --write
 

@@ -1,4 +1,4 @@
-"""The graph: its order, what it refuses, which shard does what, and what becomes of tasks, on toy tasks and random graphs."""
+"""The graph: order, refusals, shards, and what becomes of tasks, on toy tasks and random graphs."""
 
 import dataclasses
 import random

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 
 from bottleneck import identity, models
-from bottleneck.planning import plan as plans
 from bottleneck import study as studies
 from bottleneck.data import source, transforms
+from bottleneck.planning import plan as plans
 from bottleneck.training.run import Run
 from tests.golden import specs
 
@@ -233,19 +233,22 @@ def test_a_changed_setting_changes_keys(rich):
 
 def pixels(study) -> set[str]:
     """Keys of what no run is needed for."""
-    return {
-        task.key for task in plans.plan(study).graph if not task.needs or task.KIND == "probe" and task.arm == "pixels"
-    }
+    graph = plans.plan(study).graph
+    return {task.key for task in graph if not task.needs or task.KIND == "probe" and task.arm == "pixels"}
 
 
 def test_identities_leave_out_defaults_of_the_specs_that_the_golden_file_says(rich):
     """A changed default of any other spec changes keys by itself, as its values are stated."""
     allowed = specs.left_out()
     for task in plans.plan(rich).graph:
-        stated = (
-            task.episode if task.KIND == "train" else task.source.identity if task.KIND == "extract" else task.identity
-        )
-        assert types_in(stated) <= set(allowed.get(task.KIND, ())), task
+        assert types_in(stated(task)) <= set(allowed.get(task.KIND, ())), task
+
+
+def stated(task):
+    """What a task's key is made of, but for the outputs it needs."""
+    if task.KIND == "train":
+        return task.episode
+    return task.source.identity if task.KIND == "extract" else task.identity
 
 
 def types_in(value) -> set[type]:
@@ -255,10 +258,6 @@ def types_in(value) -> set[type]:
     if isinstance(value, dict):
         value = value.values()
     return set().union(*map(types_in, value)) if isinstance(value, list | tuple | type({}.values())) else set()
-
-
-def versions(task) -> int:
-    return Run.VERSION if task.KIND == "train" else task.VERSION
 
 
 @settings(deadline=None)

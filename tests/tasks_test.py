@@ -76,18 +76,10 @@ def test_a_bare_task_says_neither_what_it_is_nor_what_it_does():
         Task().run(None)
 
 
-def kinds() -> list[type]:
-    """The classes of the project's tasks that can be made."""
-    found, todo = [], [Task]
-    while todo:
-        cls = todo.pop()
-        todo += cls.__subclasses__()
-        if cls.__module__.startswith("bottleneck.") and hasattr(cls, "KIND"):
-            found.append(cls)
-    return found
+CLASSES = [cls for classes in specs.kinds().values() for cls in classes]
 
 
-@pytest.mark.parametrize("cls", kinds())
+@pytest.mark.parametrize("cls", CLASSES)
 def test_every_kind_has_a_name_a_version_and_a_stage(cls):
     assert cls.KIND and "-" not in cls.KIND  # rows name their kind as "kind-version"
     assert cls.STAGE in STAGES
@@ -95,10 +87,10 @@ def test_every_kind_has_a_name_a_version_and_a_stage(cls):
 
 
 def test_only_training_takes_the_whole_machine():
-    assert [cls for cls in kinds() if cls.ALONE] == [Train]
+    assert [cls for cls in CLASSES if cls.ALONE] == [Train]
 
 
-@pytest.mark.parametrize("cls", kinds())
+@pytest.mark.parametrize("cls", CLASSES)
 def test_tasks_are_compared_by_key_and_cannot_be_changed(cls):
     assert cls.__eq__ is Task.__eq__ and cls.__hash__ is Task.__hash__
     assert not dataclasses.is_dataclass(cls) or cls.__dataclass_params__.frozen

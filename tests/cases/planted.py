@@ -2,8 +2,8 @@
 
 Drawn at random by a generator of planted mixtures, then kept because earlier versions of this tool read them wrong.
 case3, case21, case42: procedural images in which one component's own feature (a texture, a texture, a shape) competes
-with a feature that all components share. case64, case75: linear networks wide enough for every mode, trained for too few
-steps. `REMOVED` and the arms' values in `cases_test.py` are means over ten seeds that no study here uses.
+with a feature that all components share. case64, case75: linear networks wide enough for every mode, trained for too
+few steps. `VALUES` in `cases_test.py` holds what their arms read over ten seeds that no study here uses.
 """
 
 import ml_collections

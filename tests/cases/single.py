@@ -35,8 +35,8 @@ def capacity():
 
 
 def dilution():
-    """Weight decay of 0.1 takes a mode away whose weight times scale is below it: SGD adds it to every gradient, while the
-    component's share is in proportion to its weight. No number of steps changes that."""
+    """Weight decay of 0.1 takes a mode away whose weight times scale is below it: SGD adds it to every gradient, while
+    the component's share is in proportion to its weight. No number of steps changes that."""
     return modes((0.4, 0.3, 0.28, 0.02), width=8, steps=1000, dim=48, weight_decay=0.1)
 
 
@@ -46,8 +46,8 @@ def unfinished_training():
 
 
 def scarcity():
-    """Eight components of equal weight: each is an eighth of the examples that direct training sees, too few for the noise.
-    `longest` is not asked: eight times as long sees as many."""
+    """Eight components of equal weight: each is an eighth of the examples that direct training sees, too few for the
+    noise. `longest` is not asked: eight times as long sees as many."""
     noisy = dict(dim=150, noise=1.5, batch=16, name="adamw", lr=0.01)
     return dict(modes((0.125,) * 8, width=10, steps=100, **noisy), without=("longest",))
 
@@ -56,7 +56,7 @@ def images(components, weights, values, width, steps):
     """Procedural images of 10 pixels, an MLP; component -> (seed, reliability)."""
     return dict(
         components={
-            name: dict(source=dict(name="factors", values=values, seed=seed, reliability=reliability))
+            name: dict(source=dict(name="factors", values=values, relief=0.3, seed=seed, reliability=reliability))
             for name, (seed, reliability) in components.items()
         },
         mixture=dict(weights=weights),
@@ -75,8 +75,8 @@ def label_conflict():
 
 def competition():
     """The label's texture is hardly learned beside a background that nearly always says the same."""
-    both = dict(easy=(1, dict(background=1.0)), shadowed=(2, dict(background=0.85, texture=1.0)))
-    config = images(both, dict(easy=0.6, shadowed=0.4), values=4, width=48, steps=700)
+    both = dict(easy=(1, dict(background=1.0)), shadowed=(2, dict(background=0.92, texture=1.0)))
+    config = images(both, dict(easy=0.6, shadowed=0.4), values=4, width=48, steps=1000)
     config["mixture"]["competitor"] = "background"
     return config
 

@@ -18,9 +18,7 @@ REQUIRED = {  # what `example` cannot make up from annotations: values that have
     "StudySpec": dict(components={"a": study.ComponentSpec({"name": "factors"})}, mixture=MixtureSpec({"a": 1.0})),
     "RepresentationSpec": dict(members="mixture/*@last:features"),
     "Draws": dict(names=("a",), sizes=(9,), component="a"),
-    "GaussianSpec": {},
 }
-NAMES = {"StudySpec": "study", "ResNetSpec": "resnet"}
 
 
 def sources() -> tuple[type, ...]:
@@ -67,17 +65,21 @@ def defaults() -> dict[str, dict]:
     return {cls.__name__: identity.defaults(cls) for cls in specs()}
 
 
-def versions() -> dict[str, int]:
-    """Kind -> VERSION of every kind of task."""
-    kinds, todo = {}, [Task]
+def kinds() -> dict[str, list[type]]:
+    """Kind -> the classes of its tasks."""
+    classes, todo = {}, [Task]
     while todo:
         cls = todo.pop()
         todo += cls.__subclasses__()
         if hasattr(cls, "KIND") and cls.__module__.startswith("bottleneck."):
-            version = Run.VERSION if cls.KIND == "train" else cls.VERSION
-            if kinds.setdefault(cls.KIND, version) != version:
-                raise ValueError(f"two versions of kind {cls.KIND!r}")
-    return dict(sorted(kinds.items()))
+            classes.setdefault(cls.KIND, []).append(cls)
+    return dict(sorted(classes.items()))
+
+
+def versions() -> dict[str, int]:
+    """Kind -> VERSION of every kind of task."""
+    each = {kind: {Run.VERSION if kind == "train" else cls.VERSION for cls in of} for kind, of in kinds().items()}
+    return {kind: version for kind, (version,) in each.items()}  # one each
 
 
 def example(cls: type):
