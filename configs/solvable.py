@@ -14,6 +14,7 @@ import ml_collections
 from bottleneck.config import parse_arg
 
 WEIGHTS = (0.30, 0.24, 0.18, 0.13, 0.09, 0.06)
+DIM = 60  # of the input, far above the width of the arm `wider`: 12 random directions of 20 would read 60% by themselves
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -24,7 +25,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.seed_offset = arg.offset
     config.data = dict(train=4000, probe=1000, val=500, test=1000)
     config.components = {
-        f"mode{j}": dict(source=dict(name="gaussian", index=j, dim=20, outputs=len(WEIGHTS), scale=1.0, noise=0.1))
+        f"mode{j}": dict(source=dict(name="gaussian", index=j, dim=DIM, outputs=len(WEIGHTS), scale=1.0, noise=0.1))
         for j in range(len(WEIGHTS))
     }
     config.mixture = dict(weights={f"mode{j}": w for j, w in enumerate(WEIGHTS)}, label_space="shared")

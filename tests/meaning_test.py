@@ -158,8 +158,7 @@ def test_competition_is_read_alone(tmp_path):
 
 @pytest.mark.slow
 def test_the_solvable_study_of_the_configs_names_capacity(tmp_path):
-    config = configs.load(f"{ROOT / 'configs' / 'solvable.py'}:smoke")
-    answer = Answer(config, tmp_path)
+    answer = Answer(configs.load(f"{ROOT / 'configs' / 'solvable.py'}:seeds=4", [("analysis.kinds", "()")]), tmp_path)
     for j in range(3, 6):
         target = f"mode{j}"
         assert answer.verdict(target) == "lost" and answer.statuses(target)["capacity"] == "named", answer.said(target)
