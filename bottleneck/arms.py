@@ -26,7 +26,7 @@ class Arm:
     masked: bool = False  # the mixture's own batches, every other component's loss masked
     unique: bool = False  # only the unique examples that the mixture drew
     heads: bool = False  # a classifier per component
-    randomised: bool = False  # the competing factor made independent of the label
+    randomised: bool = False  # the competing factor made independent of the component's label
     steps: float = 1.0  # times the mixture's
     width: float = 1.0  # times the model's
 
@@ -110,12 +110,12 @@ ARMS = {
             outside=True,
             heads=True,
         ),
-        Arm(
+        Arm(  # in one component alone: another for which the factor is all there is would become noise
             "randomised",
-            "the mixture, the competing factor made independent of the label",
+            "the mixture, the competing factor made independent of the label in the component alone",
             "competition",
             "randomising the competing feature restores {share} of the gap of its own feature",
-            outside=True,
+            per_component=True,
             randomised=True,
         ),
         Arm(

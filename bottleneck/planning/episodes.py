@@ -116,9 +116,11 @@ class Episodes:
             return "the study asks for other targets"
         if arm.heads and study.mixture.label_space == "per_component":
             return "the mixture has a head per component already"
+        if arm.heads and study.objective.name == "regression":
+            return "its labels are vectors, which have one space"
         if arm.randomised and (target not in self.variants or self.variants[target] is self.components.get(target)):
             return f"its images have no factor {study.mixture.competitor!r}"
-        if inside and (arm.masked or arm.unique or arm.equal_weights):
+        if inside and (arm.masked or arm.unique or arm.equal_weights or arm.randomised):
             share = self.share(target)
             if not share:
                 return "the mixture never draws it"
@@ -132,7 +134,7 @@ class Episodes:
 
     def run(self, arm: Arm, seed: int, target: str = "") -> Run:
         """The run of an arm; `target` for arms of one run a component."""
-        among = self.variants if arm.randomised else self.components
+        among = self.randomised(target) if arm.randomised else self.components
         space, schedule, extra = self.study.mixture.label_space, self.schedule, {}
         steps = max(1, round(self.steps * self.factor(arm)))
         if arm.own_weight:
@@ -153,6 +155,10 @@ class Episodes:
         return self.episode(
             f"{arm.name}-{target}" if target else arm.name, seed, among, schedule, space, steps, model, **extra
         )
+
+    def randomised(self, target: str) -> dict[str, Component]:
+        """The mixture's components, with the competing factor independent of the label in one of them."""
+        return {**self.components, target: self.variants[target]}
 
     @cached_property
     def model(self):

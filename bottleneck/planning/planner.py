@@ -69,7 +69,8 @@ class Planner:
 
     def pool_of(self, run: Run) -> tuple[Component, ...]:
         """The components a run draws from, as it sees them."""
-        among = self.episodes.variants if run.name == "randomised" else self.episodes.targets
+        arm, _, target = run.name.partition("-")
+        among = self.episodes.randomised(target) if arm == "randomised" else self.episodes.targets
         return tuple(among[name] for name in run.components)
 
     def read(self, source: Source, layer: str, component: Component, asks: tuple[Asked, ...]) -> None:

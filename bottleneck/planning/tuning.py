@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from bottleneck.arms import ARMS
 from bottleneck.choose import Tune
 from bottleneck.features.source import Kept, Member
 from bottleneck.planning.planner import Planner
@@ -39,7 +40,7 @@ class Tuning:
         if arm in MIXTURE_SETTINGS:
             return self.choose("mixture", asks)
         plain = planner.plain_run(name, planner.study.run_seeds[0])
-        weights = {target: 1.0} if target else planner.study.mixture.weights
+        weights = {target: 1.0} if ARMS[arm].own_weight else planner.study.mixture.weights
         candidates, probes = [], []
         for index, (lr, decay) in enumerate(self.grid):
             optimizer = dataclasses.replace(plain.optimizer, lr=lr, weight_decay=decay)
