@@ -246,7 +246,7 @@ class Answer(Task):
         singles = {
             (repr(p.members[0].identity), p.target): p
             for p in self.probes
-            if len(p.members) == 1 and p.protocol == PROTOCOL and not p.reduce
+            if len(p.members) == 1 and (p.protocol, p.factor) == (PROTOCOL, None) and not p.reduce
         }
         for (arm, target, protocol, _, factor), group in items.probes.items():
             spec = self.study.representations.get(arm)

@@ -18,9 +18,14 @@ class Full(UserError):
     """There was no space (or quota) left to write `path`; nothing half written counts, and the same command goes on."""
 
     def __init__(self, path: pathlib.Path):
-        place = next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
-        free = shutil.disk_usage(place).free / 2**20
-        super().__init__("disk", str(path), f"space or quota to write it ({free:,.1f} MiB are free); then run it again")
+        left = f"{free(path) / 2**20:,.1f} MiB are free"
+        super().__init__("disk", str(path), f"space or quota to write it ({left}); then run it again")
+
+
+def free(path: pathlib.Path) -> int:
+    """Bytes that are free where `path` is, or is to be."""
+    place = next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
+    return shutil.disk_usage(place).free
 
 
 def is_full(error: BaseException) -> bool:

@@ -30,8 +30,16 @@ MANIFEST = "manifest.json"
 _TREE = "_METADATA"  # the file by which Orbax describes a saved tree
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what Orbax raises on trees it cannot read
 
-# Orbax prints the traceback of a failed write from its own thread, and raises the error here as well.
-logging.getLogger("absl").addFilter(lambda record: not (record.exc_info and "orbax" in record.pathname))
+_OVERHEAD = 2**16  # bytes that a checkpoint takes beyond its arrays, at least
+
+
+def _said_elsewhere(record: logging.LogRecord) -> bool:
+    """Whether a log record is the traceback of a failed write in a thread of Orbax, which is raised here as well."""
+    return bool(record.exc_info and ("orbax" in record.pathname or atomic.is_full(record.exc_info[1])))
+
+
+for _name in ("absl", "asyncio"):
+    logging.getLogger(_name).addFilter(lambda record: not _said_elsewhere(record))
 
 
 class Damaged(RuntimeError):
@@ -64,6 +72,7 @@ class Writer:
     def __init__(self):
         self._orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
+        self._failed = False
 
     def save(self, path: pathlib.Path, tree, **meta) -> None:
         """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there. Raises Full.
@@ -73,7 +82,8 @@ class Writer:
         self.wait()
         primary(lambda: remove(path))
         copy = jax.tree.map(np.array, tree)  # training goes on in place, and the seal compares with it
-        with _written(path):
+        with self._writing(path):
+            _check_room(path, copy)
             self._orbax.save(path.absolute(), args=ocp.args.StandardSave(copy))
         self._pending = path, copy, meta
 
@@ -83,7 +93,7 @@ class Writer:
         if pending is None:
             return
         path, copy, meta = pending
-        with _written(path):
+        with self._writing(path):
             self._orbax.wait_until_finished()
             _read_back(path, copy)  # on all processes: Orbax reads together
             primary(lambda: _seal(path, meta))
@@ -92,20 +102,22 @@ class Writer:
         try:
             self.wait()
         finally:
-            self._orbax.close()
+            # Orbax raises a failure that we have raised before a second time.
+            with contextlib.suppress(Exception) if self._failed else contextlib.nullcontext():
+                self._orbax.close()
 
-
-@contextlib.contextmanager
-def _written(path: pathlib.Path):
-    """Around what writes the checkpoint `path`: if it fails nothing is left of it, and a full disk raises Full."""
-    try:
-        with atomic.space(path):
-            yield
-    except Exception:
-        if jax.process_index() == 0:
-            for part in (path, *path.parent.glob(f"{path.name}.orbax*")):  # Orbax writes beside it first
-                remove(part)
-        raise
+    @contextlib.contextmanager
+    def _writing(self, path: pathlib.Path):
+        """Around what writes the checkpoint `path`: if it fails nothing is left of it, and a full disk raises Full."""
+        try:
+            with atomic.space(path):
+                yield
+        except Exception:
+            self._failed = True
+            if jax.process_index() == 0:
+                for part in (path, *path.parent.glob(f"{path.name}.orbax*")):  # Orbax writes beside it first
+                    remove(part)
+            raise
 
 
 def is_sealed(path: pathlib.Path) -> bool:
@@ -289,13 +301,18 @@ def remove_partial(directory: pathlib.Path) -> None:
             shutil.rmtree(path)
 
 
+def _check_room(path: pathlib.Path, tree) -> None:
+    """Raises Full where there is no room for `tree`: a write that fails half-way is cleaned up, but not as quietly."""
+    if atomic.free(path) < sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + _OVERHEAD:
+        raise Full(path)
+
+
 def _read_back(path: pathlib.Path, copy) -> None:
     """Raises Damaged, or Full, unless the whole tree at `path` is `copy`, bit for bit."""
     try:
         back = _read(path)
     except Damaged:
-        if shutil.disk_usage(path.parent).free < sum(leaf.nbytes for leaf in jax.tree.leaves(copy)):
-            raise Full(path) from None  # a full disk that nobody reported
+        _check_room(path, copy)  # a full disk that nobody reported
         raise
     if jax.tree.structure(back) != jax.tree.structure(copy):
         raise Damaged(path, _TREE, "describes another tree than was saved")

@@ -140,7 +140,7 @@ def _inside(hint, name: str, path: tuple[str, ...], node, resolve):
             return values[0]
         known = known or (typed.hints_of(choice) if dataclasses.is_dataclass(choice) else None)
     if known is None and resolve and (cls := resolve(path, node)):
-        known = {"name": str, **typed.hints_of(cls)}
+        known = {"name": str} | typed.hints_of(cls) | {"name": str}  # first, and any: another name is another class
     if known and name not in known:
         raise UserError(name, None, f"a known key{nearest(name, known)}; here: {', '.join(known)}")
     return known[name] if known else typing.Any

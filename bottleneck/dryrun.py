@@ -26,14 +26,14 @@ def describe(plan, workdir: pathlib.Path) -> str:
     trains = collections.defaultdict(list)
     for train in plan.graph.of(Train):
         trains["fine-tuning" if train.start else train.episode.name].append(train)
-    sizes = {train.episode.key: parameters(train.episode, plan.episodes.shape) for train in plan.graph.of(Train)}
+    sizes = {t.episode.key: parameters(t.episode, t.components[0].shape) for t in plan.graph.of(Train)}
     lines = []
     for name, group in trains.items():
         kept = sum(4 * sizes[t.episode.key] * len(t.keep) for t in group)
-        asked = "" if any(not t.asks for t in group) else "on demand"
+        asked = "always" if any(not t.asks for t in group) else "on demand"
         steps, count = max(t.episode.steps for t in group), max(sizes[t.episode.key] for t in group)
         lines.append((name, str(len(group)), f"{steps:,}", f"{count:,}", f"{kept / 2**20:.1f}", asked))
-    table = Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB", ""), tuple(lines))
+    table = Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB", "trained"), tuple(lines))
     kinds = collections.Counter(task.KIND for task in plan.graph)
     left = [t for t in plan.graph.of(Train) if outcomes.of(t) not in SETTLED]
     steps, images = _work(plan.graph.of(Train))
@@ -42,6 +42,7 @@ def describe(plan, workdir: pathlib.Path) -> str:
         *(line for lines in plan.reading.values() for line in lines),
         text(table),
         "",
+        *([f"{len(plan.points)} points; what they share is counted once"] if plan.points else []),
         f"tasks: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}",
         f"{steps:,} steps, {images:,} training images, {forwards:,} image-forwards for features",
         f"left to train: {_work(left)[0]:,} steps{_hours(left, store)}",

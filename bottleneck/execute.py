@@ -8,14 +8,14 @@ import sys
 
 import jax
 
-from bottleneck import jobs, lock, results, signals
+from bottleneck import jobs, lock, results, signals, sweep
 from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
 from bottleneck.graph import SETTLED, Graph, Outcomes
-from bottleneck.planning import plan as plans
 from bottleneck.planning.plan import Plan
 from bottleneck.store import Store
+from bottleneck.sweep import Sweep
 from bottleneck.tasks import STAGES, Empty, Task
 
 DONE, UNFINISHED = 0, 3  # exit codes
@@ -37,7 +37,7 @@ def study(
     spec = studies.spec(config)
     workdir = workdir or pathlib.Path("runs") / spec.name
     try:
-        plan = plans.plan(spec)
+        plan = sweep.plan(config)
     except UserError as error:
         if stage in ("report", "all") and not dry_run and results.is_complete(workdir, config):
             print(f"the data cannot be read ({error}): reporting from the rows on disk", file=sys.stderr)
@@ -55,7 +55,7 @@ def study(
     print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
     compilation_cache(workdir)
     with lock.hold(workdir, shard) if jax.process_index() == 0 else contextlib.nullcontext():
-        results.record(workdir, config)
+        results.record(workdir, plan, config)
         if retrain:
             results.forget_runs(plan, store)
         with signals.graceful() as stop:
@@ -67,7 +67,7 @@ def carry_out(
     graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1), stop: signals.Stop | None = None
 ) -> None:
     """Every task of these stages and this shard whose needs are there, until none is left. Raises signals.Stopped."""
-    store.outcomes = outcomes = Outcomes(graph, store)
+    store.outcomes = outcomes = store.outcomes or Outcomes(graph, store)
     dealt = graph.deal(shard[1])
     mine = [task for task in graph if dealt[task.key] == shard[0] and task.STAGE in stages]
     while True:
@@ -124,7 +124,7 @@ def make(task: Task, store: Store) -> None:
         store.leave_empty(task, str(reason))
 
 
-def finish(plan: Plan, store: Store, config, output, write: bool, stages=("report",), shard=(0, 1)) -> int:
+def finish(plan: Plan | Sweep, store: Store, config, output, write: bool, stages=("report",), shard=(0, 1)) -> int:
     """What is left, in one line; the union of rows and the report where nothing is."""
     store.outcomes.refresh()
     left = store.outcomes.left()

@@ -96,9 +96,15 @@ class Outcomes:
         self._states = {key: state for key, state in self._states.items() if state in SETTLED}
 
     def of(self, task: Task) -> str:
+        """The state of the graph's task of this key, whoever asks."""
         if task.key not in self._states:
-            self._states[task.key] = self._state(task)
+            self._states[task.key] = self._state(self.graph.tasks.get(task.key, task))
         return self._states[task.key]
+
+    def present(self, task: Task) -> bool:
+        """Whether a task was carried out and is asked for by its own `asks`: of several studies in one graph, one may
+        have asked for what another did not."""
+        return self.of(task) == "done" and self._gate(task) is True
 
     def _state(self, task: Task) -> str:
         gate = self._gate(task)

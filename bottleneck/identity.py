@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
+import weakref
 from collections.abc import Mapping
+
+_PLAIN = {str, int, bool, type(None)}
 
 
 def field(**kwargs):
@@ -19,14 +21,13 @@ def canonical(value):
 
     Numbers that are equal are the same (1 and 1.0). Raises TypeError for what has no canonical form.
     """
+    kind = type(value)
+    if kind in _PLAIN:  # nearly all of a plan's thousands of identities
+        return value
+    if kind in (list, tuple):
+        return [v if type(v) in _PLAIN else canonical(v) for v in value]
     if dataclasses.is_dataclass(value):
-        default, stated = _written(type(value)), {}
-        for spec in dataclasses.fields(value):
-            if spec.metadata.get("identity", True):
-                plain = canonical(getattr(value, spec.name))
-                if default.get(spec.name) != _text(plain):
-                    stated[spec.name] = plain
-        return stated
+        return _stated(value)
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -52,15 +53,35 @@ def defaults(cls) -> dict:
     return {f.name: canonical(_default(f)) for f in fields if _default(f) is not dataclasses.MISSING}
 
 
-def _default(spec: dataclasses.Field):
-    return spec.default_factory() if spec.default_factory is not dataclasses.MISSING else spec.default
-
-
-@functools.cache
-def _written(cls) -> dict[str, str]:
-    """name -> default as text: equal defaults have equal text, whatever class or number type they are written in."""
-    return {name: _text(default) for name, default in defaults(cls).items()}
+def _stated(value) -> dict:
+    """The fields of a dataclass that are not at their default, however that is written: 1 for 1.0, or a spec of a
+    class that has more fields since."""
+    stated = {}
+    for name, default, written in _fields(type(value)):
+        held = getattr(value, name)
+        if type(held) is type(default) and held == default:
+            continue
+        plain = canonical(held)
+        if written is None or written != _text(plain):
+            stated[name] = plain
+    return stated
 
 
 def _text(plain) -> str:
     return json.dumps(plain, sort_keys=True)
+
+
+def _default(spec: dataclasses.Field):
+    return spec.default_factory() if spec.default_factory is not dataclasses.MISSING else spec.default
+
+
+def _fields(cls) -> tuple[tuple[str, object, str | None], ...]:
+    """(name, default, its canonical text) of every field that is part of the identity; MISSING and None without one."""
+    if cls not in _known:
+        fields = [f for f in dataclasses.fields(cls) if f.metadata.get("identity", True)]
+        written = defaults(cls)
+        _known[cls] = tuple((f.name, _default(f), _text(written[f.name]) if f.name in written else None) for f in fields)
+    return _known[cls]
+
+
+_known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()

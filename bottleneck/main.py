@@ -10,7 +10,6 @@ as a,b. What is done in the work directory is not done again: the same command g
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import pathlib
 import sys
 
@@ -62,7 +61,7 @@ def run(argv: list[str]) -> int:
             _join()
         from bottleneck import execute, study  # after the flags: --help needs no JAX
 
-        config = configs.load(args.config, args.overrides, study.StudySpec, spec_of)
+        config = configs.load(args.config, args.overrides, study.StudySpec, study.spec_of)
         return execute.study(
             config,
             args.workdir and pathlib.Path(args.workdir).expanduser(),
@@ -80,23 +79,6 @@ def shard(text: str) -> tuple[int, int]:
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise UserError("--shard", text, "i/n with 0 <= i < n, such as 0/4")
     return int(index), int(count)
-
-
-def spec_of(path: tuple[str, ...], node) -> type | None:
-    """The dataclass of the dictionary `node` at `path` of a config, a model, source or transform; None if unknown.
-
-    Its `name` says which; a transform may go by its key.
-    """
-    from bottleneck import models
-    from bottleneck.data import source, transforms
-
-    name = node.get("name")
-    if path == ("model",):
-        return models.MODULES[name][0] if name in models.MODULES else None
-    if path[-1:] == ("source",) and name in source._SOURCES:
-        module, cls = source._SOURCES[name]
-        return getattr(importlib.import_module(module), cls)
-    return transforms.TRANSFORMS.get(name or path[-1]) if path[-2:-1] == ("transforms",) else None
 
 
 def spell(name: str, text: str) -> str:

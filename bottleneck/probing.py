@@ -231,8 +231,11 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None):
     if result.correct is not None:
         correct = np.mean([r.correct for r in results], axis=0)[None]
         yield Finding("accuracy", intervals.two_way(correct), "fraction", {**at, "extra": extra})
+    counts = {"n_seeds": 1, "n_examples": len(probe.labels["val"])}
     loss = result.val_loss if isinstance(result, Scores) else result.scalings[result.scaling].val_loss
-    yield Finding("log_loss" if count else "squared_error", loss, "nats" if count else None, {**at, "split": "val"})
+    yield Finding(
+        "log_loss" if count else "squared_error", loss, "nats" if count else None, {**at, "split": "val", **counts}
+    )
     for scaling, condition in result.scalings.items() if probe.protocol != "k_shot" else ():
         if scaling != result.scaling:
             yield from rejected(scaling, condition, unit, at, len(probe.labels["test"]))

@@ -1,8 +1,8 @@
 """The outcome of a study: which rows are live, their union, and what made them.
 
 `configs/<hash>.json` holds a config; `configs/<hash>.tasks`, beside it, which rows its plan has (so that a study
-reports again when its data are gone). `results.jsonl` joins the rows of all configs of a work directory; rows that none
-has any more are set aside in `rows/superseded`.
+reports again when its data are gone) and at which points of sweeps it lies. `results.jsonl` joins the rows of all
+configs of a work directory; rows that none has any more are set aside in `rows/superseded`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bottleneck import atomic, identity
@@ -18,7 +19,19 @@ from bottleneck import rows as row_files
 from bottleneck.errors import UserError
 from bottleneck.pretraining import Train
 from bottleneck.store import Store
+from bottleneck.tasks import Task
 from bottleneck.training import loop
+
+VERDICTS = (
+    "verdict",
+    "p",
+    "adjusted_p",
+    "sentence",
+    "needs",
+    "causes",
+    "saturated",
+    "status",
+)  # of gaps and what restores
 
 
 @dataclass(frozen=True)
@@ -35,43 +48,66 @@ def config_hash(config) -> str:
     return identity.digest(configs.placeless(config), 12)
 
 
-def record(workdir: pathlib.Path, config) -> None:
-    """Leaves the config in the work directory, with data paths that hold from anywhere."""
-    plain = json.dumps(configs.absolute(config), sort_keys=True, indent=1)
-    atomic.write(workdir / "configs" / f"{config_hash(config)}.json", plain)
+def record(workdir: pathlib.Path, plan, config) -> None:
+    """Leaves the config, and those of a sweep's points, here, with data paths that hold from anywhere."""
+    for each in (*(point.config for point in plan.points), config):
+        plain = json.dumps(configs.absolute(each), sort_keys=True, indent=1)
+        atomic.write(workdir / "configs" / f"{config_hash(each)}.json", plain)
 
 
 def leave(plan, store: Store, config, complete: bool) -> None:
-    """Records which rows are live, and joins those of every config here."""
-    row_tasks = [task for task in plan.graph if task.makes and task.makes[0].startswith("rows/")]
-    live = {
-        "study": plan.study.name,
-        "complete": complete,
-        "rows": [task.key for task in row_tasks if store.outcomes.of(task) == "done"],
-        "runs": [train.episode.key for train in plan.graph.of(Train) if store.outcomes.of(train) == "done"],
-        "versions": sorted({f"{task.KIND}-{task.VERSION}" for task in row_tasks}),
-        "reading": plan.reading,
-    }
-    atomic.write(store.workdir / "configs" / f"{config_hash(config)}.tasks", json.dumps(live))
+    """Records which rows are live, of a sweep point by point, and joins those of every config here."""
+    for point in plan.points:
+        _leave(point.plan, point.plan.tasks, store, point.config, complete, point.at)
+    _leave(plan, plan.graph, store, config, complete)
     union(store.workdir, aside=complete)
 
 
+def _leave(plan, among: Iterable[Task], store: Store, config, complete: bool, at: dict | None = None) -> None:
+    """`at`: the point of a sweep that is recorded, None where the study stands for itself. Both may be so."""
+    places = _tasks(store.workdir, config).get("points", [])
+    at = json.loads(json.dumps(at))
+    live = {
+        "study": plan.study.name,
+        "points": places if at in places else [*places, at],
+        "complete": complete,
+        "rows": [task.key for task in row_tasks(plan) if store.present(task)],
+        "runs": [task.episode.key for task in among if isinstance(task, Train) and store.present(task)],
+        "versions": sorted({f"{task.KIND}-{task.VERSION}" for task in row_tasks(plan)}),
+        "reading": plan.reading,
+    }
+    atomic.write(store.workdir / "configs" / f"{config_hash(config)}.tasks", json.dumps(live))
+
+
+def row_tasks(plan) -> list[Task]:
+    """The tasks of a plan that make rows; of a sweep what is no point's own."""
+    return [task for task in plan.tasks if task.makes and task.makes[0].startswith("rows/")]
+
+
 def union(workdir: pathlib.Path, aside: bool) -> None:
-    """`results.jsonl`: the sorted rows of live keys, with the study and config they belong to; others are set aside."""
+    """`results.jsonl`: the sorted rows of live keys, with study, config and point; others are set aside."""
     lines, live = set(), set()
     for path in sorted((workdir / "configs").glob("*.tasks")):
         tasks = json.loads(path.read_text())
         live |= set(tasks["rows"])
-        for key in tasks["rows"]:
-            file = workdir / "rows" / f"{key}.jsonl"
-            if file.is_file():
-                at = {"study": tasks["study"], "config_hash": path.stem, "point": tasks.get("point")}
-                lines |= {json.dumps(row) for row in row_files.read(file, **at)}
+        files = [workdir / "rows" / f"{key}.jsonl" for key in tasks["rows"]]
+        for file in filter(pathlib.Path.is_file, files):
+            rows = row_files.read(file, study=tasks["study"], config_hash=path.stem)
+            for point in tasks["points"]:
+                lines |= {json.dumps(_at_point(row, point) if point else row) for row in rows}
     atomic.write(workdir / "results.jsonl", "".join(line + "\n" for line in sorted(lines)))
     for file in (workdir / "rows").glob("*.*") if aside else ():
         if file.suffix in (".jsonl", ".npz") and file.stem not in live and file.name[0] != ".":
             (workdir / "rows" / "superseded").mkdir(exist_ok=True)
             os.replace(file, workdir / "rows" / "superseded" / file.name)
+
+
+def _at_point(row: dict, point: dict) -> dict:
+    """A row of a sweep's point, which has intervals and no verdicts of its own: the test of a sweep is its slope."""
+    row = {**row, "point": point}
+    if row["metric"] in ("gap", "restored") and row["extra"]:
+        row["extra"] = {key: value for key, value in row["extra"].items() if key not in VERDICTS}
+    return row
 
 
 def is_complete(workdir: pathlib.Path, config) -> bool:
@@ -94,9 +130,8 @@ def from_disk(workdir: pathlib.Path, config) -> Outcome:
 def of_plan(plan, store: Store, config) -> Outcome:
     """The outcome of a plan whose tasks are all settled."""
     at = {"study": plan.study.name, "config_hash": config_hash(config)}
-    tasks = [task for task in plan.graph if task.makes and task.makes[0].startswith("rows/")]
-    rows = [row for task in tasks if store.present(task) for row in store.rows(task, **at)]
-    runs = [train.episode.key for train in plan.graph.of(Train) if store.outcomes.of(train) == "done"]
+    rows = [row for task in row_tasks(plan) if store.present(task) for row in store.rows(task, **at)]
+    runs = [train.episode.key for train in plan.graph.of(Train) if store.present(train)]
     return Outcome(plan.study.name, rows, provenance(store.workdir, runs, config), plan.reading)
 
 

@@ -70,7 +70,7 @@ class Store:
 
     def present(self, task: Task) -> bool:
         """Whether a task of the graph was carried out: what is on disk of one that nobody asked for does not count."""
-        return self.outcomes.of(task) == "done"
+        return self.outcomes.present(task)
 
     # Rows
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
-from typing import Literal
+from typing import Any, Literal
 
-from bottleneck import typed
+from bottleneck import models, typed
 from bottleneck.arms import ARMS
+from bottleneck.data import source as sources
+from bottleneck.data import transforms
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
@@ -156,6 +159,27 @@ class SourceSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class SweepSpec:
+    """The study at several points, each the study with some keys changed.
+
+    `axes` mirrors the config, with the values of a key where the config has one:
+    `dict(mixture=dict(weights=dict(rare=(0.005, 0.01, 0.05))))`. The points are the product of the axes. `points` lists
+    them instead, each a dictionary that mirrors the config, all with the same keys. `log`: the dotted keys of axes
+    ("mixture.weights.rare") whose slopes are per doubling.
+    """
+
+    axes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    points: tuple[dict[str, Any], ...] = ()
+    log: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if self.axes and self.points:
+            raise UserError("points", self.points, "axes or points, not both")
+        if self.log and not (self.axes or self.points):
+            raise UserError("log", self.log, "no key where nothing is swept")
+
+
+@dataclasses.dataclass(frozen=True)
 class StudySpec:
     """Everything a config may say. `seeds` runs per arm, or a plan of looks such as (5, 10): decided targets are not
     asked again. `seed_offset` shifts every run, split and generation seed.
@@ -163,7 +187,7 @@ class StudySpec:
     `arms` other than mixture and direct are interventions, trained for the targets that are `arms_for`: "lost", "all",
     or names. `targets` lie outside the mixture. `sources` are foreign features. `keep` lists further steps to keep
     (numbers or fractions such as "1/4"). `representations` beyond the arms' own single networks. `margin`: the share of
-    direct training's information that decides between lost and retained.
+    direct training's information that decides between lost and retained. With a `sweep`, all this at several points.
     """
 
     name: str
@@ -198,6 +222,7 @@ class StudySpec:
     keep: tuple[int | str, ...] = ()
     representations: dict[str, RepresentationSpec] = dataclasses.field(default_factory=dict)
     margin: float = 0.9
+    sweep: SweepSpec = SweepSpec()
 
     def __post_init__(self):
         if not re.fullmatch(r"[\w-][\w.-]*", self.name):
@@ -287,3 +312,19 @@ class StudySpec:
 def spec(config) -> StudySpec:
     """The typed study of a config. Raises UserError."""
     return typed.build(StudySpec, config)
+
+
+def spec_of(path: tuple[str, ...], node) -> type | None:
+    """The dataclass of the dictionary `node` at `path` of a config, a model, source or transform; None if unknown.
+
+    Its `name` says which; a transform may go by its key.
+    """
+    name = node.get("name")
+    if path[:1] == ("sweep",):  # it mirrors the config, with several values where that has one
+        return None
+    if path == ("model",):
+        return models.MODULES[name][0] if name in models.MODULES else None
+    if path[-1:] == ("source",) and name in sources._SOURCES:
+        module, cls = sources._SOURCES[name]
+        return getattr(importlib.import_module(module), cls)
+    return transforms.TRANSFORMS.get(name or path[-1]) if path[-2:-1] == ("transforms",) else None

@@ -14,8 +14,8 @@ background). Schedule-free runs, so that every kept step is a finished network. 
 
 Each is judged beside the same representation of directly trained runs. About two minutes on 2 CPU cores. What to expect
 from 10 seeds (bits of 2): Time-Cat 2 reads 0.11 more than one whole run of the same budget about the background and
-0.07 more about the shape, but 0.05 less about the texture, whose probe rises only late in training. Arguments as configs/mixture.py: `smoke`,
-`seeds=10`, `offset=0`.
+0.07 more about the shape, but 0.05 less about the texture, whose probe rises only late in training. Arguments as
+configs/mixture.py: `smoke`, `seeds=10`, `offset=0`.
 """
 
 import ml_collections

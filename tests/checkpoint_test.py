@@ -219,6 +219,7 @@ def test_a_save_that_finds_the_disk_full_is_said_in_a_line_and_never_sealed(call
 def test_other_failures_of_a_save_pass_and_are_never_sealed(tmp_path, monkeypatch):
     writer = checkpoint.Writer()
     writer.save(tmp_path / "5", TREE)
+    writer._orbax.wait_until_finished()
     broken = failing(OSError(errno.EIO, "input/output error"))
     monkeypatch.setattr(checkpoint.ocp.AsyncCheckpointer, "wait_until_finished", broken)
     with pytest.raises(OSError, match="input/output error"):

@@ -4,153 +4,184 @@ import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 from sklearn import datasets
 
 from bottleneck import config as configs
-from bottleneck import execute
-from bottleneck.planning import plan as plans
+from bottleneck import execute, main
 from bottleneck import rows as row_files
 from bottleneck import study as studies
+from bottleneck.planning import plan as plans
+from bottleneck.pretraining import Train
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+SMALL = {"analysis.kinds": "ladder,", "probe.protocols": "head,linear_probe"}
 
 
-def run(name, arg, workdir, **overrides):
-    execute.study(
-        configs.load(f"{CONFIGS / name}.py:{arg}", [(k.replace("__", "."), v) for k, v in overrides.items()]), workdir
-    )
+def load(name, arg="", overrides=None):
+    return configs.load(f"{CONFIGS / name}.py:{arg}", (overrides or {}).items(), studies.StudySpec, main.spec_of)
+
+
+def run(name, arg, workdir, overrides=None):
+    """The rows of a study of a shipped config."""
+    assert execute.study(load(name, arg, overrides), workdir) == execute.DONE
     return row_files.read(workdir / "results.jsonl")
 
 
-def verdicts(found):
-    return {
-        r["target"]: r["extra"]["verdict"]
-        for r in found
-        if r["metric"].startswith("gap_") and r["metric"] != "gap_points"
-    }
+def verdicts(rows):
+    return {r["target"]: r["extra"]["verdict"] for r in rows if r["metric"] == "gap" and r["unit"] != "points"}
+
+
+def means(rows, metric="information"):
+    """(arm, target) -> mean over seeds of the linear probe."""
+    where = dict(seed="all", metric=metric, protocol="linear_probe", factor=None)
+    return {(r["arm"], r["target"]): r["value"] for r in row_files.select(rows, **where)}
+
+
+CONFLICT = {**SMALL, "arms": "mixture,direct,alone,heads", "arms_for": "plus,minus", "mixture.competitor": "None"}
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
+    """(work directory, rows) of the default study, small."""
     workdir = tmp_path_factory.mktemp("mixture")
-    return workdir, run("mixture", "smoke", workdir)
+    return workdir, run("mixture", "smoke", workdir, CONFLICT)
 
 
-def test_mixture_names_the_planted_conflict(smoke):
-    _, found = smoke
-    mean = {
-        (r["arm"], r["target"]): r["value"]
-        for r in found
-        if r["seed"] == "all" and r["metric"] == "bits" and r["protocol"] == "linear_probe"
-    }
+def test_mixture_shows_the_planted_conflict(smoke):
+    read = means(smoke[1])
     for target in ("plus", "minus"):  # two seeds of a short run: the size of the effect, not its verdict
-        assert (
-            mean["direct", target] - mean["mixture", target] > 0.3
-            and mean["heads", target] - mean["mixture", target] > 0.3
-        )
-    assert set(verdicts(found)) == {"easy", "shadowed", "plus", "minus", "rare"}
-    bayes = {(r["target"], r["reference"]): r["value"] for r in found if r["arm"] == "bayes"}
-    assert (
-        bayes["plus", "shared"] == 0.5
-        and bayes["plus", "heads"] == 1.0
-        and bayes["shadowed", "shared"] == pytest.approx(0.9)
-    )
+        gap = read["direct", target] - read["mixture", target]
+        assert gap > 0.3 and read["heads", target] - read["mixture", target] > 0.3
+        assert read["direct", target] - read["alone", target] < 0.5 * gap  # interference, not exposure
+    assert set(verdicts(smoke[1])) == {"easy", "shadowed", "plus", "minus", "rare"}
+    bayes = {(r["target"], r["reference"]): r["value"] for r in smoke[1] if r["arm"] == "bayes"}
+    assert bayes["plus", "shared"] == 0.5 and bayes["plus", "heads"] == 1.0
+    assert bayes["shadowed", "shared"] == pytest.approx(0.9)
 
 
 def test_transfer_trains_only_the_new_references(smoke):
     workdir, _ = smoke
     before = {p.name for p in workdir.glob("runs/*")}
-    found = run("transfer", "smoke", workdir, analysis__kinds="('ladder', 'relatedness')")
-    new = {p.name.split("-s")[0] for p in workdir.glob("runs/*") if p.name not in before}
+    rows = run("transfer", "smoke", workdir, {"analysis.kinds": "relatedness,"})
+    new = {p.name.rsplit("-s", 1)[0] for p in workdir.glob("runs/*") if p.name not in before}
     assert new == {"direct-held_out", "direct-pairing", "direct-texture"}
-    own = row_files.select(found, study="transfer", metric="gap_bits")
-    assert {r["target"] for r in own if r["extra"]["outside"]} == {"held_out", "pairing", "texture"}
+    own = [r for r in row_files.select(rows, study="transfer", metric="gap", unit="bits") if r["extra"]["outside"]]
+    assert {r["target"] for r in own} == {"held_out", "pairing", "texture"}
 
 
-def test_rich_budget_and_the_member_listed_twice(tmp_path):
-    found = run("rich", "smoke", tmp_path)
-    budget = {r["arm"]: r["train_steps"] for r in found if r["protocol"] == "linear_probe" and r["seed"] == 0}
+def test_rich_budgets_and_the_member_listed_twice(tmp_path):
+    rows = run("rich", "smoke", tmp_path, {"probe.scalings": "raw,standardised"})
+    first = [r for r in rows if r["protocol"] == "linear_probe" and r["seed"] in (0, "all")]
+    budget = {r["arm"]: r["train_steps"] for r in first if r["train_steps"] is not None}
     assert budget["timecat2"] == budget["timecat5"] == budget["mixture"] == 100
     assert budget["cat2"] == 200 and budget["cat5"] == 500 and budget["short5"] == 20 and budget["twice"] == 100
-    dims = {r["arm"]: r["dim"] for r in found if r["protocol"] == "linear_probe" and r["seed"] == 0 and r["dim"]}
+    dims = {r["arm"]: r["dim"] for r in first if r["dim"]}
     assert dims["cat5"] == 5 * dims["mixture"] and dims["reduced5"] == dims["mixture"]
     each = {
         (r["arm"], r["target"], r["seed"], r["scaling"]): r["value"]
-        for r in found
-        if r["metric"] == "accuracy" and r["protocol"] == "linear_probe" and r["seed"] != "all" and r["scaling"]
+        for r in row_files.select(rows, metric="accuracy", protocol="linear_probe")
+        if r["seed"] != "all" and r["scaling"]
     }
     for (arm, target, seed, scaling), value in each.items():
         if arm == "twice":
             assert abs(value - each["mixture", target, seed, scaling]) <= 0.01 + 1e-9  # 400 items; 0.005 at full size
 
 
-@pytest.mark.parametrize("model", ["resnet20", "vit_tiny"])
-def test_other_models_plan(model):
-    plan = plans.plan(studies.spec(configs.load(f"{CONFIGS / 'mixture'}.py:smoke,model={model}")))
-    assert plan.run("mixture", 0).model["name"] == model.split("2")[0].split("_")[0]
+@pytest.mark.parametrize(
+    "arg, fields",
+    [
+        ("smoke,model=resnet20", {"name": "resnet", "depth": 20}),
+        ("smoke,model=vit_tiny", {"name": "vit", "variant": "tiny"}),
+        ("smoke,width=0.5", {"name": "mlp", "width": 64}),
+    ],
+)
+def test_models_of_the_default_study(arg, fields):
+    plan = plans.plan(studies.spec(load("mixture", arg)))
+    models = {task.episode.model for task in plan.graph.of(Train) if task.episode.name == "mixture"}
+    (model,) = models
+    assert model.name == fields.pop("name") and all(getattr(model, key) == value for key, value in fields.items())
 
 
-def test_null_component_is_untestable(tmp_path):
+@pytest.mark.parametrize("name", ["mixture", "rich", "solvable", "transfer"])
+@pytest.mark.parametrize("arg", ["", "smoke,seeds=3,offset=100"])
+def test_every_config_plans_and_shifts_by_its_offset(name, arg):
+    plan = plans.plan(studies.spec(load(name, arg)))
+    seeds = {task.episode.seed for task in plan.graph.of(Train)}
+    assert min(seeds) == (100 if arg else 0)
+
+
+def test_a_null_component_is_untestable(tmp_path):
     """Nor is anything above chance at any rung, layer or step, by intervals that hold together (Bonferroni)."""
-    found = run(
-        "mixture",
-        "smoke,null",
-        tmp_path,
-        arms="('mixture','direct')",
-        mixture__competitor="None",
-        probe__protocols="('head','linear_probe')",
-        analysis__kinds="('ladder','steps')",
-    )
-    assert verdicts(found)["null"] == "untestable"
-    read = [
-        r
-        for r in row_files.select(found, target="null", factor=None, metric="bits")
-        if r["seed"] != "all" and (r["extra"] or {}).get("analysis")
-    ]
+    overrides = {
+        "arms": "mixture,direct",
+        "mixture.competitor": "None",
+        "probe.protocols": "head,linear_probe",
+        "analysis.kinds": "ladder,steps",
+    }
+    rows = run("mixture", "smoke,null", tmp_path, overrides)
+    assert verdicts(rows)["null"] == "untestable"
+    own = row_files.select(rows, target="null", factor=None, metric="information")
+    read = [r for r in own if r["seed"] != "all" and row_files.kind(r) in ("ladder", "steps")]
     assert len(read) >= 30 and {r["protocol"] for r in read} == {"head", "prominent", "linear", "nonlinear"}
     wider = stats.norm.isf(0.025 / len(read)) / stats.norm.isf(0.025)
     assert all(r["value"] - wider * (r["value"] - r["ci95"][0]) <= 0 for r in read)
 
 
-def test_own_images_as_npz(tmp_path):
-    digits = datasets.load_digits()
-    images = (digits.images * 15).astype(np.uint8)
-    np.savez(
-        tmp_path / "digits.npz",
-        x_train=images[:1300],
-        y_train=digits.target[:1300],
-        x_test=images[1300:],
-        y_test=digits.target[1300:],
-    )
-    found = run(
-        "mixture",
-        f"smoke,data={tmp_path / 'digits.npz'}",
-        tmp_path / "study",
-        data__image_size="8",
-        data__train="None",
-        data__probe="300",
-        data__val="150",
-        data__test="None",
-        train__steps="100",
-        probe__protocols="('head','linear_probe')",
-        analysis__kinds="('ladder',)",
-    )
-    assert set(verdicts(found)) == {"plain", "tinted", "rotated", "blurred"}
-    accuracy = {
-        (r["arm"], r["target"]): r["value"]
-        for r in found
-        if r["seed"] == "all" and r["metric"] == "accuracy" and r["protocol"] == "linear_probe"
-    }
-    assert accuracy["direct", "plain"] > 0.8
-    assert {(r["target"], r["factor"]) for r in found if r["metric"] == "rung"} == {
-        ("plain", None),
-        ("tinted", None),
-        ("tinted", "tint"),
-        ("rotated", None),
-        ("blurred", None),
-    }
+def digits():
+    """(images uint8 [n, 8, 8], labels) of handwritten digits: train and test."""
+    held = datasets.load_digits()
+    images = (held.images * 15).astype(np.uint8)
+    return (images[:1300], held.target[:1300]), (images[1300:], held.target[1300:])
+
+
+def as_npz(place):
+    (x_train, y_train), (x_test, y_test) = digits()
+    np.savez(place / "digits.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return place / "digits.npz"
+
+
+def as_folder(place):
+    for split, (images, labels) in zip(("train", "test"), digits(), strict=True):
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            folder = place / "digits" / split / f"digit{label}"
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{i}.png")
+    return place / "digits"
+
+
+OWN = {
+    **SMALL,
+    "seeds": "1",
+    "data.image_size": "8",
+    "data.train": "None",
+    "data.probe": "300",
+    "data.val": "150",
+    "data.test": "None",
+    "train.steps": "100",
+    "arms": "mixture,direct",
+    "mixture.competitor": "None",
+}
+
+
+@pytest.mark.parametrize("made", [as_npz, as_folder])
+def test_own_images(made, tmp_path):
+    rows = run("mixture", f"smoke,data={made(tmp_path)}", tmp_path / "study", OWN)
+    assert set(verdicts(rows)) == {"plain", "tinted", "rotated", "blurred"}
+    assert means(rows, "accuracy")["direct", "plain"] > 0.8
+    rungs = {(r["target"], r["factor"]) for r in rows if r["metric"] == "rung"}
+    assert rungs == {("tinted", "tint"), *((name, None) for name in ("plain", "tinted", "rotated", "blurred"))}
     assert (tmp_path / "study" / "report.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, arg", [("mixture", "smoke"), ("mixture", "smoke,null,wider,finetune"), ("solvable", "smoke")]
+)
+def test_shipped_as_it_is_but_small(name, arg, tmp_path):
+    rows = run(name, arg, tmp_path)
+    assert len(verdicts(rows)) >= 5 and all(tuple(r) == row_files.KEYS for r in rows)
 
 
 def planted(draw: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,16 +195,14 @@ def planted(draw: int) -> tuple[np.ndarray, np.ndarray]:
             return weights[order], scales[order]
 
 
-@pytest.mark.parametrize("draw", range(20))
-def test_solvable_network_keeps_the_planted_components(draw, tmp_path):
+@pytest.mark.parametrize("draw", [*range(4), *(pytest.param(i, marks=pytest.mark.slow) for i in range(4, 20))])
+def test_the_solvable_network_keeps_the_planted_components(draw, tmp_path):
     weights, scales = planted(draw)
-    config = configs.load(f"{CONFIGS / 'solvable'}.py:seeds=1,offset={draw}")
+    config = load("solvable", f"seeds=1,offset={draw}", {"arms": "mixture,direct", "train.steps": "3000"})
     with config.unlocked():
-        config.arms = ("mixture", "direct")
-        config.train.steps = 3000
         for j, (weight, scale) in enumerate(zip(weights, scales, strict=True)):
             config.mixture.weights[f"mode{j}"] = float(weight)
             config.components[f"mode{j}"].source.update(scale=float(scale), noise=float(0.1 * scale), seed=draw)
-    execute.study(config, tmp_path)
+    assert execute.study(config, tmp_path) == execute.DONE
     found = verdicts(row_files.read(tmp_path / "results.jsonl"))
     assert found == {f"mode{j}": "retained" if j < 3 else "lost" for j in range(6)}

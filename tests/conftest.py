@@ -15,7 +15,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from bottleneck import config as configs  # noqa: E402
-from bottleneck import main, study  # noqa: E402
+from bottleneck import study  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def tiny():
 
     def make(overrides=None):
         path = str(ROOT / "tests" / "tiny.py")
-        return configs.load(path, (overrides or {}).items(), study.StudySpec, main.spec_of)
+        return configs.load(path, (overrides or {}).items(), study.StudySpec, study.spec_of)
 
     return make
 

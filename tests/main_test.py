@@ -15,7 +15,7 @@ from PIL import Image
 
 import bottleneck
 from bottleneck import config as configs
-from bottleneck import main
+from bottleneck import main, study
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 
@@ -169,10 +169,10 @@ def test_every_flag_is_in_the_help(capsys):
 
 
 def test_a_dictionary_of_no_known_name_has_no_spec():
-    assert main.spec_of(("model",), {"name": "alexnet"}) is None is main.spec_of(("model",), {})
-    assert main.spec_of(("components", "a", "source"), {"name": "imagenet"}) is None
-    assert main.spec_of(("components", "a", "transforms", "sharpen"), {}) is None
-    assert main.spec_of(("components", "a"), {"name": "mlp"}) is None
+    assert study.spec_of(("model",), {"name": "alexnet"}) is None is study.spec_of(("model",), {})
+    assert study.spec_of(("components", "a", "source"), {"name": "imagenet"}) is None
+    assert study.spec_of(("components", "a", "transforms", "sharpen"), {}) is None
+    assert study.spec_of(("components", "a"), {"name": "mlp"}) is None
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A study of seconds, for tests: two procedural components, a small MLP, two seeds; every key that tests vary is here."""
+"""A study of seconds, for tests: two procedural components, a small MLP, two seeds; keys that tests vary are here."""
 
 import ml_collections
 

@@ -8,6 +8,7 @@ a path).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import threading
 import weakref
@@ -86,6 +87,12 @@ class Component:
     def num_classes(self) -> int:
         """0 for regression."""
         return len(self.classes)
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of one item."""
+        shape = self.reading.shape
+        return (*shape, 3) if shape else self.splits["train"].fetch(np.arange(1)).shape[1:]
 
     @property
     def output_dim(self) -> int:

@@ -4,6 +4,7 @@ reads."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from bottleneck import identity
 from bottleneck.data.component import Component
@@ -52,18 +53,18 @@ class Reads(Task):
         """(source, layer, component), each once."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(output(*read) for read in self.reads))
 
 
 def key(source: Source, component: Component) -> str:
     """The key of the pass of `source` over `component`, whatever layers it brings."""
-    contents = tuple(component.fingerprints[split] for split in SPLITS)
-    place = (source.key, contents)
-    if place not in _keys:
-        _keys[place] = identity.digest([Extract.KIND, Extract.VERSION, *place])
-    return _keys[place]
+    place = (source.key, *map(component.fingerprints.__getitem__, SPLITS))
+    known = _keys.get(place)
+    if known is None:
+        known = _keys[place] = identity.digest([Extract.KIND, Extract.VERSION, source.key, place[1:]])
+    return known
 
 
 def output(source: Source, layer: str, component: Component) -> str:

@@ -70,6 +70,9 @@ class Kept(Source):
     ] = ()  # other runs that it took: of fine-tuning the parent, of tuning the grid
     head = True
 
+    def __hash__(self):
+        return hash(self.key)
+
     @property
     def identity(self) -> list:
         return ["kept", self.run.key, self.step, self.adapt, self.data.mean, self.data.std]

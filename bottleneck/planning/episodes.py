@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from fractions import Fraction
 from functools import cached_property
-
-import numpy as np
 
 from bottleneck import identity, models
 from bottleneck.analysis import trajectory
@@ -37,9 +36,7 @@ class Episodes:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Of one item."""
-        first = next(iter(self.components.values()))
-        shape = first.reading.shape
-        return (*shape, 3) if shape else first.splits["train"].fetch(np.arange(1)).shape[1:]
+        return next(iter(self.components.values())).shape
 
     @cached_property
     def examples(self) -> int:
@@ -94,8 +91,13 @@ class Episodes:
 
     def share(self, name: str) -> float:
         """The share of the mixture's examples that a component has, over all phases."""
+        return self.shares[name]
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """Of every component."""
         drawn = mixture.drawn(self.tables, self.steps, self.study.train.batch)
-        return float(drawn[list(self.components).index(name)] / drawn.sum())
+        return dict(zip(self.components, (drawn / drawn.sum()).tolist(), strict=True))
 
     def unique_share(self, name: str) -> float:
         """The expected share of a component's training items that the mixture draws at least once."""
@@ -218,4 +220,9 @@ class Episodes:
 
 def seen(component: Component, study: StudySpec) -> str:
     """What training sees of a component: its training items, as they are normalised."""
-    return identity.digest([component.fingerprints["train"], study.data.mean, study.data.std])
+    return _seen(component.fingerprints["train"], study.data.mean, study.data.std)
+
+
+@functools.cache
+def _seen(fingerprint: str, mean, std) -> str:
+    return identity.digest([fingerprint, mean, std])

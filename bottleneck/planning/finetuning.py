@@ -42,7 +42,7 @@ def run(planner: Planner, seed: int, target: str, parent: Kept, protocol: str, s
         needs = (extract.output(parent, LAST, whole),)
         start = Start(parent.run, parent.step, needs, partial(solved_head, parent, whole, scalings))
         planner.read(parent, LAST, whole, asks)
-    planner.keep(parent)
+    planner.keep(parent, asks)
     planner.parents[tuned.key] = ((parent.run, parent.step), *parent.stands_on)
     planner.train(tuned, asks, start, (component,))
     return tuned

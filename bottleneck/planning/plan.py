@@ -18,23 +18,40 @@ from bottleneck.data.reading import describe
 from bottleneck.data.resample import EmptyCell
 from bottleneck.errors import UserError
 from bottleneck.graph import Graph
+from bottleneck.items import PROTOCOL
 from bottleneck.planning import checks, references
 from bottleneck.planning.diagnoses import Diagnoses
 from bottleneck.planning.episodes import Episodes
 from bottleneck.planning.interventions import Interventions
 from bottleneck.planning.planner import Planner
+from bottleneck.planning.tuning import TUNING
+from bottleneck.probing import Probe
 from bottleneck.study import StudySpec
+from bottleneck.tasks import Task
 from bottleneck.training.run import Run
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A study and the graph of its tasks."""
+    """A study and its tasks, in no order; `graph` orders them."""
 
     study: StudySpec
     episodes: Episodes
-    graph: Graph
+    tasks: tuple[Task, ...]
     answer: Answer
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        return Graph(self.tasks)
+
+    def probes_of(self, *arms: str) -> tuple[Probe, ...]:
+        """The linear probes of these arms on every target, as it is."""
+        return tuple(p for p in self.answer.probes if p.arm in arms and (p.protocol, p.factor) == (PROTOCOL, None))
+
+    @property
+    def points(self) -> tuple:
+        """None: a sweep has them."""
+        return ()
 
     @property
     def targets(self) -> dict[str, Component]:
@@ -68,7 +85,7 @@ def plan(study: StudySpec) -> Plan:
         study=study,
         targets=episodes.targets,
         subjects=tuple(subjects),
-        probes=planner.probes,
+        probes=tuple(probe for probe in planner.probes if probe.protocol != TUNING),
         diagnoses=diagnoses,
         not_asked=interventions.not_asked(),
         raised={name: (episodes.share(name), 1 / len(episodes.components)) for name in episodes.components},
@@ -76,11 +93,11 @@ def plan(study: StudySpec) -> Plan:
         batch_norm=batch_norm,
     )
     planner.add(answer)
-    return Plan(study, episodes, planner.graph(), answer)
+    return Plan(study, episodes, planner.everything(), answer)
 
 
 def component(config, name: str) -> Component:
-    """A component or target as the study of `config` sees it: its items, splits and ids. For features from elsewhere."""
+    """A component or target as the study of `config` sees it: its items, splits and ids."""
     return load(studies.spec(config)).targets[name]
 
 

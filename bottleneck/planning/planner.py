@@ -1,5 +1,4 @@
-"""What a study asks for, gathered before the graph is made: runs with the steps wanted of them, passes with their
-layers."""
+"""What a study asks for, gathered before the graph is made: runs with the steps to keep, passes with their layers."""
 
 from __future__ import annotations
 
@@ -12,7 +11,6 @@ from bottleneck.choose import Choose, Decide
 from bottleneck.data.component import Component
 from bottleneck.features.extract import Extract
 from bottleneck.features.source import Kept, Member, Source
-from bottleneck.graph import Graph
 from bottleneck.planning.episodes import Episodes
 from bottleneck.pretraining import Start, Train
 from bottleneck.probing import Probe
@@ -22,8 +20,7 @@ from bottleneck.training.run import Run
 
 
 class Planner:
-    """What a study asks for, gathered: runs with the steps wanted of them, passes with their layers, tasks that make
-    rows."""
+    """What a study asks for: runs with the steps wanted of them, passes with their layers, tasks that make rows."""
 
     def __init__(self, study: StudySpec, episodes: Episodes):
         self.study, self.episodes = study, episodes
@@ -65,13 +62,10 @@ class Planner:
         self, run: Run, asks=(), start: Start | None = None, pool: tuple[Component, ...] | None = None, chooser=""
     ) -> None:
         """Asks for a run; called again, for more of its steps or on behalf of others who want it."""
-        if run.key not in self.trains:
-            pool = pool or self.pool_of(run)
-            task = Train(run, pool, self.study.data, (run.steps,), start, chooser, asks)
-        else:
-            task = self.trains[run.key]
-            task = dataclasses.replace(task, asks=either(task.asks, asks))
-        self.trains[run.key] = dataclasses.replace(task, keep=tuple(sorted({*task.keep, *run.keep})))
+        keep = tuple(sorted({*run.keep, run.steps}))
+        wanted = Train(run, pool or self.pool_of(run), self.study.data, keep, start, chooser, asks)
+        held = self.trains.get(run.key)
+        self.trains[run.key] = joined(held, wanted) if held else wanted
 
     def pool_of(self, run: Run) -> tuple[Component, ...]:
         """The components a run draws from, as it sees them."""
@@ -83,32 +77,35 @@ class Planner:
         """Asks for a layer of a pass, and for the kept step it comes from."""
         wanted = Extract(source, component, (layer,), asks)
         held = self.passes.get(wanted.key)
-        if held is not None:
-            layers = tuple(sorted({*held.layers, layer}))
-            wanted = Extract(source, component, layers, either(held.asks, asks))
-        self.passes[wanted.key] = wanted
+        self.passes[wanted.key] = joined(held, wanted) if held else wanted
         if isinstance(source, Kept):
-            self.keep(source)
+            self.keep(source, asks)
 
-    def keep(self, source: Kept) -> None:
+    def keep(self, source: Kept, asks: tuple[Asked, ...]) -> None:
+        """Asks for a step of a run; what is read without a condition is trained without one."""
         held = self.trains[source.run.key]
-        if source.step not in held.keep:
-            self.trains[source.run.key] = dataclasses.replace(held, keep=tuple(sorted({*held.keep, source.step})))
+        keep = tuple(sorted({*held.keep, source.step}))
+        self.trains[source.run.key] = dataclasses.replace(held, keep=keep, asks=held.asks if asks else ())
 
     def add(self, task: Task) -> Task:
         """Asks for a task that makes rows, and for all that it reads."""
         held = self.tasks.get(task.key)
-        if held is not None and held.asks != task.asks:
-            task = dataclasses.replace(task, asks=either(held.asks, task.asks))
-        self.tasks[task.key] = task
+        self.tasks[task.key] = task = joined(held, task) if held else task
         for read in getattr(task, "reads", ()):
             self.read(*read, task.asks)
         for source in getattr(task, "kept", ()):
-            self.keep(source)
+            self.keep(source, task.asks)
         return task
 
-    def graph(self) -> Graph:
-        return Graph([*self.trains.values(), *self.passes.values(), *self.tasks.values()])
+    def everything(self) -> tuple[Task, ...]:
+        """All that was asked for, in no order."""
+        for task in [task for task in self.trains.values() if task.chooser]:
+            for run, _ in self.parents[task.key]:
+                if (run.name, run.seed) == (task.episode.name, task.episode.seed):  # the chosen one is taken over whole
+                    candidate = self.trains[run.key]
+                    keep = tuple(sorted({*candidate.keep, *task.keep}))
+                    self.trains[run.key] = dataclasses.replace(candidate, keep=keep)
+        return (*self.trains.values(), *self.passes.values(), *self.tasks.values())
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -117,9 +114,12 @@ class Planner:
     # Conditions
 
     def asked(self, question: str, names: Iterable[str], look: int, chooser: Choose | None = None) -> tuple[Asked, ...]:
-        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later."""
+        """Wanted where any of the targets is so; runs of a look only where the verdict came then or later.
+
+        Where nobody waits for a verdict: wanted with the seeds of the mixture that they are compared with.
+        """
         if self.study.arms_for != "lost" and question == "lost":
-            return ()
+            return self.undecided(names, look)
         choosers = (chooser,) if chooser else self.deciders[look:]
         return tuple(each.ask(question, name, look) for each in choosers for name in names)
 
@@ -154,3 +154,13 @@ class Planner:
 def either(a: tuple[Asked, ...], b: tuple[Asked, ...]) -> tuple[Asked, ...]:
     """Conditions under which one of two askers wants something; no condition at all is the weakest."""
     return tuple(dict.fromkeys((*a, *b))) if a and b else ()
+
+
+def joined(held: Task, wanted: Task) -> Task:
+    """One task for two askers of the same: wanted where either wants it, with the steps and layers of both."""
+    changed = {"asks": either(held.asks, wanted.asks)}
+    for field, of in (("keep", Train), ("layers", Extract)):
+        if isinstance(held, of):
+            changed[field] = tuple(sorted({*getattr(held, field), *getattr(wanted, field)}))
+    same = all(getattr(held, field) == value for field, value in changed.items())
+    return held if same else dataclasses.replace(held, **changed)

@@ -1,5 +1,4 @@
-"""Tuning: candidates of the first seed over a grid of learning rates and weight decays, and the chooser that all seeds
-follow."""
+"""Tuning: candidates of the first seed over a grid of learning rates and weight decays; all seeds follow the choice."""
 
 from __future__ import annotations
 
@@ -11,6 +10,7 @@ from bottleneck.features.source import Kept, Member
 from bottleneck.planning.planner import Planner
 from bottleneck.training.run import Run
 
+TUNING = "tuning"  # the protocol of candidates, which are no arms
 MIXTURE_SETTINGS = ("alone", "scarce")  # arms that take the mixture's choice
 
 
@@ -50,7 +50,7 @@ class Tuning:
                 Kept(f"{name} lr {lr:g} decay {decay:g}", candidate, candidate.steps, planner.study.data),
                 planner.study.probe.layer,
             )
-            options = dict(protocol="tuning", asks=asks)
+            options = dict(protocol=TUNING, asks=asks)
             probes += [planner.probe(str(index), plain.seed, met, (member,), **options) for met in weights]
             candidates.append(candidate)
         chooser = Tune(self.grid, tuple(probes), tuple(weights.items()))

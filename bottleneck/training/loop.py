@@ -86,7 +86,7 @@ def train(
     models.resolved(run.model, feed.x_shape)
     checkpoint.primary(lambda: _prepare(run, directory))
     state, sums = _start(run, feed, directory, initial)
-    checkpoint.primary(lambda: _resume_records(directory, mesh, int(state.step)))
+    checkpoint.primary(lambda: _resume_records(run, directory, mesh, int(state.step)))
     with contextlib.closing(checkpoint.Writer()) as writer:
         Session(run, directory, feed, writer, state, sums, on_progress, stop or Stop()).go()
     checkpoint.primary(lambda: _finish(run, directory))
@@ -218,10 +218,11 @@ def _prepare(run: Run, directory: pathlib.Path) -> None:
     atomic.write(directory / "run.json", json.dumps({"name": run.name, **run.identity}, indent=1, sort_keys=True))
 
 
-def _resume_records(directory: pathlib.Path, mesh, step: int) -> None:
+def _resume_records(run: Run, directory: pathlib.Path, mesh, step: int) -> None:
     """Metrics and provenance from `step` on; other versions or devices than before are said."""
     metrics.truncate(directory / "metrics.jsonl", step)
-    changes = provenance.record(directory / "provenance.json", provenance.current(mesh), step)
+    now = {**provenance.current(mesh), "model": models.describe(run.model)}
+    changes = provenance.record(directory / "provenance.json", now, step)
     if changes:
         print(f"{directory.name}: goes on from step {step:,} with {'; '.join(changes)}", flush=True)
 

@@ -142,6 +142,9 @@ class Run:
     def key(self) -> str:
         return identity.digest({"kind": "train", "version": self.VERSION, "run": self.identity})
 
+    def __hash__(self):
+        return hash(self.key)  # not of every field again, each time it is looked up
+
     @property
     def folder(self) -> str:
         return f"{self.name}-s{self.seed}-{self.key}"

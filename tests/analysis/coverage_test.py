@@ -63,10 +63,10 @@ def test_an_interval_that_forgets_a_source_misses(coverage, monkeypatch):
 
 
 def test_looks_keep_the_error(coverage):
-    """At most 5 % (and 3 standard errors of 200 studies) over both looks; .05 at each would be more."""
+    """At most 5 % (and 3 standard errors of 120 studies) over both looks; .05 at each would be more."""
     shares = (0.1, 0.8, 0.1)
-    split, unsplit = (coverage.looks(shares, 200, split) for split in (True, False))
-    assert split <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200) and split < unsplit
+    split, unsplit = (coverage.looks(shares, 120, split) for split in (True, False))
+    assert split <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 120) and split < unsplit
 
 
 def test_unclear_targets_stay_in_the_family_for_a_reason(coverage):

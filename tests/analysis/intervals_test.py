@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import special, stats
 
 from bottleneck.analysis import intervals
@@ -19,9 +21,58 @@ def test_two_way_by_hand():
     assert result.se == pytest.approx(np.sqrt(variance))
     assert result.dof == pytest.approx((6 * variance) ** 2 / (a**2 / 1 + b**2 / 2 + e**2 / 2))
     assert result.high - result.value == pytest.approx(stats.t.ppf(0.975, result.dof) * result.se)
-    assert result.p(3.5) == 1.0
-    assert result.p() == pytest.approx(2 * stats.t.sf(3.5 / result.se, result.dof))
+    assert result.p(3.5) == pytest.approx(1.0)
+    assert result.estimates == ((pytest.approx(a / 6), 1), (pytest.approx(variance - a / 6), 2))
     assert (result.n_seeds, result.n_examples, result.unit) == (2, 3, "seeds and items")
+
+
+def interval(difference, seeds, items):
+    """An Interval with these two estimates of its variance."""
+    se = np.sqrt(seeds[0] + items[0])
+    return intervals.Interval(difference, 0, 0, se, 9, "seeds and items", 5, 99, estimates=(seeds, items))
+
+
+@pytest.mark.parametrize("dof", [1, 2, 4, 9, 499, 3.7])
+@pytest.mark.parametrize("t", [0.0, 0.5, 2.0, 5.0, 30.0])
+def test_p_of_one_source_alone_is_students(dof, t):
+    expected = pytest.approx(2 * stats.t.sf(t, dof), rel=1e-4, abs=1e-12)
+    assert interval(3 * t, (9.0, dof), (0.0, 99)).p() == expected
+    assert interval(3 * t, (0.0, 4), (9.0, dof)).p() == expected
+    # nearly alone: as if the other were known
+    assert interval(3 * t, (9.0, dof), (1e-9, 99)).p() == pytest.approx(2 * stats.t.sf(t, dof), rel=1e-3, abs=1e-12)
+
+
+def test_p_of_two_sources_by_simulation():
+    """Every true variance that the estimates leave possible, drawn and weighted instead of integrated."""
+    rng = np.random.default_rng(0)
+    p, q = rng.chisquare(4, 10**6) / 4, rng.chisquare(30, 10**6) / 30
+    a, b = 2.0, 1.0
+    weights = p / a + q / b
+    tails = 2 * special.ndtr(-4.0 / np.sqrt(a / p + b / q))
+    assert interval(4.0, (a, 4), (b, 30)).p() == pytest.approx((weights * tails).sum() / weights.sum(), rel=0.01)
+
+
+@given(st.floats(0, 50), st.floats(0, 50), st.floats(1e-6, 10), st.floats(1e-6, 10), st.integers(1, 30))
+def test_p_falls_with_the_difference_and_lies_between_the_two_t_tests(x, y, a, b, dof):
+    near, far = sorted((x, y))
+    assert 1.0 + 1e-9 >= interval(near, (a, dof), (b, 99)).p() >= interval(far, (a, dof), (b, 99)).p() >= 0.0
+    t = x / np.sqrt(a + b)
+    assert 2 * stats.norm.sf(t) - 1e-3 <= interval(x, (a, dof), (b, 99)).p() <= 2 * stats.t.sf(t, dof) + 1e-3
+
+
+@pytest.mark.parametrize("shares", [(0.8, 0.1), (0.5, 0.4), (0.3, 0.6), (0.0, 0.5)])
+def test_p_keeps_its_level_in_the_tails(shares):
+    """5 seeds and 500 items, 4,000 true nulls by their mean squares. Satterthwaite's t rejects at .005 up to .011."""
+    rng, s, n, count, alpha = np.random.default_rng(0), 5, 500, 4000, 0.005
+    seed, item = shares
+    residual = 1.0 - seed - item
+    a = (seed + residual) * rng.chisquare(s - 1, count) / (s - 1)
+    b = (item + residual) * rng.chisquare(n - 1, count) / (n - 1)
+    e = residual * rng.chisquare((s - 1) * (n - 1), count) / ((s - 1) * (n - 1))
+    variance = np.maximum(np.maximum(a + b - e, a), b)
+    p = [interval(d, (x, s - 1), (v - x, n - 1)).p() for d, x, v in zip(rng.normal(size=count), a, variance)]
+    print(np.mean(np.array(p) < alpha))
+    assert np.mean(np.array(p) < alpha) < 1.4 * alpha + 2 * np.sqrt(alpha / count)
 
 
 def test_one_seed_is_an_item_interval_and_one_item_a_seed_interval():

@@ -1,4 +1,5 @@
-"""CKA between all layers of a network beside a feature-space PyTorch implementation, in one process, one after the other.
+"""CKA between all layers of a network beside a feature-space PyTorch implementation, in one process, one after the
+other.
 
     python tests/benchmarks/cka_benchmark.py [--n=10000] [--p=512] [--layers=12] [--steps=3] [--threads=1] [--quick]
 
@@ -136,7 +137,8 @@ def main():
             upper = exact[np.triu_indices(args.layers, 1)]
             print(f"step {step}: values between different layers {upper.min():.3f} to {upper.max():.3f}")
     for name in contenders:
-        text = f"{name:24s}{seconds[name]:9.2f} s   ratio {seconds[name] / seconds['pairwise']:8.2f}   {peaks[name]:7.0f} MiB"
+        ratio = seconds[name] / seconds["pairwise"]
+        text = f"{name:24s}{seconds[name]:9.2f} s   ratio {ratio:8.2f}   {peaks[name]:7.0f} MiB"
         print(
             text
             + (

@@ -13,10 +13,10 @@ often it misses it by more than .005 bits. The truth is known where effects add,
 - few shots: k examples a class from a fixed pool of 60, nearest class means in features that every network distorts
   in its way, 5 draws a seed; with one network the draws take the place of seeds.
 
-Looks: five targets exactly on the margin (D = 0), 5 seeds and then 10 for what is undecided: the share of studies in
-which any is called lost or retained at any look; beside it the same with .05 spent at both. Families: ten components of
-which neither arm reads anything, the mixture's dead features exactly and direct training's with noise too coarse to
-say so: false verdicts as they are judged, and if unclear targets were left out of the family.
+Looks: five targets exactly on the margin (D = 0), 5 seeds and then 10 for what is undecided: the share of four times as
+many studies in which any is called lost or retained at any look; beside it the same with .05 spent at both. Families:
+ten components of which neither arm reads anything, the mixture's dead features exactly and direct training's with noise
+too coarse to say so: false verdicts as they are judged, and if unclear targets were left out of the family.
 """
 
 import argparse
@@ -219,7 +219,7 @@ def main():
         return
     print("\n| looks (5, 10): variance of D | .05 / 2 a look | .05 a look |\n|---|---|---|")
     for name, shares in (("seeds", (0.8, 0.1, 0.1)), ("items", (0.1, 0.8, 0.1)), ("residual", (0.1, 0.1, 0.8))):
-        rates = [f"{looks(shares, args.replicates, split):.3f}" for split in (True, False)]
+        rates = [f"{looks(shares, 4 * args.replicates, split):.3f}" for split in (True, False)]
         print(f"| {name} dominant | {' | '.join(rates)} |", flush=True)
     kept, left = (families(args.replicates, left_out) for left_out in (False, True))
     print(f"\nTen unreadable components: false verdicts in {kept:.3f} of studies; {left:.3f}, unclear ones left out.")

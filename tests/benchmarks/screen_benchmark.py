@@ -25,7 +25,8 @@ CLASSES = (2, 2, 2, 10, 10)
 
 
 def data(n, p, seed=0):
-    """Rectified features, correlated as trained ones are, in which five labels shift the hidden means; n, n/2, n/2 items."""
+    """Rectified features, correlated as trained ones are, in which five labels shift the hidden means; n, n/2, n/2
+    items."""
     rng = np.random.default_rng(seed)
     sizes = {"probe": n, "val": n // 2, "test": n // 2}
     total, hidden = sum(sizes.values()), p // 4

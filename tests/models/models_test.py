@@ -282,8 +282,15 @@ def test_widen():
 )
 def test_mistakes_name_the_key(spec, key):
     with pytest.raises(UserError) as error:
-        build(spec, 10, "float32", image_shape=(32, 32, 3))
+        models.resolved(models.spec(spec), (32, 32, 3))
     assert error.value.key == key
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit"])
+def test_vectors_are_for_mlps(name):
+    with pytest.raises(UserError, match=f"^model.name='{name}': expected 'mlp', for vectors"):
+        models.resolved(models.spec({"name": name}), (10,))
+    assert models.resolved(models.spec({"name": "mlp"}), (10,)) == models.spec({"name": "mlp"})
 
 
 @pytest.mark.parametrize("dtype", ["float16", "fp32", "int32"])

@@ -85,6 +85,7 @@ def test_what_a_finished_run_leaves(plain, metrics):
     assert stated.pop("name") == "mixture" and stated == json.loads(json.dumps(made.run.identity))
     recorded = provenance.read(directory / "provenance.json")
     assert {"jax", "flax", "optax", "orbax-checkpoint"} <= recorded["versions"].keys() and recorded["history"] == []
+    assert recorded["model"] == "mlp width=8"
 
 
 def test_training_moves_the_parameters_and_kept_steps_differ(plain):
@@ -336,7 +337,8 @@ def test_going_on_elsewhere_is_said_and_recorded(episode, tmp_path, monkeypatch,
     (later,) = recorded.pop("history")
     assert recorded == {k: v for k, v in first.items() if k != "history"}
     assert later["step"] == 6 and later["versions"]["jax"] == "0.0.1"
-    provenance.record(tmp_path / "provenance.json", provenance.current(made.mesh), 7)
+    now = {**provenance.current(made.mesh), "model": recorded["model"]}
+    assert provenance.record(tmp_path / "provenance.json", now, 7) == []
     assert len(provenance.read(tmp_path / "provenance.json")["history"]) == 1
 
 

@@ -90,20 +90,8 @@ def drawn_by_hand(run, sizes, component):
     return sorted(seen)
 
 
-@pytest.fixture
-def unique(monkeypatch):
-    """The sampler's own, or what stands for it until it is there."""
-
-    def by_hand(tables, seed, steps, batch, kind, component):
-        found = [mixture.draw(tables, seed, step, batch, kind) for step in range(steps)]
-        return np.unique(np.concatenate([np.asarray(i)[np.asarray(c) == component] for c, i in found]))
-
-    if not hasattr(mixture, "unique"):
-        monkeypatch.setattr(mixture, "unique", by_hand, raising=False)
-
-
 @pytest.mark.parametrize("sampling", ["iid", "stratified"])
-def test_restricted_to_what_the_mixture_drew(sampling, episode, unique, tmp_path):
+def test_restricted_to_what_the_mixture_drew(sampling, episode, tmp_path):
     mixed = episode({"train.sampling": sampling, "train.steps": "8", "seed": "3"})
     run, sizes = mixed.run, [len(c.splits["train"]) for c in mixed.components]
     expected = drawn_by_hand(run, sizes, "second")

@@ -1,0 +1,174 @@
+"""A sweep: one study at several points of named axes, from the config to one graph.
+
+Every point is an ordinary study in the same work directory, its config the sweep's with some keys changed. What points
+have in common has one key, and is carried out once. Their answer is the task `curve.Curve`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import ml_collections
+
+from bottleneck import config as configs
+from bottleneck import identity, typed
+from bottleneck import study as studies
+from bottleneck.curve import Curve, Place, is_number
+from bottleneck.errors import UserError
+from bottleneck.graph import Graph
+from bottleneck.planning import plan as plans
+from bottleneck.planning.plan import Plan
+from bottleneck.planning.planner import joined
+from bottleneck.study import StudySpec, SweepSpec
+from bottleneck.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One study of a sweep: where it lies on the axes (dotted key -> value), its config and its plan."""
+
+    at: dict
+    config: ml_collections.ConfigDict
+    plan: Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The studies of a sweep and the graph of all their tasks. `study`: the config without its points."""
+
+    study: StudySpec
+    points: tuple[Point, ...]
+    curve: Curve
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What is no point's own."""
+        return (self.curve,)
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        return Graph([*union(point.plan.tasks for point in self.points), self.curve])
+
+    @property
+    def reading(self) -> dict[str, list[str]]:
+        """What was read by any point, in lines, by component."""
+        lines: dict[str, dict] = {}
+        for point in self.points:
+            for name, said in point.plan.reading.items():
+                lines.setdefault(name, {}).update(dict.fromkeys(said))
+        return {name: list(said) for name, said in lines.items()}
+
+
+def plan(config) -> Plan | Sweep:
+    """The plan of what a config asks for: a study, or a study at all points of its sweep. Raises UserError."""
+    study = studies.spec(config)
+    if not (study.sweep.axes or study.sweep.points):
+        return plans.plan(study)
+    made = tuple(Point(at, each, _plan(at, each)) for at, each in points(config, study.sweep))
+    own, outside = tuple(study.components), tuple(study.targets)
+    curve = Curve(tuple(made[0].at), study.sweep.log, (own, outside), tuple(_place(point) for point in made))
+    return Sweep(study, made, curve)
+
+
+def union(groups: Iterable[Iterable[Task]]) -> list[Task]:
+    """The tasks of several studies, each once: wanted where any of them wants it, with the steps and layers of all."""
+    tasks: dict[str, Task] = {}
+    for task in itertools.chain.from_iterable(groups):
+        held = tasks.get(task.key)
+        tasks[task.key] = joined(held, task) if held else task
+    return list(tasks.values())
+
+
+def _place(point: Point) -> Place:
+    return Place(point.at, point.plan.study.run_seeds, point.plan.probes_of("mixture", "direct"))
+
+
+def _plan(at: dict, config) -> Plan:
+    """The plan of one point; a mistake says where it is met."""
+    try:
+        return plans.plan(studies.spec(config))
+    except UserError as error:
+        key = f"sweep.axes.{error.key}" if error.key in at else error.key
+        raise UserError(key, error.value, f"{error.expected} (at the point {_said(at)})") from None
+
+
+def _said(at: dict) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in at.items())
+
+
+def points(config, spec: SweepSpec) -> Iterator[tuple[dict, ml_collections.ConfigDict]]:
+    """(point, its config), each value as the spec types it on the command line. Raises UserError."""
+    plain = typed.to_dict(config)
+    base = {key: value for key, value in plain.items() if key != "sweep"}
+    where, seen = "points" if spec.points else "axes", set()
+    for asked in listed(spec.points) if spec.points else product(spec.axes):
+        changed, at = ml_collections.ConfigDict(base), {}
+        for key, value in asked.items():
+            at[key] = _set(changed, key, value, f"sweep.{where}.{key}")
+        name = json.dumps(identity.canonical(at), sort_keys=True)
+        if name in seen:
+            raise UserError(f"sweep.{where}", _said(at), "each point once")
+        seen.add(name)
+        _check_log(spec, at)
+        yield at, changed
+
+
+def product(axes: dict) -> Iterator[dict]:
+    """Every combination of the axes' values, the last axis fastest."""
+    values = dict(_leaves(axes))
+    for key, held in values.items():
+        if isinstance(held, str):  # as the command line gives it: a,b
+            values[key] = held = typed.read(tuple, held, f"sweep.axes.{key}")
+        if not isinstance(held, list | tuple) or not held:
+            raise UserError(f"sweep.axes.{key}", held, "the values of this key, in a sequence")
+    for combination in itertools.product(*values.values()):
+        yield dict(zip(values, combination, strict=True))
+
+
+def listed(given: tuple[dict, ...]) -> Iterator[dict]:
+    """The points that a config lists."""
+    keys = None
+    for point in given:
+        if not isinstance(point, Mapping) or not point:
+            raise UserError("sweep.points", point, "a dictionary that mirrors the config")
+        at = dict(_leaves(point))
+        keys = keys or tuple(at)
+        if set(at) != set(keys):
+            raise UserError("sweep.points", _said(at), f"the keys of the first point: {', '.join(keys)}")
+        yield {key: at[key] for key in keys}
+
+
+def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """(dotted key, value) of every value that is no dictionary."""
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _set(config: ml_collections.ConfigDict, key: str, value, where: str):
+    """Sets the dotted `key`; the value that it now has."""
+    if key.partition(".")[0] == "sweep":
+        raise UserError(where, value, "a key of the study")
+    value = value.item() if hasattr(value, "item") else value
+    try:
+        configs.override(config, key, value if isinstance(value, str) else repr(value), StudySpec, studies.spec_of)
+    except UserError as error:
+        raise UserError(where, value, error.expected) from None
+    held = config
+    for name in key.split("."):
+        held = held[name]
+    return typed.to_dict(held)
+
+
+def _check_log(spec: SweepSpec, at: dict) -> None:
+    for key in spec.log:
+        if key not in at:
+            raise UserError("sweep.log", key, f"axes of the sweep: {', '.join(at)}")
+        if not (is_number(at[key]) and at[key] > 0):
+            raise UserError("sweep.log", key, f"an axis of numbers above 0 (one is {at[key]!r})")

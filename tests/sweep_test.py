@@ -1,0 +1,358 @@
+"""A sweep: axes to points, one graph of which everything shared is carried out once, and a slope as its answer."""
+
+import json
+import pathlib
+import types
+
+import ml_collections
+import numpy as np
+import pytest
+
+from bottleneck import config as configs
+from bottleneck import execute, sweep
+from bottleneck import rows as row_files
+from bottleneck import study as studies
+from bottleneck.errors import UserError
+from bottleneck.graph import Outcomes
+from bottleneck.pretraining import Train
+from bottleneck.report import tables
+from bottleneck.training import loop
+
+TINY = str(pathlib.Path(__file__).with_name("tiny.py"))
+WEIGHT = "mixture.weights.second"
+
+
+def swept(overrides=(), **sweep_keys) -> ml_collections.ConfigDict:
+    """The tiny study with `config.sweep = dict(**sweep_keys)` and overrides as on the command line."""
+    config = configs.load(TINY, overrides, studies.StudySpec, studies.spec_of).unlock()
+    config.sweep = sweep_keys
+    return config
+
+
+def weights(*values) -> dict:
+    return dict(mixture=dict(weights=dict(second=values)))
+
+
+def points(config) -> list[dict]:
+    return [point.at for point in sweep.plan(config).points]
+
+
+# Axes
+
+
+def test_points_are_the_product_of_the_axes_in_order():
+    axes = dict(**weights(0.1, 0.3), model=dict(width=(4, 8)))
+    assert points(swept(axes=axes)) == [
+        {WEIGHT: 0.1, "model.width": 4},
+        {WEIGHT: 0.1, "model.width": 8},
+        {WEIGHT: 0.3, "model.width": 4},
+        {WEIGHT: 0.3, "model.width": 8},
+    ]
+
+
+def test_listed_points_are_taken_as_they_are():
+    listed = [dict(mixture=dict(weights=dict(first=1 - w, second=w))) for w in (0.25, 0.75)]
+    at = {"mixture.weights.first": 0.75, WEIGHT: 0.25}
+    assert points(swept(points=listed))[0] == at
+
+
+def test_values_are_typed_by_the_spec_as_on_the_command_line():
+    axes = dict(train=dict(steps=("1e1", "2 epochs")), data=dict(test=(37.0,)), mixture=dict(weights=dict(second=(1,))))
+    at = points(swept(axes=axes))[0]
+    assert at == {"train.steps": 10, "data.test": 37, WEIGHT: 1.0}
+    assert {key: type(value) for key, value in at.items()} == {"train.steps": int, "data.test": int, WEIGHT: float}
+    assert (
+        points(swept(axes=dict(arms=(("mixture", "direct"), ("mixture", "direct", "longer")))))[1]["arms"][2]
+        == "longer"
+    )
+
+
+def test_axes_are_set_on_the_command_line():
+    given = [(f"sweep.axes.{WEIGHT}", "0.1,0.3"), ("sweep.axes.mixture.label_space", "shared,disjoint")]
+    config = configs.load(TINY, given, studies.StudySpec, studies.spec_of)
+    assert points(config)[3] == {WEIGHT: 0.3, "mixture.label_space": "disjoint"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (dict(axes=dict(model=dict(widht=(4, 8)))), r"sweep.axes.model.widht=4: .*'width'"),
+        (
+            dict(axes=dict(mixture=dict(weights=dict(third=(0.1, 0.2))))),
+            r"sweep.axes.mixture.weights.third=0.1: .*first",
+        ),
+        (dict(axes=weights(0.1, "much")), rf"sweep.axes.{WEIGHT}='much': expected a number"),
+        (dict(axes=weights(0.1, -1.0)), r"mixture.weights.*-1.*at the point"),
+        (dict(axes=dict(train=dict(steps=(10, 0)))), r"sweep.axes.train.steps=0: .*at least one step \(at the point"),
+        (dict(axes=weights(0.1, 0.1)), r"each point once"),
+        (dict(axes=weights(1, 1.0)), r"each point once"),
+        (dict(axes=dict(mixture=dict(weights=dict(second=0.1)))), r"in a sequence"),
+        (dict(axes=weights()), r"in a sequence"),
+        (dict(axes=dict(sweep=dict(log=(("a",),)))), r"a key of the study"),
+        (dict(axes=weights(0.1, 0.2), log=("model.width",)), rf"sweep.log='model.width': .*{WEIGHT}"),
+        (dict(axes=weights(0.0, 0.2), log=(WEIGHT,)), r"numbers above 0"),
+        (dict(axes=weights(0.1), points=(dict(seeds=1),)), r"sweep.points.*not both"),
+        (dict(points=(dict(seeds=1), dict(model=dict(width=4)))), r"keys of the first point: seeds"),
+        (dict(axis=dict(seeds=(1, 2))), r"sweep.axis.*'axes'"),
+    ],
+)
+def test_a_mistake_is_one_line(keys, said):
+    with pytest.raises(UserError, match=said) as met:
+        sweep.plan(swept(**keys))
+    assert "\n" not in str(met.value)
+
+
+# One graph
+
+
+def test_a_config_without_a_sweep_is_an_ordinary_study():
+    assert sweep.plan(configs.load(TINY)).points == ()
+
+
+def test_what_points_share_is_in_the_graph_once():
+    made = sweep.plan(swept(axes=weights(0.1, 0.3, 0.5)))
+    runs = [train.episode.name for train in made.graph.of(Train)]
+    assert runs.count("mixture") == 3 * 2 and len(runs) == 3 * 2 + 2 * 2  # direct training knows no weights
+    alone = sweep.plan(swept([(WEIGHT, "0.3")])).graph
+    assert set(alone.tasks) <= set(made.graph.tasks)
+
+
+def test_a_shared_run_keeps_the_steps_of_all_points():
+    made = sweep.plan(swept(axes=dict(keep=((5,), (10,)))))
+    kept = {train.keep for train in made.graph.of(Train) if train.episode.name == "mixture"}
+    assert kept == {(0, 5, 10, 20)}
+
+
+def test_every_study_sees_what_it_asked_for_itself():
+    """One study asks for longer training of all targets, the other only of lost ones, of which there are none."""
+    made = sweep.plan(swept(axes=dict(arms=(("mixture", "direct", "longer"),), arms_for=("all", "lost"))))
+    probes = [next(p for p in point.plan.answer.probes if p.arm == "longer") for point in made.points]
+    assert probes[0].key == probes[1].key and not probes[0].asks and probes[1].asks
+    store = types.SimpleNamespace(has=lambda output: True, is_empty=lambda task: False, choices=lambda output: set())
+    for task in made.graph:
+        task.__dict__["done"] = lambda store: True
+    outcomes = Outcomes(made.graph, store)
+    assert outcomes.of(probes[0]) == outcomes.of(probes[1]) == "done"
+    assert outcomes.present(probes[0]) and not outcomes.present(probes[1])
+
+
+# Its answer
+
+
+class Planted:
+    """A store of which every probe holds what `table(at, arm, target)` gives, [S, N]."""
+
+    def __init__(self, made, table):
+        self.tables = {}
+        for point in made.points:
+            seeds = point.plan.study.run_seeds
+            for probe in point.plan.probes_of("mixture", "direct"):
+                whole = table(point.at, probe.arm, probe.target)
+                self.tables[probe.key] = whole[seeds.index(probe.seed)]
+
+    def present(self, task):
+        return True
+
+    def items(self, probe):
+        return {"information": self.tables[probe.key][None], "correct": self.tables[probe.key][None] > 0.5}
+
+
+def answered(config, table) -> list[dict]:
+    made = sweep.plan(config)
+    return [row_files.row(f, "sweep", 1) for f in made.curve.findings(Planted(made, table))]
+
+
+def line(at, arm, target, coefficient=0.2, noise=0.02, bent=0.0):
+    """Direct holds 1 bit; the mixture loses `coefficient` bits of `second` per doubling of its weight."""
+    rng = np.random.default_rng([*f"{arm} {target} {at}".encode()])
+    x = np.log2(at[WEIGHT]) if arm == "mixture" and target == "second" else 0.0
+    return 1.0 - coefficient * x - bent * x**2 + noise * rng.normal(size=(3, 37))
+
+
+FIVE = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+
+def test_the_slope_is_the_planted_one_per_doubling():
+    found = answered(swept([("seeds", "3")], axes=weights(*FIVE), log=(WEIGHT,)), line)
+    slopes = {r["target"]: r for r in row_files.select(found, metric="slope")}
+    assert set(slopes) == {"first", "second"}
+    second, first = slopes["second"], slopes["first"]
+    assert second["value"] == pytest.approx(0.2, abs=0.01) and second["unit"] == "bits per doubling"
+    assert second["ci95"][0] < 0.2 < second["ci95"][1] and second["n_seeds"] == 3 and second["n_examples"] == 37
+    assert second["extra"]["adjusted_p"] == pytest.approx(2 * second["extra"]["p"]) and second["extra"]["family"] == 2
+    assert second["extra"]["lack_of_fit"] > 0.05 and "grows by 0.2 bits per doubling" in second["extra"]["sentence"]
+    assert abs(first["value"]) < 0.01 and "no slope" in first["extra"]["sentence"]
+
+
+def test_a_bent_line_is_said_not_to_fit():
+    config = swept([("seeds", "3")], axes=weights(*FIVE), log=(WEIGHT,))
+    found = answered(config, lambda *at: line(*at, bent=0.1))
+    (second,) = row_files.select(found, metric="slope", target="second")
+    assert second["extra"]["lack_of_fit"] < 0.001 and "does not describe it" in second["extra"]["sentence"]
+
+
+def test_every_point_has_its_gap_and_both_sides_and_no_verdict():
+    found = answered(swept([("seeds", "3")], axes=weights(*FIVE)), line)
+    for value in FIVE:
+        of = row_files.select(found, point={WEIGHT: value}, target="second")
+        assert {(r["metric"], r["arm"], r["unit"]) for r in of} == {
+            ("information", "mixture", "bits"),
+            ("information", "direct", "bits"),
+            ("gap", "mixture", "bits"),
+            ("gap", "mixture", "points"),
+        }
+        (gap,) = row_files.select(of, metric="gap", unit="bits")
+        assert gap["value"] == pytest.approx(0.2 * np.log2(value), abs=0.02) and gap["ci95"] and not gap["extra"]
+
+
+def test_two_axes_have_a_slope_each_and_names_have_none():
+    axes = weights(0.1, 0.2, 0.4) | dict(optimizer=dict(lr=(0.01, 0.1)), probe=dict(layer=("features", "layer1")))
+    found = answered(swept([("seeds", "3")], axes=axes, log=(WEIGHT,)), line)
+    slopes = {r["extra"]["axis"]: r for r in row_files.select(found, metric="slope", target="second")}
+    assert set(slopes) == {WEIGHT, "optimizer.lr"}
+    assert slopes[WEIGHT]["value"] == pytest.approx(0.2, abs=0.01)
+
+
+def test_over_split_seeds_the_interval_is_unconditional():
+    """The draw of the data moves all of a point by 0.3 bits: only the interval over all points knows."""
+
+    def table(at, arm, target):
+        rng = np.random.default_rng([at["data.split_seed"], *target.encode()])
+        moved = 0.3 * rng.normal() if arm == "mixture" else 0.0
+        return 1.0 - moved + 0.01 * rng.normal(size=(2, 37))
+
+    found = answered(swept(axes=dict(data=dict(split_seed=(0, 1, 2, 3)))), table)
+    assert not row_files.select(found, metric="slope")
+    (whole,) = row_files.select(found, metric="gap", unit="bits", target="first", point={"data.split_seed": "all"})
+    (one,) = row_files.select(found, metric="gap", unit="bits", target="first", point={"data.split_seed": 0})
+    assert "split seeds" in whole["ci_unit"] and "4 draws of the data" in whole["extra"]["sentence"]
+    assert np.diff(whole["ci95"]) > 10 * np.diff(one["ci95"])
+
+
+def test_a_slope_over_draws_of_the_data_counts_them_as_error():
+    def table(at, arm, target):
+        rng = np.random.default_rng([at["data.split_seed"], *target.encode()])
+        tilt = 0.2 + 0.1 * rng.normal()
+        x = np.log2(at[WEIGHT]) if arm == "mixture" else 0.0
+        return 1.0 - tilt * x + 0.001 * np.random.default_rng([*f"{at} {arm}".encode()]).normal(size=(2, 37))
+
+    axes = dict(**weights(0.1, 0.2, 0.4), data=dict(split_seed=(0, 1, 2)))
+    found = answered(swept(axes=axes, log=(WEIGHT,)), table)
+    (slope,) = row_files.select(found, metric="slope", target="second")
+    assert "split seeds" in slope["ci_unit"] and np.diff(slope["ci95"]) > 0.05
+    assert slope["ci95"][0] < 0.2 < slope["ci95"][1]
+
+
+def test_other_numbers_of_test_items_have_no_slope_and_say_so():
+    def table(at, arm, target):
+        return np.random.default_rng(at["data.test"]).normal(size=(2, at["data.test"]))
+
+    found = answered(swept(axes=dict(data=dict(test=(30, 37)))), table)
+    for slope in row_files.select(found, metric="slope"):
+        assert slope["value"] is None and "different numbers of test items" in slope["extra"]["sentence"]
+
+
+def test_curves_of_other_points_have_other_keys():
+    keys = {sweep.plan(swept(axes=weights(*values))).curve.key for values in ((0.1, 0.2), (0.2, 0.1), (0.1, 0.3))}
+    assert len(keys) == 3
+    assert sweep.plan(swept(axes=weights(0.1, 0.2), log=(WEIGHT,))).curve.key not in keys
+
+
+# Carried out
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(config, work directory, runs that were trained, output)."""
+    workdir, trained = tmp_path_factory.mktemp("sweep"), []
+    config = swept(axes=weights(0.1, 0.3, 0.5), log=(WEIGHT,))
+    train = loop.train
+
+    def counted(run, *args, **kwargs):
+        trained.append(run.folder)
+        return train(run, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train", counted)
+        assert execute.study(config, workdir) == execute.DONE
+    return config, workdir, trained
+
+
+def results(workdir) -> list[dict]:
+    return row_files.read(workdir / "results.jsonl")
+
+
+def test_the_union_is_trained_once(finished):
+    _, _, trained = finished
+    assert len(trained) == len(set(trained)) == 3 * 2 + 2 * 2
+
+
+def test_rows_carry_their_point_and_no_verdicts(finished):
+    _, workdir, _ = finished
+    rows = results(workdir)
+    assert all(tuple(r) == row_files.KEYS for r in rows)
+    assert {json.dumps(r["point"]) for r in rows if row_files.kind(r) != "sweep"} == {
+        json.dumps({WEIGHT: value}) for value in (0.1, 0.3, 0.5)
+    }
+    gaps = row_files.select(rows, metric="gap")
+    assert {row_files.kind(r) for r in gaps} == {"answer", "sweep"}
+    assert all("verdict" not in (r["extra"] or {}) and "adjusted_p" not in (r["extra"] or {}) for r in gaps)
+    assert sorted(r["target"] for r in row_files.select(rows, metric="slope")) == ["first", "second"]
+
+
+def test_a_point_in_the_sweeps_rows_is_the_one_its_study_answers(finished):
+    _, workdir, _ = finished
+    rows = row_files.select(results(workdir), metric="gap", unit="bits", target="second", point={WEIGHT: 0.3})
+    values = {row_files.kind(r): (r["value"], *r["ci95"]) for r in rows}
+    assert values["sweep"] == pytest.approx(values["answer"])
+
+
+def test_the_report_shows_the_slopes(finished):
+    config, workdir, _ = finished
+    assert WEIGHT in (workdir / "report.html").read_text()
+    shown = tables.terminal([r for r in results(workdir) if row_files.kind(r) == "sweep"])
+    assert "Slopes" in shown and "bits per doubling" in shown
+
+
+def test_again_and_from_disk_it_is_the_same(finished, capsys):
+    config, workdir, trained = finished
+    before, report = results(workdir), (workdir / "report.html").read_bytes()
+    assert execute.study(config, workdir) == execute.DONE
+    assert execute.study(config, workdir, stage="report") == execute.DONE
+    assert results(workdir) == before and (workdir / "report.html").read_bytes() == report
+
+
+def test_a_point_alone_is_a_study_that_is_done(finished, monkeypatch):
+    """Nothing is trained; its rows stand for themselves too, then with its verdicts."""
+    _, workdir, _ = finished
+    monkeypatch.setattr(loop, "train", None)
+    alone = swept([(WEIGHT, "0.3")])
+    del alone["sweep"]
+    assert execute.study(alone, workdir) == execute.DONE
+    gaps = row_files.select(results(workdir), metric="gap", unit="bits", target="second")
+    judged = [r for r in gaps if row_files.kind(r) == "answer" and (r["extra"] or {}).get("verdict")]
+    assert [r["point"] for r in judged] == [None]
+    assert len([r for r in gaps if r["point"] == {WEIGHT: 0.3}]) == 2  # the study's and the sweep's
+
+
+def test_shards_and_stages_end_in_the_same_rows(finished, tmp_path):
+    config, workdir, trained = finished
+    again = []
+    train = loop.train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            loop, "train", lambda run, *args, **kwargs: (again.append(run.folder), train(run, *args, **kwargs))
+        )
+        for stage in ("pretrain", "all"):
+            codes = [execute.study(config, tmp_path, stage, shard=(index, 2)) for index in (0, 1)]
+        codes = [execute.study(config, tmp_path, shard=(index, 2)) for index in (0, 1, 0)]
+    assert codes[-1] == execute.DONE and sorted(again) == sorted(trained)
+    swept_rows = [r for r in results(workdir) if r["point"] or row_files.kind(r) == "sweep"]
+    assert results(tmp_path) == swept_rows
+
+
+def test_a_dry_run_counts_the_union_and_writes_nothing(tmp_path, capsys):
+    config = swept(axes=weights(0.1, 0.3, 0.5))
+    assert execute.study(config, tmp_path / "none", dry_run=True) == execute.DONE
+    said = capsys.readouterr().out
+    assert "3 points" in said and "10 train" in said and "200 steps" in said and not (tmp_path / "none").exists()
