@@ -79,8 +79,8 @@ def _fields(cls) -> tuple[tuple[str, object, str | None], ...]:
     """(name, default, its canonical text) of every field that is part of the identity; MISSING and None without one."""
     if cls not in _known:
         fields = [f for f in dataclasses.fields(cls) if f.metadata.get("identity", True)]
-        written = defaults(cls)
-        _known[cls] = tuple((f.name, _default(f), _text(written[f.name]) if f.name in written else None) for f in fields)
+        texts = {name: _text(default) for name, default in defaults(cls).items()}
+        _known[cls] = tuple((f.name, _default(f), texts.get(f.name)) for f in fields)
     return _known[cls]
 
 
