@@ -27,6 +27,7 @@ def canonical(value):
     if kind in (list, tuple):
         return [v if type(v) in _PLAIN else canonical(v) for v in value]
     if dataclasses.is_dataclass(value):
+<<<<<<< HEAD
         stated = {}
         for name, default, text in _fields(kind):
             held = getattr(value, name)
@@ -36,6 +37,9 @@ def canonical(value):
             if text != _text(plain):  # a default is one in whatever class or number type it is written
                 stated[name] = plain
         return stated
+=======
+        return _stated(value)
+>>>>>>> meaning
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -61,6 +65,7 @@ def defaults(cls) -> dict:
     return {f.name: canonical(_default(f)) for f in fields if _default(f) is not dataclasses.MISSING}
 
 
+<<<<<<< HEAD
 def _default(spec: dataclasses.Field):
     return spec.default_factory() if spec.default_factory is not dataclasses.MISSING else spec.default
 
@@ -75,7 +80,40 @@ def _fields(cls) -> tuple[tuple[str, object, str | None], ...]:
 
 
 _known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+=======
+def _stated(value) -> dict:
+    """The fields of a dataclass that are not at their default, however that is written: 1 for 1.0, or a spec of a
+    class that has more fields since."""
+    stated = {}
+    for name, default, written in _fields(type(value)):
+        held = getattr(value, name)
+        if type(held) is type(default) and held == default:
+            continue
+        plain = canonical(held)
+        if written is None or written != _text(plain):
+            stated[name] = plain
+    return stated
+>>>>>>> meaning
 
 
 def _text(plain) -> str:
     return json.dumps(plain, sort_keys=True)
+<<<<<<< HEAD
+=======
+
+
+def _default(spec: dataclasses.Field):
+    return spec.default_factory() if spec.default_factory is not dataclasses.MISSING else spec.default
+
+
+def _fields(cls) -> tuple[tuple[str, object, str | None], ...]:
+    """(name, default, its canonical text) of every field that is part of the identity; MISSING and None without one."""
+    if cls not in _known:
+        fields = [f for f in dataclasses.fields(cls) if f.metadata.get("identity", True)]
+        texts = {name: _text(default) for name, default in defaults(cls).items()}
+        _known[cls] = tuple((f.name, _default(f), texts.get(f.name)) for f in fields)
+    return _known[cls]
+
+
+_known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+>>>>>>> meaning

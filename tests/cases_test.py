@@ -46,11 +46,8 @@ def test_competition_is_seen_on_the_variant(case, target, tmp_path):
     row = next(row for row in answer.restored(target) if row["extra"]["cause"] == "competition")
     factor = "background" if case == "case21" else "colour"
     assert row["factor"] == factor and row["extra"]["share"] > 0.5
-    # Read on the items as they are, randomising gives nothing back: there the competitor is most of what is read.
-    assert answer.mean("randomised", target) < answer.mean("mixture", target) + 0.5 * (
-        VALUES[case, target]["direct"] - VALUES[case, target]["mixture"]
-    )
     compared(answer, case, target, within=0.06)
+    assert answer.mean("randomised", target) == pytest.approx(VALUES[case, target]["removed"], abs=0.06)
 
 
 @pytest.mark.slow
@@ -65,6 +62,6 @@ def test_neither_width_nor_speed_is_capacity(case, targets, tmp_path):
         row = next(row for row in answer.restored(target) if row["extra"]["cause"] == "unfinished training")
         assert row["arm"] == "longest"
         assert answer.mean("longest", target) == pytest.approx(VALUES[case, target]["removed"], abs=0.1)
-        compared(answer, case, target, within=0.25)
+        compared(answer, case, target, within=0.3)
     lost = {row["target"] for row in answer.rows if row["metric"] == "restored"}
     assert all(answer.statuses(target)["capacity"] not in SEEN for target in lost)

@@ -2,17 +2,22 @@
 
 import dataclasses
 import importlib
+import pkgutil
 import typing
 
+import bottleneck
 from bottleneck import identity, models, study
 from bottleneck.data import source, transforms
-from bottleneck.planning import plan  # noqa: F401  (imports every kind of task)
 from bottleneck.study import MixtureSpec, Phase, StudySpec
 from bottleneck.tasks import Task
 from bottleneck.training.augment import AugmentSpec
 from bottleneck.training.objectives import ObjectiveSpec
 from bottleneck.training.optimizers import OptimizerSpec
 from bottleneck.training.run import Draws, Run, TrainSpec
+
+for _module in pkgutil.walk_packages(bottleneck.__path__, "bottleneck."):
+    if not _module.name.startswith("bottleneck.report"):
+        importlib.import_module(_module.name)  # every kind of task there is
 
 REQUIRED = {  # what `example` cannot make up from annotations: values that have to fit together
     "StudySpec": dict(components={"a": study.ComponentSpec({"name": "factors"})}, mixture=MixtureSpec({"a": 1.0})),
