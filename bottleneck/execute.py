@@ -192,7 +192,8 @@ def compare(first: tuple, second: tuple, output: pathlib.Path | None = None) -> 
     sides = []
     for config, workdir in (first, second):
         outcome = results.from_disk(workdir, config)
-        sides.append((f"{outcome.name} ({workdir.name})", outcome.rows, outcome.provenance))
+        made_by = {**outcome.provenance, "config": typed.to_dict(config)}
+        sides.append((f"{outcome.name} ({workdir.name})", outcome.rows, made_by))
     path = pages.write((output or first[1]) / "compare.html", *sides)
     print(pages.terminal(*sides))
     print(f"comparison: {path}")

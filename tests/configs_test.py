@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import datasets
 
 from bottleneck import config as configs
-from bottleneck import execute, main
+from bottleneck import execute
 from bottleneck import rows as row_files
 from bottleneck import study as studies
 from bottleneck.planning import plan as plans
@@ -20,7 +20,7 @@ SMALL = {"analysis.kinds": "ladder,", "probe.protocols": "head,linear_probe"}
 
 
 def load(name, arg="", overrides=None):
-    return configs.load(f"{CONFIGS / name}.py:{arg}", (overrides or {}).items(), studies.StudySpec, main.spec_of)
+    return configs.load(f"{CONFIGS / name}.py:{arg}", (overrides or {}).items(), studies.StudySpec, studies.spec_of)
 
 
 def run(name, arg, workdir, overrides=None, without=()):
