@@ -8,7 +8,7 @@ import sys
 
 import jax
 
-from bottleneck import jobs, lock, results, signals, sweep
+from bottleneck import jobs, lock, results, signals, sweep, typed
 from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
