@@ -112,7 +112,7 @@ def lost(rows: list[dict]) -> list[dict]:
 def representation_names(rows: list[dict]) -> list[str]:
     """Declared representations: neither an arm of the study, a floor, nor a side of a gap; the cheapest first."""
     sides = {r[key] for r in gaps(rows) for key in ("arm", "reference")}
-    known, steps = {*ARMS, *FLOORS, "bayes", None, *sides}, {}
+    known, steps = {*ARMS, *FLOORS, "bayes", "wider_untrained", None, *sides}, {}
     for r in select(rows, seed="all"):
         if r["arm"] not in known and not r["arm"].endswith("|direct"):
             steps[r["arm"]] = max(steps.get(r["arm"], 0), r["train_steps"] or 0)
