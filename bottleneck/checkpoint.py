@@ -15,6 +15,7 @@ import json
 import logging
 import pathlib
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 
 import jax
@@ -70,6 +71,7 @@ class Writer:
     """
 
     def __init__(self):
+        _hush()
         self._orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
         self._failed = False
@@ -118,6 +120,20 @@ class Writer:
                 for part in (path, *path.parent.glob(f"{path.name}.orbax*")):  # Orbax writes beside it first
                     remove(part)
             raise
+
+
+def _hush() -> None:
+    """What Orbax has in flight when a write fails finds its event loop gone: no news beside the error raised."""
+    shown = sys.unraisablehook
+    if getattr(shown, "hushed", False):
+        return
+
+    def hook(ignored):
+        if not (ignored.exc_type is RuntimeError and str(ignored.exc_value) == "Event loop is closed"):
+            shown(ignored)
+
+    hook.hushed = True
+    sys.unraisablehook = hook
 
 
 def is_sealed(path: pathlib.Path) -> bool:

@@ -4,7 +4,8 @@
     python -m bottleneck.main --config=configs/mixture.py:smoke --config.seeds=3 --config.optimizer.lr=0.1
 
 --config=FILE.py:ARGUMENTS names a study (see the file's docstring); --config.a.b=value sets any key of it, a sequence
-as a,b. What is done in the work directory is not done again: the same command goes on where it was stopped.
+as a,b; --config.sweep.axes.a.b=1,2,3 carries the study out at each of these values of a.b and says how its gaps change
+along them. What is done in the work directory is not done again: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations

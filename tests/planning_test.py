@@ -77,7 +77,9 @@ def test_every_arm_is_one_change_of_the_mixture(planned):
     assert changed("direct_half-second") == {"schedule", "train"} and by_name["direct_half-second"].schedule == one_hot
     assert by_name["direct_half-second"].steps == base.steps / 2
     assert changed("heads") == {"label_space", "offset", "outputs"} and by_name["heads"].outputs == 2 * base.outputs
-    assert changed("randomised") == {"data"}
+    assert changed("randomised-second") == {"data"}
+    moved = [a != b for a, b in zip(by_name["randomised-second"].data, base.data, strict=True)]
+    assert moved == [False, True]  # the factor says nothing in this component alone
     wide = dataclasses.replace(base.model, width=4 * base.model.width)
     assert changed("wider") == {"model"} and by_name["wider"].model == wide
 
@@ -122,7 +124,10 @@ def test_scarcity_is_ruled_out_without_a_run_where_the_mixture_draws_nearly_all(
 
 def test_a_component_that_is_never_drawn_is_not_alone(planned):
     plan = planned({**ALL, "mixture.weights": "{'first': 1.0, 'second': 0.0}"})
-    assert "alone-second" not in runs(plan) and "never draws" in plan.answer.not_asked["balanced", "second"]
+    assert {"alone-second", "scarce-second", "randomised-second"}.isdisjoint(runs(plan))
+    assert {"never draws" in plan.answer.not_asked[arm, "second"] for arm in ("balanced", "scarce", "randomised")} == {
+        True
+    }
 
 
 def test_targets_outside_the_mixture_have_their_own_direct_runs_and_no_split(planned):
@@ -144,7 +149,7 @@ def test_on_demand_interventions_wait_for_the_verdict_on_their_targets(planned):
     assert questions(tasks["heads", 1]) == questions(tasks["longer", 0]) == {"lost first 0", "lost second 0"}
     assert questions(tasks["scarce-second", 0]) == {"exposed second 0"}
     assert questions(tasks["longest", 0]) == {"rising first 0", "rising second 0"}
-    assert questions(tasks["randomised", 0]) == {"competes first 0", "competes second 0"}
+    assert questions(tasks["randomised-second", 0]) == {"competes second 0"}
     for task in (*plan.graph.of(Probe), *plan.graph.of(Extract)):
         named = {ask.choice.split()[1] for ask in task.asks}
         assert not isinstance(task, Probe) or named <= {task.target}
@@ -163,11 +168,8 @@ def test_arms_for_all_or_for_names(arms_for, targets, planned):
     plan = planned({**ALL, "arms_for": arms_for})
     assert {p.target for p in probes(plan, arm="longer")} == targets == {p.target for p in probes(plan, arm="alone")}
     waiting = {name for (name, _), task in trains(plan).items() if task.asks}
-    assert waiting == {
-        *(f"scarce-{target}" for target in targets),
-        "longest",
-        "randomised",
-    }  # each hangs on a question of its own
+    asked = {f"{arm}-{target}" for arm in ("scarce", "randomised") for target in targets}
+    assert waiting == {"longest", *asked}  # each hangs on a question of its own
     names = {name for name, _ in trains(plan)}
     assert {"alone-first", "direct_half-first"} & names == (
         {"alone-first", "direct_half-first"} if len(targets) > 1 else set()
@@ -203,7 +205,7 @@ def test_competition_is_read_on_variants_and_trains_nothing_more(planned):
             {k: v for k, v in ALL.items() if "competitor" not in k} | {"arms": ",".join(set(ARMS) - {"randomised"})}
         ),
     )
-    assert set(runs(plan)) - set(runs(without)) == {"randomised"}
+    assert set(runs(plan)) - set(runs(without)) == {"randomised-first", "randomised-second"}
     read = [p for p in plan.graph.of(Probe) if p.factor == "colour"]
     assert {p.arm for p in read} == {"mixture", "direct", "alone", "randomised"}
     for p in read:

@@ -1,6 +1,7 @@
 """What is live in a work directory, its union, what made it, and what a finished study needs to report again."""
 
 import json
+import types
 
 import pytest
 
@@ -19,7 +20,8 @@ def leave_rows(workdir, key, *values):
 
 def leave_tasks(workdir, name, rows, complete=True, config=CONFIG, runs=()):
     hashed = results.config_hash(config)
-    tasks = {"study": name, "complete": complete, "rows": rows, "runs": list(runs), "versions": [], "reading": {}}
+    tasks = {"study": name, "points": [None], "complete": complete, "rows": rows, "runs": list(runs)}
+    tasks |= {"versions": [], "reading": {}}
     (workdir / "configs").mkdir(exist_ok=True)
     (workdir / "configs" / f"{hashed}.tasks").write_text(json.dumps(tasks))
     return hashed
@@ -35,7 +37,7 @@ def test_the_hash_of_a_config_is_not_of_where_its_data_lie(tmp_path, monkeypatch
 
 def test_a_config_is_kept_with_paths_that_hold_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    results.record(tmp_path / "study", CONFIG)
+    results.record(tmp_path / "study", types.SimpleNamespace(points=()), CONFIG)
     (path,) = (tmp_path / "study" / "configs").glob("*.json")
     assert path.stem == results.config_hash(CONFIG)
     assert json.loads(path.read_text()) == {**CONFIG, "data": {"path": str(tmp_path / "images.npz")}}

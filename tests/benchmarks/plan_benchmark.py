@@ -37,10 +37,10 @@ def default(points: int) -> ml_collections.ConfigDict:
 
 
 def planned(make, points: int):
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     made = sweep.plan(make(points))
     tasks = len(made.graph)
-    return made, tasks, time.perf_counter() - start
+    return made, tasks, time.perf_counter() - start, time.process_time() - used
 
 
 def least(make, runs: int) -> int:
@@ -56,14 +56,12 @@ def main():
     args = parser.parse_args()
     for make in (small, default):
         points = least(make, args.runs)
-        made, tasks, first = planned(make, points)
-        fastest = min(planned(make, points)[2] for _ in range(args.repeats))
+        made, tasks, first, used = planned(make, points)
+        again = [planned(make, points)[2:] for _ in range(args.repeats)]
+        fastest, least_used = map(min, zip(*again))
         runs = len(made.graph.of(Train))
-        print(
-            f"{make.__name__:8s} {points:4d} points {runs:5d} runs {tasks:6d} tasks  first {first:6.2f} s  "
-            f"fastest {fastest:6.2f} s",
-            flush=True,
-        )
+        seconds = f"first {first:5.2f} s ({used:5.2f} of CPU)  fastest {fastest:5.2f} s ({least_used:5.2f} of CPU)"
+        print(f"{make.__name__:8s} {points:4d} points {runs:5d} runs {tasks:6d} tasks  {seconds}", flush=True)
 
 
 if __name__ == "__main__":
