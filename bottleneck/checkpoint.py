@@ -148,8 +148,7 @@ def verify(path: pathlib.Path) -> dict:
     for name in sorted({*expected, *present}):
         if expected.get(name) != present.get(name):
             raise Damaged(path, name)
-    with ocp.PyTreeCheckpointer() as reader:
-        _described(reader, path)
+    _described(path)
     return manifest
 
 
@@ -173,18 +172,30 @@ def _manifest(path: pathlib.Path) -> dict:
     return manifest
 
 
-def _described(reader: ocp.PyTreeCheckpointer, path: pathlib.Path):
-    """The shapes and dtypes of the tree at `path`. Raises Damaged where there is none."""
+def _described(path: pathlib.Path) -> dict:
+    """The names of the tree at `path`, with nothing at its leaves. Raises Damaged where it has none.
+
+    Read here and not by Orbax, which opens every array for that, takes many times as long and never gives back about
+    1/10 MiB that this costs in TensorStore (measured on the tests' study: 1.2 MiB a point of a sweep, now 0.2).
+    """
+    tree: dict = {}
     try:
-        return reader.metadata(path.absolute()).item_metadata.tree
+        for entry in json.loads((path / _TREE).read_text())["tree_metadata"].values():
+            *above, last = (key["key"] for key in entry["key_metadata"])
+            node = tree
+            for name in above:
+                node = node.setdefault(name, {})
+            node[last] = 0
     except _UNREADABLE as error:
         raise Damaged(path, _TREE, "describes no tree") from error
+    if not tree:
+        raise Damaged(path, _TREE, "describes no tree")
+    return tree
 
 
 def _read(path: pathlib.Path):
     with ocp.PyTreeCheckpointer() as reader:
-        described = _described(reader, path)
-        arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), described)
+        arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _described(path))
         try:
             return reader.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=arguments))
         except _UNREADABLE as error:

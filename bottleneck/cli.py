@@ -43,7 +43,7 @@ def carry_out(command: Callable[[list[str]], int | None], argv: list[str]) -> in
             print("stopped: saved; the same command goes on", file=sys.stderr)
             return UNFINISHED
         except Exception as error:
-            if full := full_disk(error):
+            if full := _full_disk(error):
                 return _mistake(full)
             raise
 
@@ -58,7 +58,7 @@ def _interruptions() -> tuple[type[BaseException], ...]:
     return (KeyboardInterrupt, signals.Stopped) if signals else (KeyboardInterrupt,)
 
 
-def full_disk(error: BaseException | None) -> UserError | None:
+def _full_disk(error: BaseException | None) -> UserError | None:
     """The one line for a disk that is full, where that is what an error came from."""
     while error is not None:
         said = [text for code, text in _FULL.items() if getattr(error, "errno", None) == code or text in str(error)]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import pathlib
 import sys
 
 import jax
 
-from bottleneck import cli, jobs, lock, portions, results, signals, sweep
+from bottleneck import jobs, lock, results, signals, sweep
 from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
+from bottleneck.features.extract import Extract
+from bottleneck.features.source import Kept
 from bottleneck.graph import SETTLED, Graph, Outcomes
 from bottleneck.planning.plan import Plan
 from bottleneck.store import Store
@@ -64,59 +64,25 @@ def study(
         results.record(workdir, plan, config)
         if retrain:
             results.forget_runs(plan, store)
-        work(plan, store, config, stages, shard)
+        with signals.graceful() as stop:
+            carry_out(plan.graph, store, stages, shard, stop)
         return finish(plan, store, config, output, write=True, stages=stages, shard=shard)
 
 
-def work(plan: Plan | Sweep, store: Store, config, stages, shard: tuple[int, int]) -> None:
-    """The tasks of these stages that belong to a shard, those of a long sweep by portions. Raises signals.Stopped."""
-    mine = dealt(plan.graph, stages, shard)
-    with signals.graceful() as stop:
-        if plan.points:
-            portions.carry_out(plan, store, set(mine), results.config_hash(config), stages, shard, stop)
-        carry_out(mine, store, stop)
-
-
-def portion() -> None:
-    """The command of one portion of a sweep (see portions): the tasks of some of its points that belong to a shard."""
-    workdir, config_hash, limits, stages, shard, says = json.loads(sys.argv[1])
-    portions.watch()
-    store = Store(pathlib.Path(workdir))
-    try:
-        plan = sweep.plan(json.loads((store.workdir / "configs" / f"{config_hash}.json").read_text()))
-        store.outcomes = Outcomes(plan.graph, store)
-        keys = {task.key for point in plan.points[slice(*limits)] for task in point.plan.tasks}
-        mine = {key: task for key, task in dealt(plan.graph, stages, shard).items() if key in keys}
-        compilation_cache(store.workdir)
-        with signals.graceful() as stop:
-            carry_out(mine, store, stop)
-    except signals.Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(UNFINISHED)
-    except Exception as error:
-        mistake = error if isinstance(error, UserError) else cli.full_disk(error)
-        if mistake is None:
-            raise
-        os.write(says, json.dumps([mistake.key, mistake.value, mistake.expected], default=str).encode())
-        sys.exit(portions.MISTAKE)
-
-
-def dealt(graph: Graph, stages, shard: tuple[int, int]) -> dict[str, Task]:
-    """The tasks of these stages that belong to shard (index, count), by key, in order."""
-    shards = graph.deal(shard[1])
-    return {task.key: task for task in graph if shards[task.key] == shard[0] and task.STAGE in stages}
-
-
-def carry_out(tasks: dict[str, Task], store: Store, stop: signals.Stop | None = None) -> None:
-    """Every one of these tasks whose needs are there, until none is left. Raises signals.Stopped."""
-    outcomes, mine = store.outcomes, list(tasks.values())
+def carry_out(
+    graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1), stop: signals.Stop | None = None
+) -> None:
+    """Every task of these stages and this shard whose needs are there, until none is left. Raises signals.Stopped."""
+    store.outcomes = outcomes = store.outcomes or Outcomes(graph, store)
+    dealt = graph.deal(shard[1])
+    mine = [task for task in graph if dealt[task.key] == shard[0] and task.STAGE in stages]
     while True:
         outcomes.refresh()
         ready = [task for task in mine if outcomes.of(task) == "ready" and outcomes.wanted(task)]
         if alone := [task for task in ready if task.ALONE]:
             one_by_one(alone, store, stop)
         elif ready:
-            groups = chains(mine, outcomes)
+            groups = few_programs(chains(mine, outcomes))
             jobs.carry_out(stage_of(groups), "task", groups, lambda task: make(task, store), stop=stop)
         else:
             return
@@ -130,16 +96,28 @@ def one_by_one(tasks: list[Task], store: Store, stop) -> None:
         for task in tasks:
             bar.set_postfix_str(f"{task.episode.name} seed {task.episode.seed}")
             batch = task.episode.train.batch
-            _forget_programs(task.episode)
+            _make_room({loop.program(task.episode, None)})
             task.run(store, lambda steps, batch=batch: bar.update(steps * batch), stop)
 
 
-def _forget_programs(run) -> None:
-    """Lets go of what was compiled before too much of it is held: JAX keeps every executable as long as the process."""
-    _compiled.add(loop.program(run, None))
-    if len(_compiled) > MOST_PROGRAMS:
+def few_programs(groups: list[list[Task]]) -> list[list[Task]]:
+    """The first groups, as many as few enough programs make features for; the others' turn comes."""
+    programs: set = set()
+    for count, group in enumerate(groups):
+        sources = [task.source for task in group if isinstance(task, Extract)]
+        programs |= {loop.program(source.run, None) for source in sources if isinstance(source, Kept)}
+        if count and len(programs) > MOST_PROGRAMS:
+            return groups[:count]
+        _make_room(programs)
+    return groups
+
+
+def _make_room(programs: set) -> None:
+    """Lets go of what was compiled before it is too much: JAX keeps every executable as long as the process lives."""
+    if len(_compiled | programs) > MOST_PROGRAMS:
         jax.clear_caches()
         _compiled.clear()
+    _compiled.update(programs)
 
 
 def chains(tasks: list[Task], outcomes: Outcomes) -> list[list[Task]]:

@@ -27,15 +27,7 @@ def canonical(value):
     if kind in (list, tuple):
         return [v if type(v) in _PLAIN else canonical(v) for v in value]
     if dataclasses.is_dataclass(value):
-        stated = {}
-        for name, default, text in _fields(kind):
-            held = getattr(value, name)
-            if type(held) is type(default) and held == default:
-                continue
-            plain = canonical(held)
-            if text != _text(plain):  # a default is one in whatever class or number type it is written
-                stated[name] = plain
-        return stated
+        return _stated(value)
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -61,6 +53,24 @@ def defaults(cls) -> dict:
     return {f.name: canonical(_default(f)) for f in fields if _default(f) is not dataclasses.MISSING}
 
 
+def _stated(value) -> dict:
+    """The fields of a dataclass that are not at their default, however that is written: 1 for 1.0, or a spec of a
+    class that has more fields since."""
+    stated = {}
+    for name, default, written in _fields(type(value)):
+        held = getattr(value, name)
+        if type(held) is type(default) and held == default:
+            continue
+        plain = canonical(held)
+        if written is None or written != _text(plain):
+            stated[name] = plain
+    return stated
+
+
+def _text(plain) -> str:
+    return json.dumps(plain, sort_keys=True)
+
+
 def _default(spec: dataclasses.Field):
     return spec.default_factory() if spec.default_factory is not dataclasses.MISSING else spec.default
 
@@ -68,14 +78,10 @@ def _default(spec: dataclasses.Field):
 def _fields(cls) -> tuple[tuple[str, object, str | None], ...]:
     """(name, default, its canonical text) of every field that is part of the identity; MISSING and None without one."""
     if cls not in _known:
-        fields = [(f.name, _default(f)) for f in dataclasses.fields(cls) if f.metadata.get("identity", True)]
-        without = dataclasses.MISSING
-        _known[cls] = tuple((n, d, None if d is without else _text(canonical(d))) for n, d in fields)
+        fields = [f for f in dataclasses.fields(cls) if f.metadata.get("identity", True)]
+        texts = {name: _text(default) for name, default in defaults(cls).items()}
+        _known[cls] = tuple((f.name, _default(f), texts.get(f.name)) for f in fields)
     return _known[cls]
 
 
 _known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def _text(plain) -> str:
-    return json.dumps(plain, sort_keys=True)

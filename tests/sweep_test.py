@@ -2,10 +2,6 @@
 
 import json
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 import types
 
 import ml_collections
@@ -13,7 +9,7 @@ import numpy as np
 import pytest
 
 from bottleneck import config as configs
-from bottleneck import execute, portions, signals, sweep
+from bottleneck import execute, sweep
 from bottleneck import rows as row_files
 from bottleneck import study as studies
 from bottleneck.errors import UserError
@@ -360,56 +356,3 @@ def test_a_dry_run_counts_the_union_and_writes_nothing(tmp_path, capsys):
     assert execute.study(config, tmp_path / "none", dry_run=True) == execute.DONE
     said = capsys.readouterr().out
     assert "3 points" in said and "10 train" in said and "200 steps" in said and not (tmp_path / "none").exists()
-
-
-# Portions
-
-
-def test_portions_hold_few_programs_and_few_runs(monkeypatch):
-    made = sweep.plan(swept(axes=dict(model=dict(width=(4, 5, 6, 7)), mixture=dict(weights=dict(second=(0.1, 0.3))))))
-    assert [len(portion) for portion in portions.portions(made.points)] == [8]
-    monkeypatch.setattr(portions, "MOST_PROGRAMS", 3)
-    assert [len(portion) for portion in portions.portions(made.points)] == [3, 3, 2]
-    monkeypatch.setattr(portions, "MOST_RUNS", 1)
-    assert [len(portion) for portion in portions.portions(made.points)] == [1] * 8
-
-
-def test_portions_end_in_the_same_rows(finished, tmp_path, monkeypatch):
-    """Each in a process of its own; this one trains nothing."""
-    config, workdir, trained = finished
-    monkeypatch.setattr(portions, "MOST_RUNS", 8)
-    monkeypatch.setattr(loop, "train", None)
-    assert execute.study(config, tmp_path) == execute.DONE
-    swept_rows = [r for r in results(workdir) if r["point"] or row_files.kind(r) == "sweep"]
-    assert results(tmp_path) == swept_rows and len(list((tmp_path / "runs").iterdir())) == len(trained)
-
-
-def test_how_a_portion_ended_is_raised_here():
-    mistake = "import json, os, sys; given, says = json.loads(sys.argv[1]); os.write(says, given.encode()); sys.exit(2)"
-    with pytest.raises(UserError, match="^workdir='x': expected a thing$"):
-        portions.apart([json.dumps(["workdir", "x", "a thing"])], signals.Stop(), mistake)
-    with pytest.raises(RuntimeError, match="status 1"):
-        portions.apart([], signals.Stop(), "raise SystemExit(1)")
-    with pytest.raises(signals.Stopped):
-        portions.apart([], signals.Stop(), "raise SystemExit(3)")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_sweep_leaves_no_process_and_goes_on(number, finished, tmp_path):
-    config, workdir, _ = finished
-    code = (
-        "import sys; sys.path[:0] = sys.argv[1:2]; import pathlib, sweep_test as t; t.portions.MOST_RUNS = 6; "
-        "exit(t.execute.study(t.swept(axes=t.weights(0.1, 0.3, 0.5), log=(t.WEIGHT,)), pathlib.Path(sys.argv[2])))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(pathlib.Path(__file__).parent), str(tmp_path)])
-    while not list(tmp_path.glob("runs/*/metrics.jsonl")):
-        time.sleep(0.1)
-        assert process.poll() is None
-    process.send_signal(number)
-    process.wait(30)
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
-    time.sleep(3)
-    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}  # nobody writes any more
-    assert execute.study(config, tmp_path) == execute.DONE
-    assert results(tmp_path) == [r for r in results(workdir) if r["point"] or row_files.kind(r) == "sweep"]

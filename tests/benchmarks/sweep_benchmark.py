@@ -3,9 +3,9 @@
     python tests/benchmarks/sweep_benchmark.py [--points=200] [--axis=width|weight] [--limit=1.5]
 
 The tiny study of the tests, one seed, over widths (every point compiles programs of its own) or over the weight of a
-component (all points share one). Both sweeps run in a process of their own from an empty work directory; memory is the
-sum of the proportional set sizes of that process and its children, sampled every 0.2 s (Linux). Ends with status 1
-where many points take more than `limit` times the memory of one.
+component (all points share one). Both sweeps run in a process of their own from an empty work directory, and the
+memory is the largest resident set that the system saw of it. Ends with status 1 where many points take more than
+`limit` times the memory of one.
 """
 
 import argparse
@@ -26,38 +26,18 @@ def values(axis: str, points: int) -> str:
     return ",".join(each) + "," * (points == 1)
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all that it started."""
-    try:
-        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(each for child in children for each in tree(int(child)))]
-
-
-def proportional(pid: int) -> float:
-    """MiB."""
-    try:
-        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-
-
 def peak(axis: str, points: int) -> tuple[float, float]:
     """(MiB, seconds) of a sweep of so many points."""
     with tempfile.TemporaryDirectory() as workdir:
         command = [sys.executable, "-m", "bottleneck.main", f"--config={ROOT / 'tests' / 'tiny.py'}"]
         command += ["--config.seeds=1", f"--config.sweep.axes.{KEYS[axis]}={values(axis, points)}"]
-        start, most = time.perf_counter(), 0.0
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        start = time.perf_counter()
         process = subprocess.Popen([*command, f"--workdir={workdir}"], env=environment, stdout=subprocess.DEVNULL)
-        while process.poll() is None:
-            most = max(most, sum(map(proportional, tree(process.pid))))
-            time.sleep(0.2)
-        if process.returncode:
-            raise SystemExit(f"the sweep of {points} points ended with {process.returncode}")
-        return most, time.perf_counter() - start
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"the sweep of {points} points ended with {os.waitstatus_to_exitcode(status)}")
+        return used.ru_maxrss / 1024, time.perf_counter() - start
 
 
 def main():

@@ -5,7 +5,6 @@ import pathlib
 from bottleneck import execute
 from bottleneck import rows as row_files
 from bottleneck import study as studies
-from bottleneck.graph import Outcomes
 from bottleneck.planning import plan as plans
 from bottleneck.store import Store
 from bottleneck.tasks import STAGES
@@ -16,8 +15,8 @@ class Answer:
 
     def __init__(self, config, workdir: pathlib.Path):
         plan, store = plans.plan(studies.spec(config)), Store(workdir)
-        store.outcomes = Outcomes(plan.graph, store)
-        execute.carry_out(execute.dealt(plan.graph, STAGES, (0, 1)), store)
+        execute.carry_out(plan.graph, store, STAGES)
+        store.outcomes.refresh()
         assert not store.outcomes.left()
         self.rows = store.rows(plan.answer)
 
