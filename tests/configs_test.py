@@ -81,6 +81,7 @@ def test_transfer_trains_only_the_new_references(smoke):
     assert {r["target"] for r in own} == {"held_out", "pairing", "texture"}
 
 
+@pytest.mark.slow
 def test_rich_budgets_and_the_member_listed_twice(tmp_path):
     rows = run("rich", "smoke", tmp_path, {"probe.scalings": "standardised,", "probe.protocols": "linear_probe,"})
     first = [r for r in rows if r["protocol"] == "linear_probe" and r["seed"] in (0, "all")]

@@ -239,6 +239,7 @@ def test_lost_targets_are_asked_about_and_later_looks_end_empty(lost):
     assert all(r["extra"]["reason"] for r in select(rows, metric="restored") if r["extra"]["status"] == "not asked")
 
 
+@pytest.mark.slow
 def test_stages_in_turn_give_the_same_bytes(lost, tmp_path, capsys):
     config, workdir = lost
     stages = ("pretrain", "transfer", "analyze", "report")

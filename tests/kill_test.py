@@ -141,6 +141,7 @@ def hits(strikes) -> int:
     return sum(each.code not in (None, 0) for each in strikes)
 
 
+@pytest.mark.slow
 def test_one_signal_of_each_kind_and_the_same_bits(tmp_path):
     strikes = trial(tmp_path, STUDY, 3)
     assert {each.signal for each in strikes} == {kind.name for kind in SIGNALS} and hits(strikes) == 3

@@ -12,6 +12,7 @@ def _separate(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_everything_planted_is_found(capsys, tmp_path):
     assert analyze.main(["analyze", "--selftest"]) == 0
     said = capsys.readouterr().out
