@@ -123,7 +123,7 @@ def features(given: dict[str, str]) -> None:
         if name not in given:
             raise UserError(f"--{name}", "", "all of --mixture, --direct and --labels")
     labels = load("--labels", given["labels"])
-    splits = load("--splits", given["splits"]) if "splits" in given else gap.split_items(labels)
+    splits = load("--splits", given["splits"]) if "splits" in given else None
     groups = load("--groups", given["groups"]) if "groups" in given else None
     arms = [seeds(f"--{arm}", given[arm]) for arm in ("mixture", "direct")]
     with threadpool_limits(1, "blas"):  # many small products

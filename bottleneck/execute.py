@@ -190,15 +190,16 @@ def report(outcome: results.Outcome, directory: pathlib.Path) -> int:
     return DONE
 
 
-def compare(first: tuple, second: tuple) -> None:
-    """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html."""
+def compare(first: tuple, second: tuple, output: pathlib.Path | None = None) -> None:
+    """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html in `output`, or
+    the first one's directory."""
     from bottleneck.report import compare as pages
 
     sides = []
     for config, workdir in (first, second):
         outcome = results.from_disk(workdir, config)
         sides.append((f"{outcome.name} ({workdir.name})", outcome.rows, outcome.provenance))
-    path = pages.write(first[1] / "compare.html", *sides)
+    path = pages.write((output or first[1]) / "compare.html", *sides)
     print(pages.terminal(*sides))
     print(f"comparison: {path}")
 

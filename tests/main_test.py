@@ -128,7 +128,7 @@ SPELLINGS = {
     "--seeds 3": "--config.seeds=3",
     "seeds=3": "--config.seeds=3",
     "--optimizer.lr=1": "--config.optimizer.lr=1",
-    "--lr=1": "--config.optimizer.lr=1 or --config.probe.finetune.lr=1",
+    "--lr=1": "--config.optimizer.lr=1 or --config.grid.lr=1",
     "--mixture.weights.first=1": "--config.mixture.weights.first=1",
     "configs/rich.py": "--config=configs/rich.py",
     "--dry-run": "'--dry_run'",
@@ -258,7 +258,7 @@ CONFIG_MISTAKES = [
     ("mixture.competitor", "colour", "'randomised'"),
     ("representations", "{'r': {'members': 'mixture/*@last:layer9'}}", "layer1, features"),
     ("representations", "{'mixture': {'members': 'mixture/*@last:features'}}", "other than"),
-    ("representations", "{'r': {'members': 'mixture'}}", "run/seed@step:layer"),
+    ("representations", "{'r': {'members': 'mixture'}}", "source/seed@step:layer"),
     ("train.dtype", "float64", "JAX_ENABLE_X64=1"),
 ]
 
