@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import pathlib
 import sys
 
@@ -22,7 +24,7 @@ from bottleneck.tasks import STAGES, Empty, Task
 from bottleneck.training import loop
 
 DONE, UNFINISHED = 0, 3  # exit codes
-MOST_PROGRAMS = 16  # kept compiled in one process
+MOST_PROGRAMS = 6  # kept compiled in one process; a study of one model has two or three
 
 _compiled: set = set()  # programs that this process has trained with since it let go of them
 
@@ -113,9 +115,13 @@ def few_programs(groups: list[list[Task]]) -> list[list[Task]]:
 
 
 def _make_room(programs: set) -> None:
-    """Lets go of what was compiled before it is too much: JAX keeps every executable as long as the process lives."""
+    """Lets go of what was compiled before it is too much: JAX keeps every executable as long as the process lives, and
+    the C library the memory in which it was compiled."""
     if len(_compiled | programs) > MOST_PROGRAMS:
         jax.clear_caches()
+        gc.collect()  # what was traced goes in circles
+        with contextlib.suppress(AttributeError):  # other C libraries than glibc have no such call
+            ctypes.CDLL(None).malloc_trim(0)
         _compiled.clear()
     _compiled.update(programs)
 

@@ -11,6 +11,10 @@ from typing import Protocol
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+# Held while NumPy reads an array: it parses a header, in which threads disturb each other under CPython 3.11
+# ("SystemError: AST constructor recursion depth mismatch").
+PARSING = threading.Lock()
+
 
 class Stop(Protocol):
     """What knows whether a signal asked to stop."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from bottleneck import atomic, checkpoint
+from bottleneck import atomic, checkpoint, jobs
 from bottleneck import rows as row_files
 from bottleneck.data import resident
 from bottleneck.data.component import Component
@@ -96,7 +96,7 @@ class Store:
         path = self.rows_path(task.key).with_suffix(".npz")
         if not path.is_file():
             return {}
-        with np.load(path, allow_pickle=False) as held:
+        with jobs.PARSING, np.load(path, allow_pickle=False) as held:
             return dict(held)
 
     def _choices(self, output: str) -> frozenset[str]:

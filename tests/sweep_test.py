@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 import types
 
 import ml_collections
@@ -356,3 +358,13 @@ def test_a_dry_run_counts_the_union_and_writes_nothing(tmp_path, capsys):
     assert execute.study(config, tmp_path / "none", dry_run=True) == execute.DONE
     said = capsys.readouterr().out
     assert "3 points" in said and "10 train" in said and "200 steps" in said and not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_many_points_take_little_more_memory_than_one():
+    """Every point with a width of its own: what it compiles is let go of again."""
+    benchmark = pathlib.Path(__file__).parent / "benchmarks" / "sweep_benchmark.py"
+    done = subprocess.run(
+        [sys.executable, str(benchmark), "--axis=width", "--points=20"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from bottleneck import atomic
+from bottleneck import atomic, jobs
 from bottleneck.analysis.precision import objection, offset
 from bottleneck.data.component import Component
 from bottleneck.features.layers import tap_and_mode
@@ -79,7 +79,8 @@ def read(directory: pathlib.Path, layer: str, split: str, component: Component) 
         if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
             raise Stale(f"{path} is damaged")
         file.seek(0)
-        return np.load(file, allow_pickle=False)
+        with jobs.PARSING:
+            return np.load(file, allow_pickle=False)
 
 
 def _ids(component: Component, split: str) -> str:

@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from bottleneck import atomic
+from bottleneck import atomic, jobs
 from bottleneck.analysis.precision import objection
 from bottleneck.errors import UserError
 
@@ -280,7 +280,8 @@ def _paths(directory, target: str, split: str) -> tuple[pathlib.Path, pathlib.Pa
 
 def _array(path: pathlib.Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
+        with jobs.PARSING:
+            array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError("external", str(path), f"a .npy array ({error})") from None
     if not isinstance(array, np.ndarray):
