@@ -3,10 +3,10 @@
     python tests/benchmarks/blind.py --draws=60 --out=DIR      makes draws 0 to 59, two at a time
     python tests/benchmarks/blind.py --table --out=DIR         what they say, as a table in Markdown
 
-Each draw is a study of its own (blind.studies), run as a user runs it, and its truth: a closed form, or ten fresh seeds
-of the study, and of the study without the causes that were planted or named (blind.oracle). It leaves one JSON file in
-DIR and the same command goes on where it was stopped. Draws from 0 on are the evaluation's: they are made from committed
-files alone, and the table names the commit. Negative ones (--first=-9 --draws=9) are for development.
+Each draw is a study of its own (blind.studies), run as a user runs it, and its truth: a closed form, or ten fresh
+seeds of the study, and of the study without the causes that were planted or named (blind.oracle). It leaves one JSON
+file in DIR and the same command goes on where it was stopped. Draws from 0 on are the evaluation's: they are made from
+committed files alone, and the table names the commit. Negative ones (--first=-9 --draws=9) are for development.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """The truth about a draw: closed forms where there are, else ten fresh seeds of the study, and of the study with a
 cause taken away.
 
-Verdicts are conditional on the training data and the probe split, and so is the truth: fresh runs see the same training,
-probe and validation items, and are read on test items that the study did not have.
+Verdicts are conditional on the training data and the probe split, and so is the truth: fresh runs see the same
+training, probe and validation items, and are read on test items that the study did not have.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import dataclasses
 import pathlib
 
 import numpy as np
-from blind.studies import Draw
 
+from blind.studies import Draw
 from bottleneck import execute, lock
 from bottleneck import plan as plans
 from bottleneck import study as studies
@@ -45,7 +45,9 @@ class Truth:
     seed_sd: float
     entropy: float
     closed: bool
-    apart: float | None  # the largest distance of the seeds' direct and mixture from the closed form, where there is one
+    apart: (
+        float | None
+    )  # the largest distance of the seeds' direct and mixture from the closed form, where there is one
 
 
 class Oracle:
@@ -112,7 +114,7 @@ def fresh(config: dict) -> dict:
 
 
 def removed(draw: Draw, component: str, cause: str) -> dict:
-    """The study with one cause taken away for one component. Where it can be, it is not what the tool's own arm does."""
+    """The study with one cause taken away for one component, where it can be otherwise than the tool's own arm does."""
     if cause not in CAUSES:
         raise KeyError(cause)
     config = copy.deepcopy(draw.config)

@@ -11,7 +11,6 @@ import time
 
 from blind.oracle import Oracle
 from blind.studies import Draw, draw
-
 from bottleneck import atomic, execute, results
 from bottleneck import rows as row_files
 

@@ -35,8 +35,8 @@ KEPT_APART = 1.6  # ratio of the last mode that a linear bottleneck keeps to the
 @dataclasses.dataclass(frozen=True)
 class Draw:
     """One study. `planted`: component -> the cause its gap should have. `partner`: of a label conflict, the component
-    whose labels were permuted. `known`: component -> (I_direct, I_mixture) in closed form, None where that is not known.
-    `ceiling`: component -> bits that the Bayes classifier of that component has.
+    whose labels were permuted. `known`: component -> (I_direct, I_mixture) in closed form. `ceiling`: component -> bits
+    that the Bayes classifier of that component has.
     """
 
     number: int
@@ -44,7 +44,7 @@ class Draw:
     config: dict
     planted: dict[str, str] = dataclasses.field(default_factory=dict)
     partner: str | None = None
-    known: dict[str, tuple[float | None, float | None]] = dataclasses.field(default_factory=dict)
+    known: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     ceiling: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -69,7 +69,8 @@ def _images(component: dict) -> bool:
 
 def _ceiling(source: dict) -> float:
     """Bits of the exact posterior on the component alone; permuted labels have the same."""
-    optima = factors.bayes({"it": source["reliability"]}, {"it": 1.0}, source["values"])
+    independent = dict.fromkeys(factors.FACTORS, 1 / source["values"])
+    optima = factors.bayes({"it": independent | source["reliability"]}, {"it": 1.0}, source["values"])
     return optima["it"]["direct"]["bits"]
 
 
@@ -228,9 +229,7 @@ def unfinished(rng) -> dict:
 def _linear(rng, scales, weights, dim, noise, width, optimizer, steps) -> dict:
     directions = int(rng.integers(1000))
     shared = dict(name="gaussian", dim=dim, outputs=len(scales), noise=noise, seed=directions)
-    components = {
-        f"c{j}": dict(source=dict(index=j, scale=float(scale), **shared)) for j, scale in enumerate(scales)
-    }
+    components = {f"c{j}": dict(source=dict(index=j, scale=float(scale), **shared)) for j, scale in enumerate(scales)}
     return dict(
         components=components,
         mixture=dict(weights={f"c{j}": float(w) for j, w in enumerate(weights)}, label_space="shared"),
