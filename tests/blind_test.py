@@ -137,7 +137,7 @@ def component(margin=0.3, verdict="lost", direct=0.9, wide=0.01, **others):
 
 def recorded(*components, **others):
     named = {f"c{index}": one for index, one in enumerate(components)}
-    return {"draw": 7, "kind": "mixed", "commit": "abc", "seconds": 60.0, "components": named, **others}
+    return {"draw": 7, "kind": "mixed", "commit": "abc", "cpu_seconds": 60.0, "components": named, **others}
 
 
 def score(*components):

@@ -15,6 +15,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 from blind import run, studies, table
 
@@ -28,7 +29,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first (default 0)")
     parser.add_argument("--jobs", type=int, default=2, help="draws at a time, each on one core (default 2)")
     parser.add_argument("--table", action="store_true", help="print the table of the records there are")
-    parser.add_argument("--draw", type=int, help="make this one draw in this process")
+    parser.add_argument("--draw", type=int, help="this one draw, in this process, until standard input closes")
     args = parser.parse_args()
     if args.table:
         print(table.markdown(table.read(args.out)))
@@ -45,8 +46,14 @@ def main() -> int:
 
 
 def alone(number: int, out: pathlib.Path) -> int:
+    """One draw in this process, which ends with the one that started it (and holds the other end of its input)."""
     from bottleneck.signals import Stopped
 
+    def end():
+        sys.stdin.buffer.read()
+        os._exit(UNFINISHED)
+
+    threading.Thread(target=end, daemon=True).start()
     try:
         run.make(number, out)
     except Stopped:
@@ -64,7 +71,9 @@ def child(number: int, out: pathlib.Path) -> int:
     environment = {**os.environ, **threads, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": cache}
     with open(out / f"{name}.log", "a") as log:
         command = [sys.executable, __file__, f"--out={out}", f"--draw={number}"]
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
+        pipes = dict(stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+        with subprocess.Popen(command, env=environment, **pipes) as process:
+            code = process.wait()
     print(f"{name}: " + ("done" if code == 0 else f"exit {code}, see {out / name}.log"), flush=True)
     return code
 

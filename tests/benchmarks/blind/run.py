@@ -18,9 +18,9 @@ ROOT = pathlib.Path(__file__).parents[3]
 
 
 def make(number: int, out: pathlib.Path) -> None:
-    """Leaves `out/NAME.json`; what was done before a kill is not done again."""
-    drawn, started = draw(number), time.perf_counter()
-    workdir = out / drawn.name
+    """Leaves `out/NAME.json`; what was done before a kill, at the same commit, is not done again."""
+    drawn, code = draw(number), commit()
+    workdir = begun(out / drawn.name, code)
     execute.study(drawn.config, workdir / "study")
     rows = results.from_disk(workdir / "study", drawn.config).rows
     components = answers(drawn, rows)
@@ -34,13 +34,22 @@ def make(number: int, out: pathlib.Path) -> None:
     record = {
         "draw": number,
         "kind": drawn.kind,
-        "commit": commit(),
-        "seconds": time.perf_counter() - started,
+        "commit": code,
+        "cpu_seconds": time.process_time(),  # since the last start
         "config": drawn.config,
         "components": components,
     }
     atomic.write(out / f"{drawn.name}.json", json.dumps(record, indent=1))
     shutil.rmtree(workdir, ignore_errors=True)
+
+
+def begun(workdir: pathlib.Path, code: str) -> pathlib.Path:
+    """The work directory of a draw, emptied if it was begun at another commit."""
+    mark = workdir / "commit"
+    if workdir.exists() and not (mark.is_file() and mark.read_text() == code):
+        shutil.rmtree(workdir)
+    atomic.write(mark, code)
+    return workdir
 
 
 def answers(drawn: Draw, rows: list[dict]) -> dict[str, dict]:

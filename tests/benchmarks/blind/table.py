@@ -26,9 +26,9 @@ def markdown(records: list[dict]) -> str:
 
 def drawn(records: list[dict], each: list) -> list[str]:
     commits = sorted({record["commit"] for record in records})
-    hours = sum(record["seconds"] for record in records) / 3600
+    hours = sum(record["cpu_seconds"] for record in records) / 3600
     return [
-        f"{len(records)} draws, {len(each)} components, {hours:.1f} core hours.",
+        f"{len(records)} draws, {len(each)} components, {hours:.1f} CPU hours.",
         f"Generator, scoring and tool as of commit {', '.join(commits)}.",
     ]
 
@@ -57,7 +57,7 @@ def verdicts(each: list) -> list[str]:
 
 def power(each: list) -> list[str]:
     lines = [
-        "| true loss, of H(y) | components | lost | power | ideal t test | difference, points | ideal, Holm's first step |",
+        "| true loss, of H(y) | components | lost | power | ideal t test | difference, points | ideal, Holm's first |",
         "|---" * 7 + "|",
     ]
     for bin in scoring.powers(each):
@@ -86,8 +86,8 @@ def names(causes: list) -> list[str]:
     return [
         *lines,
         "",
-        f"Named or likely: {_share(reached, len(true))} (goal 90%); ruled out: {ruled_out} (goal 0). Planted, but taking it "
-        f"away closes less than half: {untrue}, not scored.",
+        f"Named or likely: {_share(reached, len(true))} (goal 90%); ruled out: {ruled_out} (goal 0). "
+        f"Planted, but taking it away closes less than half: {untrue}, not scored.",
         f"Named: {len(named)}; false: {_share(len(false), len(named))} (goal at most 5%), {sure} of them surely.",
     ]
 
