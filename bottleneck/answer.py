@@ -224,7 +224,7 @@ class Answer(Task):
                 yield Finding("accuracy", probes.majority(probe, test), "fraction", at)
 
     def optima(self) -> Iterator[Finding]:
-        """Exact Bayes accuracies of procedural components, for direct training, the shared head, a head per component."""
+        """Exact Bayes accuracies of procedural components, for direct training, a shared head and a head each."""
         specs = self.study.components
         if self.study.mixture.schedule or any(s.source["name"] != "factors" or s.transforms for s in specs.values()):
             return
@@ -241,8 +241,8 @@ class Answer(Task):
                 yield Finding("accuracy", optimum["accuracy"], "fraction", at)
 
     def gains(self, items: Items) -> Iterator[Finding]:
-        """What each declared representation adds: over one whole run; and over the mean of its own members, beside the same
-        for direct runs."""
+        """What each declared representation adds: over one whole run; and over the mean of its own members, beside the
+        same for direct runs."""
         singles = {
             (repr(p.members[0].identity), p.target): p
             for p in self.probes

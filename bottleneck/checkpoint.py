@@ -66,7 +66,10 @@ class Writer:
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
 
     def save(self, path: pathlib.Path, tree, **meta) -> None:
-        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there; `meta` joins its manifest."""
+        """Starts writing `tree` (nested dicts of arrays) to `path`, replacing what is there. Raises Full.
+
+        `meta` becomes part of the manifest.
+        """
         self.wait()
         primary(lambda: remove(path))
         copy = jax.tree.map(np.array, tree)  # training goes on in place, and the seal compares with it
@@ -82,7 +85,8 @@ class Writer:
         path, copy, meta = pending
         with _written(path):
             self._orbax.wait_until_finished()
-            primary(lambda: _seal(path, copy, meta))
+            _read_back(path, copy)  # on all processes: Orbax reads together
+            primary(lambda: _seal(path, meta))
 
     def close(self) -> None:
         try:
@@ -177,14 +181,14 @@ def foreign(path: pathlib.Path, where: Mapping[str, str] | None = None) -> dict:
             where = {c: tuple(p.split("/")) for c, p in where.items()} if where else _collections(path, tree)
             item = _pruned(path, tree, where)
             arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-            found = reader.restore(
+            restored = reader.restore(
                 place.absolute(), args=ocp.args.PyTreeRestore(item, restore_args=arguments, partial_restore=True)
             )
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError("checkpoint", str(path), f"what Orbax can read ({str(error).splitlines()[0]})") from error
-    return {collection: _at(found, keys) for collection, keys in where.items()}
+    return {collection: _at(restored, keys) for collection, keys in where.items()}
 
 
 def _saved_tree(path: pathlib.Path) -> pathlib.Path:
@@ -203,15 +207,15 @@ def _saved_tree(path: pathlib.Path) -> pathlib.Path:
 
 
 def _collections(path: pathlib.Path, tree) -> dict[str, tuple[str, ...]]:
-    """Where `tree` has `params`, nearest to its top, and the `batch_stats` beside them; bare parameters are all of it."""
+    """Where `tree` has `params`, nearest to its top, and `batch_stats` beside them; bare parameters are all of it."""
     level = {(): tree}
     while level := {keys: node for keys, node in level.items() if isinstance(node, Mapping)}:
-        found = [keys for keys, node in level.items() if isinstance(node.get("params"), Mapping)]
-        if len(found) > 1:
-            places = ", ".join(map("/".join, found))
+        nearest = [keys for keys, node in level.items() if isinstance(node.get("params"), Mapping)]
+        if len(nearest) > 1:
+            places = ", ".join(map("/".join, nearest))
             raise UserError("checkpoint", str(path), f"to be told `where` the parameters are: under {places}")
-        if found:
-            (keys,), node = found, level[found[0]]
+        if nearest:
+            (keys,), node = nearest, level[nearest[0]]
             if "params" in node["params"]:  # a TrainState whose params are all variables
                 keys, node = (*keys, "params"), node["params"]
             return {collection: (*keys, collection) for collection in ("params", "batch_stats") if node.get(collection)}
@@ -224,16 +228,16 @@ def _pruned(path: pathlib.Path, tree, where: dict) -> dict:
     kept: dict = {}
     for keys in where.values():
         try:
-            found = _at(tree, keys)
+            subtree = _at(tree, keys)
         except (KeyError, TypeError):
             top = ", ".join(map(str, tree))
             raise UserError("checkpoint", str(path), f"a tree at {'/'.join(keys)!r}; at the top it has {top}") from None
         if not keys:
-            return found
+            return subtree
         inner = kept
         for key in keys[:-1]:
             inner = inner.setdefault(key, {})
-        inner[keys[-1]] = found
+        inner[keys[-1]] = subtree
     return kept
 
 
@@ -285,8 +289,8 @@ def remove_partial(directory: pathlib.Path) -> None:
             shutil.rmtree(path)
 
 
-def _seal(path: pathlib.Path, copy, meta: dict) -> None:
-    """Writes the manifest of `path` once the tree read back is `copy`, bit for bit. Raises Damaged, Full."""
+def _read_back(path: pathlib.Path, copy) -> None:
+    """Raises Damaged, or Full, unless the whole tree at `path` is `copy`, bit for bit."""
     try:
         back = _read(path)
     except Damaged:
@@ -298,6 +302,9 @@ def _seal(path: pathlib.Path, copy, meta: dict) -> None:
     for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(back), jax.tree.leaves(copy), strict=True):
         if new.dtype != old.dtype or new.shape != old.shape or new.tobytes() != old.tobytes():
             raise Damaged(path, jax.tree_util.keystr(where), "was not read back as it was saved")
+
+
+def _seal(path: pathlib.Path, meta: dict) -> None:
     manifest = {"files": _digests(path), **meta}
     atomic.write(path / MANIFEST, json.dumps({**manifest, "seal": _digest_of(manifest)}, indent=1, sort_keys=True))
 

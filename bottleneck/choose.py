@@ -1,7 +1,7 @@
 """Choices that later tasks depend on: which targets are lost, which questions are worth a run, which learning rate.
 
-A chooser reads rows of validation or of verdicts and leaves its answers as rows of metric `choice`. Tasks depend on them by the
-chooser's key, never by value: the graph is planned once.
+A chooser reads rows of validation or of verdicts and leaves its answers as rows of metric `choice`. Tasks depend on
+them by the chooser's key, never by value: the graph is planned once.
 """
 
 from __future__ import annotations

@@ -13,14 +13,13 @@ from bottleneck import models
 from bottleneck.features.extract import Extract
 from bottleneck.features.source import SPLITS
 from bottleneck.graph import SETTLED, Outcomes
-from bottleneck.plan import Plan
 from bottleneck.pretraining import Train
 from bottleneck.report.table import Table, text
 from bottleneck.store import Store
 from bottleneck.training.run import Run
 
 
-def describe(plan: Plan, workdir: pathlib.Path) -> str:
+def describe(plan, workdir: pathlib.Path) -> str:
     """Totals of a plan: what is certain, and what is trained only where a choice asks for it."""
     store = Store(workdir)
     outcomes = Outcomes(plan.graph, store)

@@ -9,12 +9,12 @@ import sys
 import jax
 
 from bottleneck import jobs, lock, results, signals
-from bottleneck import plan as plans
 from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
 from bottleneck.graph import SETTLED, Graph, Outcomes
-from bottleneck.plan import Plan
+from bottleneck.planning import plan as plans
+from bottleneck.planning.plan import Plan
 from bottleneck.store import Store
 from bottleneck.tasks import STAGES, Empty, Task
 
@@ -94,7 +94,7 @@ def one_by_one(tasks: list[Task], store: Store, stop) -> None:
 
 
 def chains(tasks: list[Task], outcomes: Outcomes) -> list[list[Task]]:
-    """Tasks that can be done now, each with those that then can be: what one pass brings is read while it is in memory."""
+    """Tasks that can be done now, each with those that then can be: what one pass brings is read while in memory."""
     group_of: dict[str, int] = {}
     groups: list[list[Task]] = []
     for task in tasks:
@@ -158,7 +158,7 @@ def report(outcome: results.Outcome, directory: pathlib.Path) -> int:
 
 
 def compare(first: tuple, second: tuple) -> None:
-    """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html in the first."""
+    """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html."""
     from bottleneck.report import compare as pages
 
     sides = []

@@ -1,4 +1,5 @@
-"""The graph of a plan: tasks in an order in which each comes after what it needs, which shard does which, what waits for what."""
+"""The graph of a plan: tasks in an order in which each comes after what it needs, which shard does which, what waits
+for what."""
 
 from __future__ import annotations
 
@@ -68,8 +69,9 @@ class Graph:
         return [task for task in self if isinstance(task, kind)]
 
     def deal(self, shards: int) -> dict[str, int]:
-        """Task key -> shard. Roots (a run, a pass over images) are dealt; what follows from one chain stays with it, and what
-        joins chains goes to the first of their shards. So no backbone runs twice, whatever the number of shards.
+        """Task key -> shard. Roots (a run, a pass over images) are dealt; what follows from one chain stays with it,
+        and what joins chains goes to the first of their shards. So no backbone runs twice, whatever the number of
+        shards.
         """
         shard, dealt = {}, 0
         for task in self:
@@ -128,7 +130,8 @@ class Outcomes:
         return {parent.key for parent in parents if self.of(parent) not in SETTLED}
 
     def wanted(self, task: Task) -> bool:
-        """Whether a task that is not settled has to be made: of passing ones, only while a reader of them is not settled."""
+        """Whether a task that is not settled has to be made: of passing ones, only while a reader of them is not
+        settled."""
         if not task.PASSING:
             return True
         return any(self.of(reader) not in SETTLED for reader in self.graph.readers(task))

@@ -19,12 +19,12 @@ def canonical(value):
     Numbers that are equal are the same (1 and 1.0). Raises TypeError for what has no canonical form.
     """
     if dataclasses.is_dataclass(value):
-        found = {}
+        plain = {}
         for spec in dataclasses.fields(value):
             held = getattr(value, spec.name)
             if spec.metadata.get("identity", True) and not _is_default(spec, held):
-                found[spec.name] = canonical(held)
-        return found
+                plain[spec.name] = canonical(held)
+        return plain
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

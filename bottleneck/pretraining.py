@@ -34,7 +34,8 @@ class Start:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Train(Task):
-    """One run. `keep` are the steps it should leave, no part of its key: a step asked for later is made by training again."""
+    """One run. `keep` are the steps it should leave, no part of its key: a step asked for later is made by training
+    again."""
 
     episode: Run
     components: tuple[Component, ...]

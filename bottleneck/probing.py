@@ -38,8 +38,8 @@ class Scores:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Probe(extract.Reads):
-    """One representation meeting one target by one protocol. `arm` is the arm or the name of the representation, `seed` the
-    run's, or the index of the member set."""
+    """One representation meeting one target by one protocol. `arm` is the arm or the name of the representation, `seed`
+    the run's, or the index of the member set."""
 
     arm: str
     seed: int
@@ -130,7 +130,8 @@ class Probe(extract.Reads):
         return score(mean, self.labels, self.null)
 
     def guard(self, store, result) -> probes.Guard | None:
-        """Whether the solved probe is at least as good as the head it was pretrained with. None where that cannot be asked."""
+        """Whether the solved probe is at least as good as the head it was pretrained with. None where that cannot be
+        asked."""
         member = self.members[0] if self.members else None
         if member is None or not self._guarded(member) or self.reduce:
             return None
@@ -181,7 +182,7 @@ def squared(predicted: dict[str, np.ndarray], y: dict) -> Scores:
 
 
 def price(probe: Probe) -> dict:
-    """What a representation cost: steps summed over distinct ancestor runs, images passed, the target's own examples."""
+    """What a representation cost: steps over distinct ancestor runs, images passed, the target's own examples."""
     ancestry: dict = {}
     for member in probe.members:
         for run, step in member.source.ancestry.items():

@@ -1,7 +1,7 @@
 """Representations: lists of members `source/seed@step:layer`, concatenated, optionally reduced.
 
-One member is an ordinary network, n seeds are CAT_n (Zhang & Bottou 2023), n kept steps within the budget of one run are
-Time-Cat (Yang, Zhang & Bottou 2025), n steps of one run are snapshots.
+One member is an ordinary network, n seeds are CAT_n (Zhang & Bottou 2023), n kept steps within the budget of one run
+are Time-Cat (Yang, Zhang & Bottou 2025), n steps of one run are snapshots.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _MEMBER = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class RepresentationSpec:
-    """Members `source/*@step:layer`, one pattern or several (snapshots, several layers or runs). A source is a run by name
-    (`mixture`, `direct`, `direct-rare`) or one of the study's `sources`; the step is `last`, a number, or a fraction of the
-    run such as `1/4`. Taken `n` seeds at a time: each disjoint set of n seeds is one representation.
+    """Members `source/*@step:layer`, one pattern or several (snapshots, several layers or runs). A source is a run by
+    name (`mixture`, `direct`, `direct-rare`) or one of the study's `sources`; the step is `last`, a number, or a
+    fraction of the run such as `1/4`. Taken `n` seeds at a time: each disjoint set of n seeds is one representation.
 
     `repeat` lists every member so many times over (a control: it can add nothing). `reduce` projects onto the principal
-    components of the probe split, down to the dimension of one member. `combine="average"` averages the members' predictions
-    instead of joining their features.
+    components of the probe split, down to the dimension of one member. `combine="average"` averages the members'
+    predictions instead of joining their features.
     """
 
     members: str | tuple[str, ...]
@@ -69,7 +69,7 @@ def source_of(pattern: str) -> str:
 
 
 def sets(spec: RepresentationSpec, seeds_of, steps_of, path: str) -> list[tuple[Place, ...]]:
-    """The disjoint member sets of `spec`. `seeds_of(source)`, `steps_of(source)` give a source's seeds and last step."""
+    """The disjoint member sets of `spec`. `seeds_of(source)`, `steps_of(source)`: its seeds, its last step."""
     groups = [_groups(pattern, spec.n, seeds_of, steps_of, path) for pattern in spec.patterns]
     if len({len(g) for g in groups}) > 1:
         raise UserError(f"{path}.members", spec.members, "patterns with equally many seeds")

@@ -1,8 +1,8 @@
 """The outcome of a study: which rows are live, their union, and what made them.
 
-`configs/<hash>.json` holds a config; `configs/<hash>.tasks`, beside it, which rows its plan has (so that a study reports again
-when its data are gone). `results.jsonl` joins the rows of all configs of a work directory; rows that none has any more are set
-aside in `rows/superseded`.
+`configs/<hash>.json` holds a config; `configs/<hash>.tasks`, beside it, which rows its plan has (so that a study
+reports again when its data are gone). `results.jsonl` joins the rows of all configs of a work directory; rows that none
+has any more are set aside in `rows/superseded`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from bottleneck import atomic, identity
 from bottleneck import config as configs
 from bottleneck import rows as row_files
 from bottleneck.errors import UserError
-from bottleneck.plan import Plan
 from bottleneck.pretraining import Train
 from bottleneck.store import Store
 from bottleneck.training import loop
@@ -42,7 +41,7 @@ def record(workdir: pathlib.Path, config) -> None:
     atomic.write(workdir / "configs" / f"{config_hash(config)}.json", plain)
 
 
-def leave(plan: Plan, store: Store, config, complete: bool) -> None:
+def leave(plan, store: Store, config, complete: bool) -> None:
     """Records which rows are live, and joins those of every config here."""
     row_tasks = [task for task in plan.graph if task.makes and task.makes[0].startswith("rows/")]
     live = {
@@ -92,7 +91,7 @@ def from_disk(workdir: pathlib.Path, config) -> Outcome:
     return Outcome(tasks["study"], rows, provenance(workdir, tasks["runs"], config), tasks["reading"])
 
 
-def of_plan(plan: Plan, store: Store, config) -> Outcome:
+def of_plan(plan, store: Store, config) -> Outcome:
     """The outcome of a plan whose tasks are all settled."""
     at = {"study": plan.study.name, "config_hash": config_hash(config)}
     tasks = [task for task in plan.graph if task.makes and task.makes[0].startswith("rows/")]
@@ -103,10 +102,9 @@ def of_plan(plan: Plan, store: Store, config) -> Outcome:
 
 def provenance(workdir: pathlib.Path, runs: list[str], config) -> dict:
     """What made the runs of a study: of every key the value, or the values where they differ, package by package."""
-    wanted, each = set(runs), []
-    for path in sorted((workdir / "runs").glob("*/provenance.json")):
-        if path.parent.name.rpartition("-")[2] in wanted:
-            each.append(json.loads(path.read_text()))
+    wanted = set(runs)
+    paths = sorted((workdir / "runs").glob("*/provenance.json"))
+    each = [json.loads(path.read_text()) for path in paths if path.parent.name.rpartition("-")[2] in wanted]
     merged = {key: _merged([p.get(key) for p in each]) for key in sorted({key for p in each for key in p})}
     return {**merged, "config": config_hash(config)}
 
@@ -118,7 +116,7 @@ def _merged(values: list):
     return distinct[0] if len(distinct) == 1 else distinct
 
 
-def forget_runs(plan: Plan, store: Store) -> None:
+def forget_runs(plan, store: Store) -> None:
     """Removes all that the study's runs have left, so that they are trained again."""
     for train in plan.graph.of(Train):
         loop.forget(store.place_of(train.episode))

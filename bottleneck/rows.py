@@ -1,7 +1,7 @@
 """Rows: every number of a table or figure is one JSON line with always the same keys.
 
-Tasks state findings; `row` makes a row of each, in this one place. A task's file holds what the task knows; whose study it is
-(`BOOKKEEPING`) is filled in when files are joined, as one task may serve several studies.
+Tasks state findings; `row` makes a row of each, in this one place. A task's file holds what the task knows; whose study
+it is (`BOOKKEEPING`) is filled in when files are joined, as one task may serve several studies.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Finding:
 
 
 def row(finding: Finding, kind: str, version: int) -> dict:
-    """The row of a finding by a task of this kind and version, over all seeds of the test split unless it says otherwise."""
+    """The row of a finding by a task of this kind and version, over all seeds of the test split unless it says
+    otherwise."""
     values = {
         "seed": "all",
         "split": "test",

@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import pathlib
 import tempfile
 import time
@@ -17,11 +19,13 @@ import numpy as np
 from scipy import special
 
 from bottleneck import execute
-from bottleneck import plan as plans
 from bottleneck import rows as row_files
 from bottleneck import study as studies
-from bottleneck.analysis import features
 from bottleneck.analysis.planted import erase
+from bottleneck.features import cache, extract
+from bottleneck.features.extract import Extract
+from bottleneck.features.source import SPLITS, Kept
+from bottleneck.planning import plan as plans
 from bottleneck.report.table import Table, text
 from bottleneck.store import Store
 
@@ -61,17 +65,18 @@ def run() -> bool:
     return not failed
 
 
-def quiet(study: dict, workdir: pathlib.Path, *stages: str) -> list[dict]:
-    """Runs stages of a study; returns its rows."""
-    for stage in stages:
-        execute.study(study, workdir, stage)
+def carried_out(study: dict, workdir: pathlib.Path, *stages: str) -> list[dict]:
+    """Runs stages of a study, quietly; returns its rows."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        for stage in stages:
+            execute.study(study, workdir, stage)
     return row_files.read(workdir / "results.jsonl") if "analyze" in stages else []
 
 
 def solvable(workdir: pathlib.Path) -> list[Check]:
-    """The linear network of KEPT hidden units keeps the modes of the largest weight, each as lambda_j / |lambda| of its Gram."""
+    """A linear network of KEPT units keeps the modes of the largest weights, as lambda_j / |lambda| of its Gram."""
     names = [f"mode{j}" for j in range(len(SOLVABLE))]
-    found = quiet(
+    rows = carried_out(
         dict(
             name="solvable",
             seeds=1,
@@ -96,12 +101,12 @@ def solvable(workdir: pathlib.Path) -> list[Check]:
     )
     checks = []
     for j, name in enumerate(names):
-        (gap,) = row_files.select(found, metric="gap_r2", target=name)
+        (gap,) = row_files.select(rows, metric="gap", unit="r2", target=name)
         expected = "retained" if j < KEPT else "lost"
         checks.append(
             Check(f"solvable network, {name}", expected, gap["extra"]["verdict"], gap["extra"]["verdict"] == expected)
         )
-        (cka,) = row_files.select(found, metric="cka", target=name)
+        (cka,) = row_files.select(rows, metric="cka", target=name)
         predicted = SOLVABLE[j] / np.linalg.norm(SOLVABLE[:KEPT]) if j < KEPT else 0.0
         checks.append(
             Check(
@@ -131,25 +136,49 @@ def planted(workdir: pathlib.Path) -> list[Check]:
         arms=("mixture", "direct"),
         analysis=dict(kinds=("ladder", "steps"), halvings=2),
     )
-    quiet(study, workdir, "pretrain", "transfer")
-    store = Store(workdir, plans.plan(studies.spec(study)), "planted")
-    expected = plant(store)
-    found = quiet(study, workdir, "analyze")
+    carried_out(study, workdir, "pretrain", "transfer")
+    last = Last(workdir, plans.plan(studies.spec(study)))
+    expected = plant(last)
+    rows = carried_out(study, workdir, "analyze")
     checks = []
     for (target, factor), (what, rungs) in expected.items():
-        (landed,) = row_files.select(found, metric="rung", target=target, factor=factor)
+        (landed,) = row_files.select(rows, metric="rung", target=target, factor=factor)
         rung = landed["extra"]["rung"]
         checks.append(Check(what, " or ".join(rungs), rung, rung in rungs))
-    return checks + [independent(found), *refused(store)]
+    return [*checks, independent(rows), *refused(last)]
 
 
-def plant(store: Store) -> dict[tuple, tuple[str, tuple[str, ...]]]:
-    """Overwrites the cached features of the mixture's last step; (target, factor) -> (what was planted, rungs expected)."""
-    component = store.plan.targets["null"]  # here every factor is independent of every other and of the label
+class Last:
+    """The cached features of the mixture's last step, target by target."""
+
+    def __init__(self, workdir: pathlib.Path, plan: plans.Plan):
+        self.store, self.targets = Store(workdir), plan.targets
+        passes = [e for e in plan.graph.of(Extract) if isinstance(e.source, Kept) and e.source.run.name == "mixture"]
+        self.sources = {e.component.name: e.source for e in passes if e.source.step == e.source.run.steps}
+
+    def directory(self, target: str) -> pathlib.Path:
+        return self.store.features_path(extract.key(self.sources[target], self.targets[target]))
+
+    def read(self, target: str, layer: str) -> dict[str, np.ndarray]:
+        """Raises cache.Stale."""
+        component = self.targets[target]
+        return {split: cache.read(self.directory(target), layer, split, component) for split in SPLITS}
+
+    def write(self, target: str, layers: dict[str, dict[str, np.ndarray]], component=None) -> None:
+        whole = {
+            (layer, split): x.astype(np.float32) for layer, splits in layers.items() for split, x in splits.items()
+        }
+        component = component or self.targets[target]
+        cache.write(self.directory(target), whole, component, self.sources[target].identity)
+
+
+def plant(kept: Last) -> dict[tuple, tuple[str, tuple[str, ...]]]:
+    """Overwrites features of the mixture's last step; (target, factor) -> (what was planted, rungs expected)."""
+    component = kept.targets["null"]  # here every factor is independent of every other and of the label
     rng = np.random.default_rng(0)
     rotation = np.linalg.qr(rng.normal(size=(64, 64)))[0]
     last, early = {}, {}
-    for split in features.SPLITS:
+    for split in SPLITS:
         signs = {f: 2.0 * component.splits[split].factors[f] - 1.0 for f in FACTORS}
         n = len(signs["shape"])
         x = rng.normal(size=(n, 64))
@@ -161,14 +190,11 @@ def plant(store: Store) -> dict[tuple, tuple[str, tuple[str, ...]]]:
         x = rng.normal(size=(n, 64))
         x[:, 0] = 3 * signs["background"] + rng.normal(size=n)
         early[split] = x @ rotation
-    cache(store, "null", {"features": last, "layer1": early})
-    labels = {split: store.plan.targets["colour"].splits[split].labels for split in features.SPLITS}
+    kept.write("null", {"features": last, "layer1": early})
+    labels = {split: kept.targets["colour"].splits[split].labels for split in SPLITS}
     for layer in ("layer1", "features"):
-        cache(
-            store,
-            "colour",
-            {layer: {split: erase(x, labels[split]) for split, x in read(store, "colour", layer).items()}},
-        )
+        erased = {split: erase(x, labels[split]) for split, x in kept.read("colour", layer).items()}
+        kept.write("colour", {layer: erased})
     deeper = ("nonlinear", "earlier", "nowhere")
     return {
         ("null", "colour"): ("a factor in a direction of large variance", ("prominent",)),
@@ -181,61 +207,35 @@ def plant(store: Store) -> dict[tuple, tuple[str, tuple[str, ...]]]:
     }
 
 
-def source(store: Store, target: str) -> tuple[pathlib.Path, dict]:
-    """Where the features of the mixture's last step for `target` lie, and what their manifest must say."""
-    run = store.plan.run("mixture", 0)
-    return store.feature_directory(run, run.steps, target, False)
-
-
-def read(store: Store, target: str, layer: str) -> dict[str, np.ndarray]:
-    directory, stated = source(store, target)
-    return features.read(directory, layer, store.plan.targets[target], stated)
-
-
-def cache(store: Store, target: str, layers: dict[str, dict[str, np.ndarray]]) -> None:
-    directory, stated = source(store, target)
-    found = {(layer, split): x.astype(np.float32) for layer, splits in layers.items() for split, x in splits.items()}
-    features.write(directory, found, store.plan.targets[target], stated)
-
-
-def independent(found: list[dict]) -> Check:
+def independent(rows: list[dict]) -> Check:
     """No reading of the null label, at any rung, layer or step, is above chance after Bonferroni's correction."""
-    readings = [
-        r
-        for r in row_files.select(found, target="null", factor=None, metric="bits", seed=0)
-        if (r["extra"] or {}).get("analysis")
-    ]
+    readings = row_files.select(rows, target="null", factor=None, metric="information", seed=0)
+    readings = [r for r in readings if row_files.kind(r) in ("ladder", "steps")]
     errors = [(r["ci95"][1] - r["ci95"][0]) / (2 * special.ndtri(0.975)) for r in readings]
-    above = sum(
-        r["value"] - special.ndtri(1 - 0.025 / len(readings)) * se > 0 for r, se in zip(readings, errors, strict=True)
-    )
-    return Check(
-        "readings of a label independent of the image above chance", "0", f"{above} of {len(readings)}", above == 0
-    )
+    limit = special.ndtri(1 - 0.025 / len(readings))
+    above = sum(r["value"] - limit * se > 0 for r, se in zip(readings, errors, strict=True))
+    what = "readings of a label independent of the image above chance"
+    return Check(what, "0", f"{above} of {len(readings)}", above == 0)
 
 
-def refused(store: Store) -> list[Check]:
+def refused(kept: Last) -> list[Check]:
     """A cache in another order and a cache that lost its small signals are refused, with the reason."""
-    directory, stated = source(store, "texture")
-    component, intact = store.plan.targets["texture"], read(store, "texture", "features")
-    permuted = dataclasses.replace(
-        component, splits={s: e.take(np.arange(len(e))[::-1]) for s, e in component.splits.items()}
-    )
-    features.write(directory, {("features", s): x[::-1] for s, x in intact.items()}, permuted, stated)
-    checks = [refusal(store, "a cache in another order", "order")]
+    component, intact = kept.targets["texture"], kept.read("texture", "features")
+    reversed_splits = {s: e.take(np.arange(len(e))[::-1]) for s, e in component.splits.items()}
+    permuted = dataclasses.replace(component, splits=reversed_splits)
+    kept.write("texture", {"features": {split: x[::-1] for split, x in intact.items()}}, permuted)
+    checks = [refusal(kept, "a cache in another order", "order")]
     coarse = {}
     for split, x in intact.items():
-        truncated = np.ascontiguousarray(5 + 0.01 * x / x.std(), dtype=np.float32).view(np.uint32) & np.uint32(
-            0xFFFF0000
-        )
-        coarse["features", split] = truncated.view(np.float32)
-    features.write(directory, coarse, component, stated)
-    return checks + [refusal(store, "a cache in bfloat16 with an offset of 5", "significant bits")]
+        shifted = np.ascontiguousarray(5 + 0.01 * x / x.std(), dtype=np.float32)
+        coarse[split] = (shifted.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    kept.write("texture", {"features": coarse})
+    return [*checks, refusal(kept, "a cache in bfloat16 with an offset of 5", "significant bits")]
 
 
-def refusal(store: Store, what: str, word: str) -> Check:
+def refusal(kept: Last, what: str, word: str) -> Check:
     try:
-        read(store, "texture", "features")
-    except features.Stale as reason:
+        kept.read("texture", "features")
+    except cache.Stale as reason:
         return Check(what, "refused", "refused" if word in str(reason) else str(reason), word in str(reason))
     return Check(what, "refused", "used", False)

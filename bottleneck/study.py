@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Literal
 
-from bottleneck import config as configs
+from bottleneck import typed
 from bottleneck.arms import ARMS
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
@@ -95,10 +95,10 @@ class ProbeSpec:
 class AnalysisSpec:
     """What is asked of the kept steps beyond gaps and causes.
 
-    `kinds`: how deep a feature lies (ladder), when it was learned (steps), in which seeds, how alike representations are
-    (cka), what direct runs read of other targets (relatedness), what fine-tuning saves (recovery). `layers`: taps to look
-    at, with a spatial mode after a dot if wanted; none means all, average-pooled. `halvings`: the mixture's steps T,
-    T/2, ... T/2^halvings and 0 are looked at. `comparisons` by CKA, over minibatches of `batch` items.
+    `kinds`: how deep a feature lies (ladder), when it was learned (steps), in which seeds, how alike representations
+    are (cka), what direct runs read of other targets (relatedness), what fine-tuning saves (recovery). `layers`: taps
+    to look at, with a spatial mode after a dot if wanted; none means all, average-pooled. `halvings`: the mixture's
+    steps T, T/2, ... T/2^halvings and 0 are looked at. `comparisons` by CKA, over minibatches of `batch` items.
     """
 
     kinds: tuple[Literal["ladder", "steps", "seeds", "cka", "relatedness", "recovery"], ...] = ()
@@ -119,8 +119,9 @@ class AnalysisSpec:
 
 @dataclasses.dataclass(frozen=True)
 class GridSpec:
-    """Learning rates and weight decays to choose from, for every arm that is tuned by itself: `direct` of each component by
-    its own validation log-loss, arms that train the mixture by the weighted mean of all. The first seed chooses for all."""
+    """Learning rates and weight decays to choose from, for every arm that is tuned by itself: `direct` of each
+    component by its own validation log-loss, arms that train the mixture by the weighted mean of all. The first seed
+    chooses for all."""
 
     lr: tuple[float, ...] = ()
     weight_decay: tuple[float, ...] = ()
@@ -156,13 +157,13 @@ class SourceSpec:
 
 @dataclasses.dataclass(frozen=True)
 class StudySpec:
-    """Everything a config may say. `seeds` runs per arm, or a plan of looks such as (5, 10): decided targets are not asked
-    again. `seed_offset` shifts every run, split and generation seed.
+    """Everything a config may say. `seeds` runs per arm, or a plan of looks such as (5, 10): decided targets are not
+    asked again. `seed_offset` shifts every run, split and generation seed.
 
-    `arms` other than mixture and direct are interventions, trained for the targets that are `arms_for`: "lost", "all", or
-    names. `targets` lie outside the mixture. `sources` are foreign features. `keep` lists further steps to keep (numbers or
-    fractions such as "1/4"). `representations` beyond the arms' own single networks. `margin`: the share of direct training's
-    information that decides between lost and retained.
+    `arms` other than mixture and direct are interventions, trained for the targets that are `arms_for`: "lost", "all",
+    or names. `targets` lie outside the mixture. `sources` are foreign features. `keep` lists further steps to keep
+    (numbers or fractions such as "1/4"). `representations` beyond the arms' own single networks. `margin`: the share of
+    direct training's information that decides between lost and retained.
     """
 
     name: str
@@ -285,4 +286,4 @@ class StudySpec:
 
 def spec(config) -> StudySpec:
     """The typed study of a config. Raises UserError."""
-    return configs.build(StudySpec, config)
+    return typed.build(StudySpec, config)

@@ -1,8 +1,8 @@
 """A task: one unit of work that reads outputs of other tasks from disk and leaves outputs of its own there.
 
-Outputs are names: `runs/KEY@STEP` (a kept step), `features/KEY:LAYER`, `rows/KEY`. A task says what it needs and makes by such
-names, never by other tasks, so that what makes an output may change without changing any key. A task whose question nobody
-asks, or whose needs ended empty, ends *empty*: an outcome like any other.
+Outputs are names: `runs/KEY@STEP` (a kept step), `features/KEY:LAYER`, `rows/KEY`. A task says what it needs and makes
+by such names, never by other tasks, so that what makes an output may change without changing any key. A task whose
+question nobody asks, or whose needs ended empty, ends *empty*: an outcome like any other.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Asked:
 class Task:
     """One unit of work. Subclasses are dataclasses (frozen, eq=False); two tasks of one key are the same task.
 
-    `asks`: the task is wanted if any of these is answered yes; none: always. It decides whether there is anything to do, and
-    is no part of the key, as the result does not depend on it.
+    `asks`: the task is wanted if any of these is answered yes; none: always. It decides whether there is anything to
+    do, and is no part of the key, as the result does not depend on it.
     """
 
     KIND: ClassVar[str]
@@ -59,7 +59,8 @@ class Task:
 
     @cached_property
     def key(self) -> str:
-        """The hash of identity, kind, version and the outputs needed (whose names hold the keys of what they came from)."""
+        """The hash of identity, kind, version and the outputs needed (whose names hold the keys of what they came
+        from)."""
         return identity.digest([self.KIND, self.VERSION, self.identity, sorted(self.needs)])
 
     def done(self, store) -> bool:

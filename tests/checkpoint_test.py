@@ -1,7 +1,9 @@
 """Checkpoints: what is read is what was written, or an error that names the file."""
 
+import errno
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -129,17 +131,132 @@ def test_removing_unseals_first(saved, monkeypatch):
     checkpoint.remove(saved.parent / "absent")
 
 
-def test_atomic_write_leaves_the_old_bytes_when_it_fails(tmp_path, monkeypatch):
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def seal_by_hand(path, manifest):
+    text = json.dumps({**manifest, "seal": checkpoint._digest_of(manifest)})
+    (path / checkpoint.MANIFEST).write_text(text)
+
+
+def test_a_seal_of_nothing_is_damaged(saved):
+    """What a full disk once left: a valid manifest of no files."""
+    for file in saved.iterdir():
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    seal_by_hand(saved, {"files": {}, "step": 5})
+    for read in (checkpoint.verify, checkpoint.load):
+        with pytest.raises(checkpoint.Damaged, match="manifest.json lists no files"):
+            read(saved)
+    assert checkpoint.steps(saved.parent) == []
+    assert [error.path for error in checkpoint.damaged(saved.parent)] == [saved]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", None])
+def test_a_seal_of_what_holds_no_tree_is_damaged(text, saved):
+    """The bytes are those sealed, but there is nothing to be read from them."""
+    (saved / "_METADATA").unlink() if text is None else (saved / "_METADATA").write_text(text)
+    seal_by_hand(saved, {"files": checkpoint._digests(saved)})
+    with pytest.raises(checkpoint.Damaged, match="_METADATA describes no tree"):
+        checkpoint.load(saved)
+    assert len(checkpoint.damaged(saved.parent)) == 1
+
+
+def test_a_seal_of_arrays_that_cannot_be_read_is_damaged(saved):
+    for file in saved.glob("**/d/*"):
+        file.write_bytes(b"")
+    seal_by_hand(saved, {"files": checkpoint._digests(saved)})
+    with pytest.raises(checkpoint.Damaged, match="_METADATA describes"):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda tree: {**tree, "step": np.int32(8)}, "'step'.* not read back as it was saved"),
+        (lambda tree: {**tree, "step": np.int64(7)}, "'step'.* not read back"),
+        (lambda tree: {**tree, "half": -tree["half"]}, "'half'.* not read back"),
+        (lambda tree: {k: v for k, v in tree.items() if k != "step"}, "another tree"),
+    ],
+)
+def test_what_is_not_read_back_as_it_was_saved_is_never_sealed(spoil, said, tmp_path, monkeypatch):
+    read = checkpoint._read
+    monkeypatch.setattr(checkpoint, "_read", lambda path: spoil(read(path)))
+    writer = checkpoint.Writer()
+    writer.save(tmp_path / "5", TREE)
+    with pytest.raises(checkpoint.Damaged, match=said):
+        writer.wait()
+    writer.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+FULL = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EDQUOT, "Disk quota exceeded"),
+    ValueError("RESOURCE_EXHAUSTED: Failed to write 456 bytes: No space left on device [os_error_code='28']"),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=["space", "quota", "tensorstore"])
+@pytest.mark.parametrize("call", ["save", "wait_until_finished"])
+def test_a_save_that_finds_the_disk_full_is_said_in_a_line_and_never_sealed(call, error, tmp_path, monkeypatch):
+    writer = checkpoint.Writer()
+    (tmp_path / "5.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "5").mkdir()  # half written
+    monkeypatch.setattr(checkpoint.ocp.AsyncCheckpointer, call, failing(error))
+    with pytest.raises(checkpoint.Full, match=f"^disk='{tmp_path}/5': expected space.* MiB are free") as raised:
+        writer.save(tmp_path / "5", TREE)
+        writer.wait()
+    assert isinstance(raised.value, UserError) and "\n" not in str(raised.value)
+    monkeypatch.undo()
+    writer.close()  # once this sealed what was there
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_failures_of_a_save_pass_and_are_never_sealed(tmp_path, monkeypatch):
+    writer = checkpoint.Writer()
+    writer.save(tmp_path / "5", TREE)
+    broken = failing(OSError(errno.EIO, "input/output error"))
+    monkeypatch.setattr(checkpoint.ocp.AsyncCheckpointer, "wait_until_finished", broken)
+    with pytest.raises(OSError, match="input/output error"):
+        writer.wait()
+    monkeypatch.undo()
+    writer.close()
+    assert checkpoint.steps(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_atomic_write_leaves_the_old_bytes_and_no_temporary_when_it_fails(call, tmp_path, monkeypatch):
     path = tmp_path / "file"
     atomic.write(path, "old")
-
-    def fail(*_):
-        raise OSError("no space")
-
-    monkeypatch.setattr(atomic.os, "fsync", fail)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr(atomic.os, call, failing(OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken"):
         atomic.write(path, b"new and longer")
-    assert path.read_text() == "old"
+    monkeypatch.setattr(atomic.os, call, failing(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(atomic.Full, match=f"^disk='{path}': expected space"):
+        atomic.write(path, b"new and longer")
+    monkeypatch.undo()
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_recognised_through_causes():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "full")
+        except OSError as error:
+            raise ValueError("cannot save") from error
+    except ValueError as error:
+        assert atomic.is_full(error)
+    assert not atomic.is_full(ValueError("RESOURCE_EXHAUSTED: out of memory on the device"))
+
+
+def test_append_adds_whole_lines(tmp_path):
+    for line in ("a", "b"):
+        atomic.append(tmp_path / "log", line)
+    assert (tmp_path / "log").read_text() == "a\nb\n"
 
 
 CHILD = """

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -152,6 +153,15 @@ def test_a_signal_is_unfinished(calls, monkeypatch, capsys):
     assert capsys.readouterr() == ("", "stopped: saved; the same command goes on\n")
 
 
+def test_several_hosts_meet_once(calls, monkeypatch):
+    met = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: met.append(True))
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: bool(met))
+    for _ in range(2):
+        assert main.main(["main", f"--config={TINY}", "--stage=pretrain", "--multihost"]) == 0
+    assert met == [True] and calls.all[1][2]["stage"] == "pretrain"
+
+
 def test_every_flag_is_in_the_help(capsys):
     assert main.main(["main", "--help"]) == 0
     shown = capsys.readouterr().out
@@ -280,6 +290,8 @@ def test_a_config_file_that_fails_or_is_missing(refused, tmp_path):
     [
         ("--stage=train", ("--stage='train'", "pretrain, transfer")),
         ("--shard=3", ("--shard='3'", "i/n")),
+        ("--shard=0/0", ("--shard='0/0'", "i/n")),
+        ("--multihost", ("--multihost='all'", "--stage=pretrain")),
         ("--shard=2/2", ("--shard='2/2'",)),
         ("--nonsense", ("nonsense",)),
         ("stray", ("stray", "no further argument")),

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+from bottleneck import arms
 from bottleneck import config as configs
 from bottleneck import study as studies
 
@@ -30,3 +31,8 @@ def test_named_files_exist():
     root = pathlib.Path(__file__).parents[1]
     for name in re.findall(r"(?:configs|bottleneck|docs)/[\w/]+\.(?:py|png)", README):
         assert (root / name).is_file(), name
+
+
+def test_the_table_of_arms_is_that_of_the_code():
+    for arm, trained, purpose in arms.table():
+        assert f"| `{arm}` | {trained} | {purpose} |" in README, arm

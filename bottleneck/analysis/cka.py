@@ -57,8 +57,8 @@ class Similarities:
 
     def within(self, group) -> Similarities:
         """The batches of one group."""
-        own = self.groups == group
-        return Similarities(self.names, self.hsic[own], self.sizes[own], self.groups[own])
+        of_group = self.groups == group
+        return Similarities(self.names, self.hsic[of_group], self.sizes[of_group], self.groups[of_group])
 
     def interval(self, a: str, b: str, level: float = 0.95) -> Interval:
         """t interval by the jackknife: batches are left out one at a time, the others of their group scaled up for it.
@@ -69,14 +69,14 @@ class Similarities:
         terms = self._terms(a, b)
         total, variances, dofs = terms.sum(0), [], []
         for group in np.unique(self.groups):
-            own, sizes = terms[self.groups == group], self.sizes[self.groups == group]
-            if len(own) < 2:
+            of_group, sizes = terms[self.groups == group], self.sizes[self.groups == group]
+            if len(of_group) < 2:
                 variances, dofs = [np.inf], [1]
                 break
             scale = sizes.sum() / (sizes.sum() - sizes)
-            left = ratio(*(total - own.sum(0) + (own.sum(0) - own) * scale[:, None]).T)
-            dofs.append(len(own) - 1)
-            variances.append(dofs[-1] / len(own) * ((left - left.mean()) ** 2).sum())
+            left = ratio(*(total - of_group.sum(0) + (of_group.sum(0) - of_group) * scale[:, None]).T)
+            dofs.append(len(of_group) - 1)
+            variances.append(dofs[-1] / len(of_group) * ((left - left.mean()) ** 2).sum())
         value, variance = float(ratio(*total)), float(np.sum(variances))
         spread = float((np.square(variances) / dofs).sum())
         dof = variance**2 / spread if 0 < spread < np.inf else float(np.sum(dofs))
@@ -133,8 +133,8 @@ def minibatch(representations: Mapping[str, np.ndarray], groups=None, batch: int
 
     `groups` [n]: the component of every example (pooled over everything if None). The examples of a group are shuffled
     by a fixed seed and cut into parts that differ by at most one, at least two where it has 8 examples: none is left
-    out. Rows are taken to be independent: with the positions of a map as rows, intervals are too narrow. Raises UserError
-    for a batch or a group of fewer than 4 examples.
+    out. Rows are taken to be independent: with the positions of a map as rows, intervals are too narrow. Raises
+    UserError for a batch or a group of fewer than 4 examples.
     """
     arrays = dict(zip(representations, matrices(representations)))
     return _similarities(arrays, _draw(_groups(groups, len(next(iter(arrays.values())))), batch))
@@ -247,7 +247,7 @@ def records(
             False
         )
         rest = [(group, rows[keep[rows]]) for group, rows in drawn if keep[rows].sum() >= 4]
-        beside = companions(arrays[a], arrays[b], groups=groups)
+        companion = companions(arrays[a], arrays[b], groups=groups)
         return Record(
             a=a,
             b=b,
@@ -275,9 +275,9 @@ def records(
             effective_dims=(weights[a].effective_dims, weights[b].effective_dims),
             max_example_share=(float(weights[a].shares.max()), float(weights[b].shares.max())),
             without_top=_similarities({a: arrays[a], b: arrays[b]}, rest).value(a, b) if rest else float("nan"),
-            r2_ab=beside.r2_xy,
-            r2_ba=beside.r2_yx,
-            procrustes=beside.procrustes,
+            r2_ab=companion.r2_xy,
+            r2_ba=companion.r2_yx,
+            procrustes=companion.procrustes,
             detection_limit=detection_limit(interval.se),
             ids_sha256=digest,
             dtype=(str(arrays[a].dtype), str(arrays[b].dtype)),
@@ -310,11 +310,11 @@ def _weight(x, groups) -> _Weight:
     squares = np.maximum(np.linalg.eigvalsh(z.T @ z if z.shape[1] <= len(z) else z @ z.T), 0.0) ** 2
     shares = np.empty(len(z))
     for group in np.unique(groups):
-        own = z[groups == group]
-        if own.shape[1] <= len(own):
-            shares[groups == group] = ((own @ (own.T @ own)) * own).sum(1)
+        of_group = z[groups == group]
+        if of_group.shape[1] <= len(of_group):
+            shares[groups == group] = ((of_group @ (of_group.T @ of_group)) * of_group).sum(1)
         else:
-            shares[groups == group] = ((own @ own.T) ** 2).sum(1)
+            shares[groups == group] = ((of_group @ of_group.T) ** 2).sum(1)
     if not shares.sum() > 0:
         return _Weight(float("nan"), float("nan"), np.full(len(z), np.nan))
     squares /= squares.sum()

@@ -69,9 +69,9 @@ def pairwise(representations: Mapping[str, np.ndarray], *, debiased: bool = True
     """Linear CKA [L, L] between all `representations`, name -> [n, p], in their order, over all n examples.
 
     Every self term and every pair is computed once, a chunk of rows at a time, by whichever of the p x p products and
-    the n x n Grams is cheaper for the whole set. Where everything is float32, products are made in float32 and summed over
-    chunks in float64 (the result is about 1e-7 from float64's), unless most of a self term is bias. nan and errors as in
-    `linear_cka`.
+    the n x n Grams is cheaper for the whole set. Where everything is float32, products are made in float32 and summed
+    over chunks in float64 (the result is about 1e-7 from float64's), unless most of a self term is bias. nan and errors
+    as in `linear_cka`.
     """
     arrays = matrices(representations)
     return _cosines(arrays, np.float32 if all(x.dtype == np.float32 for x in arrays) else np.float64, debiased)
@@ -122,17 +122,17 @@ def _cosines(arrays, dtype, debiased):
         norms = np.stack([z.norms for z in columns])
         totals = norms.sum(1)
         hsic = products - n / (n - 2) * norms @ norms.T + np.outer(totals, totals) / ((n - 1) * (n - 2))
-    own, biased = np.diag(hsic), np.diag(products)
-    if dtype == np.float32 and (own < 0.1 * biased).any():  # too few digits would survive the subtraction
+    diagonal, biased = np.diag(hsic), np.diag(products)
+    if dtype == np.float32 and (diagonal < 0.1 * biased).any():  # too few digits would survive the subtraction
         return _cosines(arrays, np.float64, debiased)
-    own = np.where(own > 50 * np.finfo(dtype).eps * biased, own, np.nan)
-    return hsic / np.sqrt(np.outer(own, own))
+    diagonal = np.where(diagonal > 50 * np.finfo(dtype).eps * biased, diagonal, np.nan)
+    return hsic / np.sqrt(np.outer(diagonal, diagonal))
 
 
 def _by_features(columns, widths):
     """`|Xa^T Xb|^2` [L, L] by products of units; about WIDTH units of several representations side by side."""
     blocks = np.split(np.arange(len(widths)), np.flatnonzero(np.diff((np.cumsum(widths) - 1) // WIDTH)) + 1)
-    found = np.empty((len(widths), len(widths)))
+    matrix = np.empty((len(widths), len(widths)))
     for i, a in enumerate(blocks):
         for b in blocks[i:]:
             products = np.zeros((widths[a].sum(), widths[b].sum()))
@@ -142,22 +142,22 @@ def _by_features(columns, widths):
                 products += left.T @ right
             starts = [np.cumsum(widths[k]) - widths[k] for k in (a, b)]
             products = np.add.reduceat(np.add.reduceat(np.square(products, out=products), starts[0], 0), starts[1], 1)
-            found[np.ix_(a, b)], found[np.ix_(b, a)] = products, products.T
-    return found
+            matrix[np.ix_(a, b)], matrix[np.ix_(b, a)] = products, products.T
+    return matrix
 
 
 def _by_examples(columns, widths):
     """`|Xa^T Xb|^2 = sum_ij K_a[i, j] K_b[i, j]` [L, L], by square tiles of the Grams that together are a chunk."""
     tiles = _chunks(len(columns[0].x), max(widths.max(), CHUNK // math.isqrt(CHUNK // len(columns))))
-    found = np.zeros((len(columns), len(columns)))
+    matrix = np.zeros((len(columns), len(columns)))
     for i, rows in enumerate(tiles):
         for others in tiles[i:]:
             grams = np.empty((rows.stop - rows.start, len(columns), others.stop - others.start), columns[0].dtype)
             for k, z in enumerate(columns):
                 grams[:, k] = z[rows] @ z[others].T
             products = (grams @ grams.swapaxes(1, 2)).sum(0, dtype=np.float64)
-            found += products if others is rows else 2.0 * products
-    return found
+            matrix += products if others is rows else 2.0 * products
+    return matrix
 
 
 def rbf_cka(x, y, *, bandwidth: float = 0.5, debiased: bool = True) -> float:

@@ -104,8 +104,6 @@ def _read(path):
     """(the arrays that are used, remarks on the others)"""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise _Unusable("a .npz file, which holds named arrays (this is a single array, as of np.save)")
             missing = [key for key in _KEYS if key not in archive.files]
             if missing:
                 here = ", ".join(archive.files) or "nothing"
@@ -130,6 +128,8 @@ def _damage(path, error):
             start = file.read(4)
     except OSError as unreadable:
         return f"a readable .npz file ({unreadable.strerror})"
+    if start.startswith(b"\x93NUM"):
+        return "a .npz file, which holds named arrays (this is a single one, as of np.save)"
     if not start.startswith(b"PK"):
         said = f"it begins with {start}" if start else "it is empty"
         return f"a .npz file, which is a zip archive (this file is none: {said})"

@@ -255,8 +255,8 @@ def _run(origin, chain, data: DataSpec, randomise: tuple[str, ...]) -> _Made:
             raise error.under(f"transforms.{key}") from None
     source = hold_out(source, data)
     looks = {split: _look(split, origin, chain, whole, partners, source) for split in SPLITS}
-    own = {split: part.items.names for split, part in source.splits.items() if part.items is not None}
-    files = (File(source.file, own),) if source.file else ()
+    names = {split: part.items.names for split, part in source.splits.items() if part.items is not None}
+    files = (File(source.file, names),) if source.file else ()
     return _Made(source, looks, files + tuple(file for made in partners.values() for file in made.files))
 
 

@@ -59,11 +59,11 @@ class Broken(Exception):
 def read(root: str, files: Sequence[File], hashed: bool) -> list[Content]:
     """The content of every file. Raises Broken. Without `hashed` only headers are read, and `sha` may be ""."""
     known, now = recall(root), time.time_ns()
-    found = [_remembered(known, file, hashed) for file in files]
-    unseen = [i for i, content in enumerate(found) if content is None or not content.decoded]
+    contents = [_remembered(known, file, hashed) for file in files]
+    unseen = [i for i, content in enumerate(contents) if content is None or not content.decoded]
     total = sum(files[i].size for i in unseen)
     whole = total <= DECODE_BYTES
-    todo = [i for i in unseen if whole or found[i] is None]
+    todo = [i for i in unseen if whole or contents[i] is None]
 
     def look(i):
         try:
@@ -76,19 +76,19 @@ def read(root: str, files: Sequence[File], hashed: bool) -> list[Content]:
             threads.map(look, todo), "reading images", len(todo), disable=total < 2**30, unit="files", leave=False
         )
         for i, content in zip(todo, done, strict=True):
-            found[i] = content
-    broken = [i for i in todo if isinstance(found[i], Exception)]
+            contents[i] = content
+    broken = [i for i in todo if isinstance(contents[i], Exception)]
     if broken:
-        raise Broken(files[broken[0]].path, str(found[broken[0]]), len(broken) - 1)
+        raise Broken(files[broken[0]].path, str(contents[broken[0]]), len(broken) - 1)
     if todo:
         old = [i for i in todo if now - files[i].mtime > _YOUNG]
-        remember(root, {files[i].path: [files[i].size, files[i].mtime, *dataclasses.astuple(found[i])] for i in old})
-    return found
+        remember(root, {files[i].path: [files[i].size, files[i].mtime, *dataclasses.astuple(contents[i])] for i in old})
+    return contents
 
 
 def _remembered(known, file, hashed):
     size, mtime, *fields = known.get(file.path) or (None, None)
-    if (size, mtime) != (file.size, file.mtime) or hashed and not fields[0]:
+    if (size, mtime) != (file.size, file.mtime) or len(fields) != 5 or hashed and not fields[0]:
         return None
     return Content(*fields)
 

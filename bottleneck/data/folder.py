@@ -182,7 +182,7 @@ def _index(root, listing, hashed):
         expected = f"a readable image ({error.reason}{others})"
         raise UserError("source.path", os.path.join(root, error.path), expected) from None
     if hashed:
-        digests = [bytes.fromhex(found.sha) for found in contents]
+        digests = [bytes.fromhex(one.sha) for one in contents]
     else:
         digests = [
             hashlib.sha256(f"{n} {f.size}".encode(errors="surrogateescape")).digest()
@@ -202,8 +202,8 @@ def _index(root, listing, hashed):
     paths = {split: [paths[split][i] for i in part.fetch(np.arange(len(part)))] for split, part in splits.items()}
     whole = sorted(zip(names, digests, strict=True))
     notes = reading.Notes(
-        Counter((found.width, found.height) for found in contents),
-        Counter(found.mode for found in contents),
+        Counter((one.width, one.height) for one in contents),
+        Counter(one.mode for one in contents),
         reading.left_out(rows.left_out),
         tuple(rows.remarks),
         hashed,

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 WHITE = (255, 255, 255)
 THREADS = 8
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # by content, whatever the suffix says
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # by content, whatever the suffix says
 _BITS_PER_SAMPLE = 258  # a TIFF tag
 
 
@@ -31,9 +31,10 @@ def header(content: bytes, whole: bool = False) -> tuple[int, int, str]:
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             _check(picture)
+            stored = (*picture.size, picture.mode)
             if whole:
-                picture.load()
-            return (*picture.size, picture.mode)
+                ImageOps.exif_transpose(picture, in_place=True)
+            return stored
     except Exception as error:  # Pillow raises a dozen kinds on damaged files
         raise _unreadable(error) from None
 
@@ -88,7 +89,7 @@ def resize(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _check(picture):
-    if picture.mode in ("F", "LAB") or picture.mode == "I" and picture.format != "PPM":
+    if picture.mode in ("F", "LAB") or picture.mode == "I" and picture.format not in ("PPM", "PNG"):
         kind = {"F": "floating-point pixels", "LAB": "Lab colours"}.get(picture.mode, "32-bit integer pixels")
         raise Unreadable(f"{kind}, whose range the file does not state; 8 or 16 bits are read")
 

@@ -177,7 +177,7 @@ def _many(tables, seed, start, many, batch, kind):
 
 @jax.jit
 def _first_epoch(tables, seed, component, start, size):
-    """int32 [_CHUNK]: examples at ordinals start, start + 1, ... of a component's first epoch, its last one repeated."""
+    """int32 [_CHUNK]: examples start, start + 1, ... of a component's first epoch, its last one repeated."""
     position = jnp.minimum(start + jnp.arange(_CHUNK, dtype=jnp.int32), size - 1)
     name_hash = jnp.full(position.shape, jnp.asarray(tables.name_hash)[component])
     zeros = jnp.zeros_like(position)

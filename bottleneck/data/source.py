@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from bottleneck import config, identity
+from bottleneck import identity, typed
 from bottleneck.data import keyed
 from bottleneck.data.reading import Notes
 from bottleneck.errors import UserError
@@ -155,7 +155,7 @@ def source_spec(source: dict, path: str = "source"):
         raise UserError(f"{path}.name", name, "one of " + ", ".join(_SOURCES))
     module, cls = _SOURCES[name]
     fields = {k: v for k, v in source.items() if k != "name"}
-    return config.build(getattr(importlib.import_module(module), cls), fields, path)
+    return typed.build(getattr(importlib.import_module(module), cls), fields, path)
 
 
 def load_source(spec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Source:
@@ -209,7 +209,7 @@ def ordered(splits: dict[str, Examples]) -> dict[str, Examples]:
     ids[order] = _numbers(keys[order])
     stops = np.cumsum([len(part) for part in splits.values()])
     parts = np.split(ids, stops[:-1])
-    return {split: dataclasses.replace(part, ids=own) for (split, part), own in zip(splits.items(), parts, strict=True)}
+    return {split: dataclasses.replace(part, ids=its) for (split, part), its in zip(splits.items(), parts, strict=True)}
 
 
 def _numbers(keys):

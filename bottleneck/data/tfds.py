@@ -84,7 +84,7 @@ def load(spec: TfdsSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Sou
         coded[split] = np.searchsorted(known, labels[split][kept]).astype(np.int32)
     for split, called in source.content_names(hashes, coded).items():
         rows = np.flatnonzero(labels[split] != _UNLABELLED)
-        fetch = functools.partial(_fetch, spec, data.shape, records[split], rows)
+        fetch = functools.partial(_fetch, spec, split, data.shape, records[split], rows)
         items = source.items(called, [bytes.fromhex(digest) for digest in hashes[split]])
         splits[split] = Examples(coded[split], rows, {}, fetch, items)
     classes = tuple(named) if named else tuple(str(value) for value in known)
@@ -140,13 +140,13 @@ def _prepared(spec, why):
 def _check_features(spec, known, tfds):
     for key in ("image", "label"):
         if getattr(spec, key) not in known:
-            raise UserError(f"source.{key}", getattr(spec, key), f"one of the features {', '.join(known)}")
+            raise UserError(f"source.{key}", getattr(spec, key), f"one of the features {', '.join(sorted(known))}")
     image, label = known[spec.image], known[spec.label]
-    if not isinstance(image, tfds.features.Image) or np.dtype(image.dtype) not in (np.uint8, np.uint16):
-        kind = f"{type(image).__name__} of {np.dtype(image.dtype)}"
+    if not isinstance(image, tfds.features.Image) or np.dtype(image.np_dtype) not in (np.uint8, np.uint16):
+        kind = f"{type(image).__name__} of {np.dtype(image.np_dtype)}"
         raise UserError("source.image", spec.image, f"images of uint8 or uint16 (it is {kind})")
-    if getattr(label, "shape", None) != () or np.dtype(label.dtype).kind not in "iub":
-        expected = f"one whole number an item (it is {type(label).__name__} of {label.dtype})"
+    if getattr(label, "shape", None) != () or np.dtype(label.np_dtype).kind not in "iub":
+        expected = f"one whole number an item (it is {type(label).__name__} of {np.dtype(label.np_dtype)})"
         raise UserError("source.label", spec.label, expected)
 
 
@@ -192,9 +192,9 @@ def _index(spec, builder, split, records):
             raise _broken(spec, split, i, error) from None
         labels.append(int(record[spec.label]))
         hashes.append(hashlib.sha256(encoded).hexdigest())
-    found = {"labels": labels, "hashes": hashes, "kinds": [[*kind, count] for kind, count in kinds.items()]}
-    content.remember(folder, {wanted: [version, found]})
-    return found
+    index = {"labels": labels, "hashes": hashes, "kinds": [[*kind, count] for kind, count in kinds.items()]}
+    content.remember(folder, {wanted: [version, index]})
+    return index
 
 
 def _broken(spec, split, i, error):
@@ -202,13 +202,12 @@ def _broken(spec, split, i, error):
     return UserError("source.dataset", item, f"a readable image ({error})")
 
 
-def _fetch(spec, shape, records, rows, indices):
+def _fetch(spec, split, shape, records, rows, indices):
     def read(i):
         try:
             return images.decode(_encoded(records[int(rows[i])][spec.image]), shape, spec.fit, spec.background)
         except images.Unreadable as error:
-            item = f"{spec.dataset} item {int(rows[i])}"
-            raise UserError("source.dataset", item, f"a readable image ({error})") from None
+            raise _broken(spec, split, int(rows[i]), error) from None
 
     return images.many(read, indices, shape)
 

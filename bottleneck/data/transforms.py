@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageFilter
 
-from bottleneck import config, identity
+from bottleneck import identity, typed
 from bottleneck.data import keyed
 from bottleneck.data import source as sources
 from bottleneck.data.source import DataSpec, Source
@@ -292,7 +292,7 @@ def build(specs: dict[str, dict]) -> list[tuple[str, Transform]]:
         if name not in TRANSFORMS:
             raise UserError(f"transforms.{key}", name, "one of " + ", ".join(TRANSFORMS))
         fields = {k: v for k, v in given.items() if k != "name"}
-        chain.append((key, config.build(TRANSFORMS[name], fields, f"transforms.{key}")))
+        chain.append((key, typed.build(TRANSFORMS[name], fields, f"transforms.{key}")))
     return chain
 
 

@@ -1,1 +1,1 @@
-"""Diagnoses: tasks that apply the analyses to features on disk. One file a kind: what it reads, its identity, its rows."""
+"""Diagnoses: tasks that apply the analyses to features on disk. One file a kind: what it reads, identity, rows."""

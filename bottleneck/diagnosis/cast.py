@@ -1,7 +1,7 @@
 """Whose features a diagnosis reads, and what ridge probes read of them.
 
-Closed-form probes, so that every factor of every (step, layer, target) can be read; the headline probes of verdicts are logistic
-and live in `probing`. Each (member, component) is read once per process, whichever diagnoses ask for it.
+Closed-form probes, so that every factor of every (step, layer, target) can be read; the headline probes of verdicts are
+logistic and live in `probing`. Each (member, component) is read once per process, whichever diagnoses ask for it.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def entropy(values: dict, count: int) -> float:
 
 
 def reading_findings(diagnosis: Diagnosis, readings: list, **at):
-    """What was read of one factor, a Reading (or a head's Scores) per seed: information and accuracy, and their means."""
+    """What was read of one factor, a Reading (or a head's Scores) per seed: information, accuracy, means."""
     for metric, unit, outcome in (("information", "bits", "bits"), ("accuracy", "fraction", "correct")):
         whole = table(readings, outcome)
         for seed, items, reading in zip(diagnosis.cast.seeds, whole, readings):  # the pooled input has one

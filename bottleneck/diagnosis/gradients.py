@@ -15,7 +15,7 @@ ITEMS = 1000  # training items per component
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gradients(Diagnosis):
-    """Gradient norms per component, and cosines between components and with the mixture's gradient, in evaluation mode."""
+    """Gradient norms per component, cosines between components and with the mixture's, in evaluation mode."""
 
     KIND = "gradients"
     VERSION = 2

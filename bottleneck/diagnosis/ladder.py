@@ -84,8 +84,8 @@ class Ladder(Diagnosis):
         return screen.screen(x, known, penalty=self.penalty(store, member))
 
     def penalty(self, store, member: Member) -> float:
-        """The raw-scale ridge penalty of the least validation error on the mixture's own labels, weighted as it is; of a
-        foreign network, on the target's own label."""
+        """The raw-scale ridge penalty of the least validation error on the mixture's own labels, weighted as it is; of
+        a foreign network, on the target's own label."""
 
         def least():
             total = 0.0
@@ -119,7 +119,7 @@ class Ladder(Diagnosis):
         yield from each((PIXELS,), arm="pixels", layer=None)
 
     def guards(self, store, climbed: Climbed, factor: str | None, values: dict, count: int):
-        """Selectivity against the control task, and what is read when some factor combinations are kept for the test."""
+        """Selectivity against the control task, and what is read of factor combinations kept for the test."""
         last = self.cast.at()
         at = self.at(last[0], factor=factor)
         for protocol, readings in climbed.control.items():
@@ -188,7 +188,7 @@ class Ladder(Diagnosis):
 
 
 def controls(known: dict) -> tuple[dict, dict[int, str]]:
-    """(CONTROL, K) -> a control task of K classes over the factors that are read, for every K; and why there is none."""
+    """(CONTROL, K) -> a control task of K classes over the factors that are read, or why there is none"""
     values = {split: {name: v[split] for name, (v, _) in known.items() if name is not LABEL} for split in SPLITS}
     tasks, reasons = {}, {}
     for count in {count for _, count in known.values()}:

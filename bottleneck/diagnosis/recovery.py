@@ -62,7 +62,7 @@ class Recovery(Diagnosis):
         return np.stack([read_head(store.features(m.source, LOGITS, self.component), reader).bits for m in members])
 
     def saved(self, unit: str, log_unit: str, levels, read, direct: np.ndarray):
-        """Over one kind of budget: what it takes to recover, from every start, and what that saves over a random one."""
+        """Over one kind of budget: what recovery takes from every start, and what that saves over a random one."""
         for arm in dict.fromkeys(arm for (arm, _, _), _ in self.curves if arm != "random"):
             curve, random = (np.stack([read(a, level) for level in levels]) for a in (arm, "random"))
             savings = recovery.savings(curve, random, levels, direct, self.margin)

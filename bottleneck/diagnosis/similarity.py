@@ -91,7 +91,8 @@ class Similarity(Diagnosis):
         yield from compare[self.subject](store)
 
     def gather(self, store, members, names) -> Items:
-        """The members' features of the test items of all components `names`, one below the other; positions are samples."""
+        """The members' features of the test items of all components `names`, one below the other; positions are
+        samples."""
         targets = [self.cast.targets[name] for name in names]
         blocks = {m: [store.features(m.source, m.layer, target)["test"] for target in targets] for m in members}
         positions = {block.shape[1] for each in blocks.values() for block in each if block.ndim == 3}
@@ -162,7 +163,7 @@ class Similarity(Diagnosis):
         yield from self.records(items, compared, "layers")
 
     def by_seed(self, store):
-        """Seed x seed at the last step: how alike two networks of one recipe are, which is the ceiling of the others."""
+        """Seed x seed at the last step: how alike two networks of one recipe are, the ceiling of the others."""
         cast = self.cast
         items = self.gather(store, self.own_members, cast.components)
         named = list(zip(cast.seeds, cast.at(), strict=True))
@@ -189,7 +190,8 @@ class Similarity(Diagnosis):
             yield from self.records(items, compared, "direct", name)
 
     def by_step(self, store):
-        """Step x step of one seed; and for all seeds, step by step, to the start, the end, another seed and direct training."""
+        """Step x step of one seed; and for all seeds, step by step, to the start, the end, another seed and direct
+        training."""
         cast = self.cast
         items = self.gather(store, self.own_members, cast.components)
         compared = []
@@ -227,7 +229,7 @@ class Similarity(Diagnosis):
 
 
 def pairs_of_seeds(table: np.ndarray) -> dict:
-    """Mean over the pairs of S seeds of a symmetric `table` [S, S]; jackknife over seeds, as pairs share them (S > 2)."""
+    """Mean over the pairs of S seeds of a symmetric `table` [S, S]; jackknife over seeds (S > 2), which pairs share."""
     count = len(table)
 
     def mean(kept):

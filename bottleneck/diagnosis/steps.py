@@ -29,8 +29,9 @@ GROUP = 10  # items in val and in test: smaller groups are not looked at
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Steps(Diagnosis):
-    """Readings of every step and seed for the label and the factors of one target, and a verdict per factor. `head`: where the
-    target's classes start among the logits, None without any; `competitor`: the factor of the worst groups."""
+    """Readings of every step and seed for the label and the factors of one target, and a verdict per factor. `head`:
+    where the target's classes start among the logits, None without any; `competitor`: the factor of the worst groups.
+    """
 
     head: int | None = None
     competitor: str | None = None
@@ -108,8 +109,8 @@ class Steps(Diagnosis):
         return [read_head(each, reader, split) for each in logits]
 
     def groups(self, store, outcomes: dict[str, np.ndarray]):
-        """Spread over seeds; and the worst group, label x value of a factor (the competitor, if the mixture names one): the
-        worst on val at the last step. `outcomes`: protocol -> correct [T, S, N] on test."""
+        """Spread over seeds; and the worst group, label x value of a factor (the competitor, if the mixture names one):
+        the worst on val at the last step. `outcomes`: protocol -> correct [T, S, N] on test."""
         last = self.cast.last
         chosen = {"linear": self.correct(store, last, "val_correct")}
         if self.head is not None:

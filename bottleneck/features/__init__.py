@@ -1,1 +1,1 @@
-"""Features: where they come from, how they are made and kept, and how members are joined."""
+"""Features [n, p] of a component's items, wherever they come from: our own runs' kept steps, or elsewhere."""

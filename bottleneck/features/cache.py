@@ -1,7 +1,8 @@
-"""Features on disk: one `.npy` per layer and split, and a manifest that says of which items and whether they can be trusted.
+"""Features on disk: one `.npy` per layer and split, and a manifest that says of which items and whether they can be
+trusted.
 
-Reading checks ids and digests: a cache whose rows are in another order, that was cut short, or whose precision erases small
-signals is refused, never used.
+Reading checks ids and digests: a cache whose rows are in another order, that was cut short, or whose precision erases
+small signals is refused, never used.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Stale(RuntimeError):
     """A cached feature file that does not belong to the items or the source asked for, or cannot be trusted."""
 
 
-def write(directory: pathlib.Path, layers: dict, component: Component, source: dict) -> None:
+def write(directory: pathlib.Path, layers: dict, component: Component, source: list) -> None:
     """Writes `layers`, (layer, split) -> [n, ...], and then the manifest that makes them valid; others stay valid.
 
     `source` says where they come from. Every file appears by atomic rename: two processes may meet here, and each then
@@ -36,7 +37,7 @@ def write(directory: pathlib.Path, layers: dict, component: Component, source: d
         before = _manifest(directory)
     except Stale:
         before = {}
-    stated = {**PASS, "source": source}
+    stated = json.loads(json.dumps({**PASS, "source": source}))  # as it will be read
     files = before["files"] if all(before.get(k) == v for k, v in stated.items()) else {}
     for (layer, split), x in layers.items():
         path, content = directory / f"{layer}-{split}.npy", io.BytesIO()

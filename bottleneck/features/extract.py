@@ -1,4 +1,5 @@
-"""The task that leaves features on disk: one pass of a source over a component's items, for all layers that anybody reads."""
+"""The task that leaves features on disk: one pass of a source over a component's items, for all layers that anybody
+reads."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ _keys: dict[tuple, str] = {}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Extract(Task):
-    """One pass. `layers` are what it should bring, no part of its key: more layers are one more pass, and no new features."""
+    """One pass. `layers` are what it should bring, no part of its key: more layers are one more pass, and no new
+    features."""
 
     source: Source
     component: Component

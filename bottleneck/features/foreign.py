@@ -1,9 +1,324 @@
-"""Placeholder until merged."""
+"""Features from elsewhere: arrays that another tool made, and networks that are not ours.
+
+A directory of foreign features holds, for every target and split (probe, val, test, and train where it is wanted),
+`<target>-<split>.npy` [n, p] and `<target>-<split>-ids.npy` [n], the ids of the examples its rows belong to. Rows are
+matched by id, whatever their order; `component` is one of a study's (data.component.load):
+
+    for split in foreign.SPLITS:
+        examples = component.splits[split]
+        images = examples.fetch(np.arange(len(examples)))  # uint8 [n, H, W, 3]
+        foreign.save("my_features", component.name, split, my_network(images), examples.ids)
+
+`extract` does that with a network of Flax (Linen or NNX) or PyTorch, or with any function of variables and images.
+Nothing here executes a pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import inspect
+import io
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from bottleneck import atomic
+from bottleneck.analysis.precision import objection
+from bottleneck.errors import UserError
+
+SPLITS = ("probe", "val", "test")  # what probes read
+BATCH = 500
+# How arguments that switch networks between training and evaluation are called, and their value for evaluation.
+EVALUATION = {
+    "train": False,
+    "training": False,
+    "is_training": False,
+    "deterministic": True,
+    "use_running_average": True,
+}
 
 
-def load(directory, component):
-    raise NotImplementedError
+def save(directory: str | pathlib.Path, target: str, split: str, features, ids) -> None:
+    """Writes `features` [n, p] of `target`'s `split` and the `ids` [n] of their examples, arrays or tensors.
+
+    Raises UserError on what `load` would refuse.
+    """
+    if split not in ("train", *SPLITS) or not re.fullmatch(r"[\w-]+", target):
+        raise UserError("external", f"{target}-{split}", f"a component's name and train, {', '.join(SPLITS)}")
+    path, ids_path = _paths(directory, target, split)
+    x, ids = _numpy(features), _numpy(ids)
+    _check(path, x, ids_path, ids)
+    for file, array in ((ids_path, ids), (path, x.astype(np.float32) if x.dtype.name == "bfloat16" else x)):
+        content = io.BytesIO()
+        np.save(content, array, allow_pickle=False)
+        atomic.write(file, content.getbuffer())
 
 
-def digest(directory, target):
-    raise NotImplementedError
+def load(directory: str | pathlib.Path, component, splits: tuple[str, ...] = SPLITS) -> dict[str, np.ndarray]:
+    """split -> features [n, p] of `component`, float32 or float64, in the order of its examples.
+
+    Raises UserError, with counts, where ids are missing, repeated or of no example, and where features are not finite
+    or were kept at a precision that erases small signals (analysis.precision). Never loads pickles.
+    """
+    features: dict[str, np.ndarray] = {}
+    for split in splits:
+        path, ids_path = _paths(directory, component.name, split)
+        x, ids = _array(path), _array(ids_path)
+        _check(path, x, ids_path, ids)
+        dtype = np.float32 if x.dtype.kind == "f" and x.dtype.itemsize <= 4 else np.float64
+        features[split] = x[_order(ids_path, ids, component, split)].astype(dtype, copy=False)
+        width = features[splits[0]].shape[1]
+        if x.shape[1] != width:
+            raise UserError("external", str(path), f"{width} features, as in the {splits[0]} split, not {x.shape[1]}")
+    return features
+
+
+def digest(directory: str | pathlib.Path, target: str, splits: tuple[str, ...] = SPLITS) -> str:
+    """SHA-256 of all files of one target's `splits`: what its features are, wherever they lie."""
+    whole = hashlib.sha256()
+    for split in splits:
+        for path in _paths(directory, target, split):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                whole.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def extract(
+    apply,
+    variables,
+    component,
+    data,
+    directory: str | pathlib.Path,
+    layer: str = "features",
+    splits: tuple[str, ...] = SPLITS,
+) -> None:
+    """Extracts features of `component` with a network that is not ours, and saves them with ids in `directory`.
+
+    `apply` and its `variables` are one of
+    - a Linen module and its variables, or the directory in which Orbax saved them (checkpoint.foreign);
+    - an NNX graph definition and its state (nnx.split), or an NNX module and None;
+    - a PyTorch module and its state dict, the file of one (safetensors, or torch.save: weights only), or None;
+    - any function `f(variables, x)` and whatever it takes, or an Orbax directory.
+
+    `x` are images [B, H, W, 3] (PyTorch: [B, 3, H, W]) normalised by data.mean and data.std, float32, in batches of
+    one size. The network returns features, or (logits, features), or (logits, taps), or a dictionary; `layer` names the
+    tap. Maps and tokens are average-pooled to [B, p]. All in evaluation mode and float32 at highest matmul precision,
+    whatever trained the network. Raises UserError where network and variables do not belong together.
+    """
+    forward = _forward(apply, variables, layer, data)
+    for split in splits:
+        save(directory, component.name, split, _through(component.splits[split], forward), component.splits[split].ids)
+
+
+def _through(examples, forward: Callable) -> np.ndarray:
+    """`forward` of every item, in batches of BATCH, the last one padded by repeating its first item: [n, ...]."""
+    parts = []
+    for start in range(0, len(examples), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(examples)))
+        padded = np.concatenate([rows, np.full(BATCH - len(rows), start)])
+        parts.append(np.asarray(forward(examples.fetch(padded)), np.float32)[: len(rows)])
+    return np.concatenate(parts)
+
+
+def _forward(apply, variables, layer: str, data) -> Callable:
+    """uint8 images [B, H, W, 3] (or vectors [B, d]) -> features [B, p]."""
+    torch = sys.modules.get("torch")  # not loaded: nothing is one of its modules
+    if torch and isinstance(apply, torch.nn.Module):
+        return _torch(torch, apply, variables, layer, data)
+    import flax
+    import jax
+    from flax import linen, nnx
+
+    from bottleneck.data.resident import normalise
+
+    mean, std = np.float32(data.mean), np.float32(data.std)
+    if isinstance(apply, nnx.Module | nnx.GraphDef):
+        call, variables = _nnx(nnx, apply, variables)
+    else:
+        if isinstance(variables, str | pathlib.Path):
+            from bottleneck import checkpoint
+
+            variables = checkpoint.foreign(pathlib.Path(variables).expanduser())
+        call = _linen(apply) if isinstance(apply, linen.Module) else apply
+    variables = jax.device_put(jax.tree.map(_widened, variables))
+
+    @jax.jit
+    def compiled(variables, x):
+        with jax.default_matmul_precision("highest"):
+            return _pooled(_tap(call(variables, normalise(x, mean, std)), layer))
+
+    def forward(x):
+        try:
+            return compiled(variables, x)
+        except flax.errors.FlaxError as error:
+            raise _unfit(apply, error) from error
+
+    return forward
+
+
+def _linen(module) -> Callable:
+    import jax.numpy as jnp
+
+    switches = _switches(type(module))
+    if hasattr(module, "dtype"):
+        module = module.clone(dtype=jnp.float32)
+    return lambda variables, x: module.apply(variables, x, **switches)
+
+
+def _nnx(nnx, network, states) -> tuple[Callable, tuple]:
+    """The call of an NNX network in evaluation mode, and its states."""
+    import jax.numpy as jnp
+
+    if isinstance(network, nnx.Module):
+        network, states = nnx.split(network)
+    states = states if isinstance(states, tuple) else (states,)  # nnx.split by filters gives several
+    try:
+        switches = _switches(type(nnx.merge(network, *states)))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _unfit(network, error) from error
+
+    def call(states, x):
+        module = nnx.merge(network, *states)
+        module.eval()
+        module.set_attributes(dtype=jnp.float32, raise_if_not_found=False)
+        return module(x, **switches)
+
+    return call, states
+
+
+def _torch(torch, module, variables, layer: str, data) -> Callable:
+    """As `_forward`, of a PyTorch module; a copy of it, so that the caller's stays as it is, on its device."""
+    module = copy.deepcopy(module).float().eval()
+    if isinstance(variables, str | pathlib.Path):
+        variables = _torch_file(torch, pathlib.Path(variables).expanduser())
+    if variables is not None:
+        try:
+            module.load_state_dict(variables)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise _unfit(module, error) from error
+    device = next((p.device for p in module.parameters()), "cpu")
+    mean, std = np.float32(data.mean), np.float32(data.std)
+
+    def forward(x):
+        if x.dtype == np.uint8:
+            x = ((np.float32(x) / 255 - mean) / std).transpose(0, 3, 1, 2)
+        precise = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False), precise:
+            tap = _tap(module(torch.from_numpy(np.ascontiguousarray(x)).to(device)), layer)
+            return _pooled(tap.permute(0, 2, 3, 1) if tap.ndim == 4 else tap).cpu().numpy()
+
+    return forward
+
+
+def _torch_file(torch, path: pathlib.Path):
+    """The state dict in a file, as weights alone."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError:
+        raise UserError("variables", str(path), "safetensors to be installed (pip install safetensors)") from None
+    except Exception as error:  # each format has errors of its own
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+        raise UserError("variables", str(path), f"a file of weights alone, never of other objects ({reason})") from None
+
+
+def _switches(network: type) -> dict[str, bool]:
+    """The arguments of a network's call that bring it to evaluation mode."""
+    known = inspect.signature(network.__call__).parameters
+    return {name: value for name, value in EVALUATION.items() if name in known}
+
+
+def _tap(outputs, layer: str):
+    """The tap `layer` of what a network returns: an array, (logits, array), (logits, taps) or taps."""
+    logits, outputs = outputs[:2] if isinstance(outputs, tuple) else (None, outputs)
+    taps = dict(outputs) if isinstance(outputs, Mapping) else {"features": outputs}
+    taps |= {} if logits is None else {"logits": logits}
+    if layer not in taps:
+        raise UserError("layer", layer, f"one of what the network returns: {', '.join(map(str, taps))}")
+    return taps[layer]
+
+
+def _pooled(tap):
+    """Maps [B, H, W, C] or tokens [B, T, C] averaged to [B, C]."""
+    return tap.mean(tuple(range(1, tap.ndim - 1))) if tap.ndim > 2 else tap
+
+
+def _unfit(network, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError("variables", type(network).__name__, f"those of this network, in evaluation mode ({reason})")
+
+
+def _widened(leaf):
+    import jax.numpy as jnp
+
+    floating = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf.astype(np.float32) if floating else leaf
+
+
+def _numpy(x) -> np.ndarray:
+    try:
+        if hasattr(x, "detach"):  # a tensor of PyTorch; NumPy has no bfloat16
+            x = x.detach().cpu()
+            x = x.float() if str(x.dtype) == "torch.bfloat16" else x
+        return np.asarray(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError("external", type(x).__name__, f"an array or tensor ({error})") from None
+
+
+def _paths(directory, target: str, split: str) -> tuple[pathlib.Path, pathlib.Path]:
+    directory = pathlib.Path(directory).expanduser()
+    return directory / f"{target}-{split}.npy", directory / f"{target}-{split}-ids.npy"
+
+
+def _array(path: pathlib.Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError("external", str(path), f"a .npy array ({error})") from None
+    if not isinstance(array, np.ndarray):
+        raise UserError("external", str(path), "one .npy array")
+    return array
+
+
+def _check(path, x, ids_path, ids) -> None:
+    """Raises UserError unless `x` is numbers [n, p] that can be trusted and `ids` whole numbers [n]."""
+    whole = x.dtype.kind in "biu"
+    if not whole and x.dtype.name not in ("float16", "float32", "float64", "bfloat16"):
+        hint = " (as which NumPy saves bfloat16)" if x.dtype.kind == "V" else ""
+        raise UserError("external", str(path), f"numbers, best as float32, not {x.dtype}{hint}")
+    if x.ndim != 2 or not x.size:
+        raise UserError("external", str(path), f"an array [examples, features], not one of shape {list(x.shape)}")
+    if not whole and (reason := objection(x)):
+        raise UserError("external", str(path), f"features that can be trusted: {reason}")
+    if ids.dtype.kind not in "iu" or ids.shape != x.shape[:1]:
+        raise UserError(
+            "external",
+            str(ids_path),
+            f"a whole-number id for each of the {len(x)} rows of {path.name}, not {ids.dtype} {list(ids.shape)}",
+        )
+
+
+def _order(path, ids, component, split: str) -> np.ndarray:
+    """Rows [n] that put `ids` into the order of the split's examples. Raises UserError unless each is there once."""
+    wanted, ids = component.splits[split].ids, ids.astype(np.int64)
+    known, counts = np.unique(ids, return_counts=True)
+    odd = {
+        "missing": np.setdiff1d(wanted, known),
+        "repeated": known[counts > 1],
+        "of no example": np.setdiff1d(known, wanted),
+    }
+    if any(map(len, odd.values())):
+        said = ", ".join(f"{len(which)} {how} (such as {which[0]})" for how, which in odd.items() if len(which))
+        raise UserError(
+            "external", str(path), f"each of the {len(wanted)} {split} examples of {component.name!r} once; ids: {said}"
+        )
+    order = np.argsort(ids)
+    return order[np.searchsorted(ids, wanted, sorter=order)]

@@ -9,7 +9,7 @@ from bottleneck.features.source import SPLITS, Member
 
 
 def collect(store, members: tuple[Member, ...], component: Component, reduce: bool = False) -> dict[str, np.ndarray]:
-    """split -> [n, sum of p_m]: the members' features joined; with `reduce`, as many principal components as one has."""
+    """split -> [n, sum of p_m]: the members' features joined; with `reduce`, as many principal components as one."""
     blocks = [store.features(member.source, member.layer, component) for member in members]
     if len(blocks) == 1:
         return blocks[0]

@@ -1,9 +1,10 @@
 """Layers of a network and how their space is read.
 
-A layer is a tap of the model or "logits", with a named spatial mode: `stage2` is average-pooled over maps [B, H, W, C] or tokens
-[B, T, C] (class token included) to [B, C], `stage2.flattened` is [B, H W C], and `stage2.positions` keeps [B, H W, C], which
-`samples` turns into one sample per position. A tap without space [B, C] is the same pooled and flattened, and has no positions.
-Flattened and positions cost 4 H W C bytes per image (5,000 images of a 16 x 16 x 32 map: 164 MB).
+A layer is a tap of the model or "logits", with a named spatial mode: `stage2` is average-pooled over maps [B, H, W, C]
+or tokens [B, T, C] (class token included) to [B, C], `stage2.flattened` is [B, H W C], and `stage2.positions` keeps [B,
+H W, C], which `samples` turns into one sample per position. A tap without space [B, C] is the same pooled and
+flattened, and has no positions. Flattened and positions cost 4 H W C bytes per image (5,000 images of a 16 x 16 x 32
+map: 164 MB).
 """
 
 from __future__ import annotations

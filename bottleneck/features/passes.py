@@ -45,7 +45,7 @@ def batches(examples: Examples):
 
 
 def remeasured(model, variables: dict, examples: Examples, mean, std) -> dict:
-    """`variables` with BatchNorm statistics measured on the whole batches of `examples`; unchanged without BatchNorm."""
+    """`variables` with BatchNorm statistics measured on the whole batches of `examples`; unchanged without any."""
     if "batch_stats" not in variables:
         return variables
     whole = [x for x, rows in batches(examples) if len(rows) == BATCH]

@@ -1,13 +1,12 @@
 """Feature sources: whatever yields features [n, p] of a layer for a component's items.
 
-A run's kept step, an untrained network, features that another tool left on disk, the pixels themselves: one type, and all that
-comes after (probes, gaps, ladder, CKA, seeds) takes any of them.
+A run's kept step, an untrained network, features that another tool left on disk, the pixels themselves: one type, and
+all that comes after (probes, gaps, ladder, CKA, seeds) takes any of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from functools import cached_property
 from typing import ClassVar
 
@@ -132,7 +131,7 @@ class Arrays(Source):
         return ["arrays", self.content]
 
     def extract(self, store, component, layers, splits):
-        read = foreign.load(pathlib.Path(self.directory), component)
+        read = foreign.load(self.directory, component)
         if set(layers) != {LAST}:
             raise UserError("layer", sorted(layers), f"{LAST!r}, the one layer of {self.directory}")
         return {(LAST, split): read[split] for split in splits}

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from bottleneck import config, identity
+from bottleneck import identity, typed
 from bottleneck.errors import UserError
 from bottleneck.models import mlp, resnet, vit
 
@@ -42,7 +42,7 @@ def spec(mapping: Mapping | Spec) -> Spec:
     name = fields.get("name")
     if not isinstance(name, str) or name not in MODULES:
         raise UserError("model.name", name, f"one of {', '.join(MODULES)}")
-    return config.build(MODULES[name][0], fields, "model")
+    return typed.build(MODULES[name][0], fields, "model")
 
 
 def resolved(spec: Spec, image_shape: tuple[int, ...]) -> Spec:

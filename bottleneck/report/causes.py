@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bottleneck import arms
 from bottleneck.report.lookup import SUBJECT, counts, extra, number, targets, unit, unit_name, whole
 from bottleneck.report.table import MISSING, Table
@@ -9,9 +11,8 @@ from bottleneck.rows import select
 
 STATUSES = ("named", "likely", "undecided", "ruled out", "not asked")
 RULE = (
-    "A cause is named where its arm restores more than half of the gap with its interval, likely where the share is at "
-    "least half and what is restored lies above 0 with its interval, ruled out where it restores less than half with "
-    "its interval, else undecided"
+    "Named: the interval of what the arm restores minus half of the gap lies above 0. Likely: the share is at least "
+    "half and the interval of what is restored lies above 0. Ruled out: the first interval lies below 0. Else undecided"
 )
 
 
@@ -61,6 +62,16 @@ def table(rows: list[dict]) -> Table:
         "in words",
     )
     return Table("restored", "What restores it", caption(of), header, lines)
+
+
+def short(rows: list[dict]) -> Table:
+    """The same for a terminal: what was trained stands once, below the caption's words, and not in every line."""
+    whole_table = table(rows)
+    left_out = whole_table.header.index("what was trained")
+    names = dict.fromkeys(line[left_out - 1] for line in whole_table.rows)
+    trained = "; ".join(f"{name}: {arms.ARMS[name].trained}" for name in names if name in arms.ARMS)
+    header, *lines = ((*line[:left_out], *line[left_out + 1 :]) for line in (whole_table.header, *whole_table.rows))
+    return replace(whole_table, caption=f"{whole_table.caption} Arms: {trained}.", header=header, rows=tuple(lines))
 
 
 def caption(of: list[dict]) -> str:

@@ -45,13 +45,11 @@ def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
     return path
 
 
-def terminal(first: Study, second: Study, width: int = 120) -> str:
-    """The same for a terminal: sentences, then tables."""
+def terminal(first: Study, second: Study, width: int = 120, encoding: str = "utf-8") -> str:
+    """The same for a terminal: sentences, then tables, in what `encoding` can hold."""
     first, second = _named(first, second)
-    return (
-        "\n\n".join(["\n".join(sentences(first, second)), *(table.text(t, width) for t in tables(first, second))])
-        + "\n"
-    )
+    said = table.encodable("\n".join(sentences(first, second)), encoding)
+    return "\n\n".join([said, *(table.text(t, width, encoding) for t in tables(first, second))]) + "\n"
 
 
 def tables(first: Study, second: Study) -> list[Table]:
@@ -141,7 +139,7 @@ def features(first: Study, second: Study) -> Table:
         *(f"{word}: {name}" for word in ("where", "when", "seeds") for name, *_ in (first, second)),
     )
     caption = (
-        "The first rung that reads it at the last step, its course over training, the seeds that keep it. Exploratory."
+        "The first rung that reads it at the last step, its course over training, seeds that keep it. Exploratory."
     )
     if any(str(cell).endswith("*") for line in lines for cell in line):
         caption += " * intervals do not decide."

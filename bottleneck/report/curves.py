@@ -57,7 +57,7 @@ def figure(
     shared: bool = True,
     ceiling: float | None = None,
 ) -> Figure | None:
-    """A panel for every title in `curves`, of one scale if `shared`. `ceiling`: as in `extent`. None without a curve."""
+    """A panel for every title in `curves`, of one scale if `shared`; `ceiling` as in `extent`. None without a curve."""
     drawn = {t: [c for c in each if c] for t, each in curves.items()}
     drawn = {t: each for t, each in drawn.items() if each}
     every = [c for each in drawn.values() for c in each]

@@ -18,6 +18,7 @@ from bottleneck.report.drawing import (
 )
 from bottleneck.report.lookup import PARTS, ends, extra
 from bottleneck.report.section import Figure
+from bottleneck.report.svg import short
 from bottleneck.rows import select
 
 VERDICTS = {
@@ -55,13 +56,14 @@ def sizes(rows: list[dict]) -> Figure | None:
     svg = lines(
         "gap", [lookup.titled(r) for r in gap_rows], draw, xlabel=f"gap: direct minus {who} ({lookup.unit_name(rows)})"
     )
-    margin = lookup.margin(rows)
-    beyond = (
-        " The short upright line is the margin: beyond it, less is kept than "
-        f"{100 * margin:g}% of what direct training shows."
-    )
+    margin, beyond = lookup.margin(rows), ""
+    if margin is not None:
+        beyond = (
+            f" The short upright line is the margin: beyond it, less is kept than {100 * margin:g}% of what direct "
+            "training shows."
+        )
     subject = "the features of the mixture, or of the source named," if foreign else "the mixture's features,"
-    caption = f"Direct training minus {subject} with 95% intervals.{'' if margin is None else beyond}"
+    caption = f"Direct training minus {subject} with 95% intervals.{beyond}"
     return Figure("gap", "Gap per target", caption, (svg,), fixed=True)
 
 
@@ -135,7 +137,7 @@ def shares(rows: list[dict]) -> Figure | None:
             axes.plot([100 * extra(r)["share"]], [y], marker="o", markersize=5, color=colour, linestyle="")
             remark(axes, y, extra(r).get("status") or "", colour)
         axes.set(xlim=room, ylim=(most - 0.4, -0.6))
-        axes.set_yticks(range(len(of)), [extra(r).get("cause") or "" for r in of])
+        axes.set_yticks(range(len(of)), _names(of))
         axes.tick_params(axis="y", length=0)
 
     drawn = tuple(
@@ -146,9 +148,16 @@ def shares(rows: list[dict]) -> Figure | None:
     )
     caption = (
         "What each cause's arm restores of the gap, with the 95% interval of what is restored over the gap as it was "
-        "measured, cut at the panel's edge; the dashed line is half of the gap."
+        "measured, cut at the panel's edge; the dashed line is half of the gap. Causes that were not asked are left "
+        "out."
     )
     return Figure("restored", "Shares of the gap", caption, drawn)
+
+
+def _names(rows: list[dict]) -> list[str]:
+    """The causes of one target; with the factor where several compete."""
+    names = [extra(r).get("cause") or "" for r in rows]
+    return [short(f"{n}: {r['factor']}", 20) if names.count(n) > 1 else n for n, r in zip(names, rows)]
 
 
 def interval(row: dict) -> tuple[float, float]:

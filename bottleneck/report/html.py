@@ -6,7 +6,7 @@ import pathlib
 from dataclasses import dataclass
 
 from bottleneck import atomic
-from bottleneck.report import curves, findings, gaps, lookup, page, plots, tables
+from bottleneck.report import curves, findings, gaps, lookup, page, plots, sweep, tables
 from bottleneck.report.methods import exploratory, methods
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.sections import sections
@@ -20,8 +20,9 @@ OUTSIDE = "Targets outside the mixture"
 class Content:
     """All that a report shows, drawn once."""
 
+    study: str  # its name
     rows: list[dict]  # of the main answer
-    chapters: list[Section]  # of the main answer
+    chapters: list[Section]  # of the main answer and of a sweep
     sections: list[Section]  # of the analyses
     clauses: dict[str, str]  # what the analyses add to a target's sentence
     overview: Table | None  # where, when and in which seeds, in a few words
@@ -32,8 +33,8 @@ def write(
 ) -> pathlib.Path:
     """Writes `directory`/report.html, figures/*.svg and tables/*.{csv,tex}; returns the report's path.
 
-    `rows` are those of one study or sweep; `provenance` is JSON-like (versions, commit, devices, config hash, ...), where
-    a list of several versions of a package says that runs differ; `reading` has for every component the lines that say
+    `rows` are those of one study or sweep; `provenance` is JSON-like (versions, commit, devices, config, ...), where a
+    list of several versions of a package says that runs differ; `reading` has for every component the lines that say
     what was read of it. The same arguments give the same bytes.
     """
     content = read(rows)
@@ -51,7 +52,9 @@ def write(
 def read(rows: list[dict]) -> Content:
     """The content of a study's rows."""
     main, kinds = lookup.split(rows)
-    return Content(main, chapters(main), sections(kinds), findings.clauses(kinds), findings.overview(kinds))
+    study = ", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name"
+    answered = [*chapters(main), *filter(None, [sweep.section(kinds)])]
+    return Content(study, main, answered, sections(kinds), findings.clauses(kinds), findings.overview(kinds))
 
 
 def chapters(rows: list[dict]) -> list[Section]:
@@ -126,11 +129,14 @@ def render(content: Content, provenance: dict, reading: dict[str, list[str]] | N
     """The report's HTML."""
     return page.fill(
         "report.html",
-        study=", ".join(sorted({r["study"] for r in content.rows if r["study"]})) or "without a name",
+        study=content.study,
         chapters=[page.section(s) for s in content.chapters],
         sections=[page.section(s) for s in content.sections],
         sentences=_sentences(content),
-        methods=[methods(content.rows), exploratory(content.sections)],
+        methods=[
+            [*methods(content.rows), *(s.methods for s in content.chapters if s.methods)],
+            exploratory(content.sections),
+        ],
         reading=reading or {},
         differing=page.differing(provenance),
         provenance=page.flat(provenance),
@@ -154,7 +160,8 @@ def _sentences(content: Content) -> dict[str, list[dict]]:
     groups: dict[str, list[dict]] = {"": [], OUTSIDE: []}
     for said in tables.sentences(content.rows, content.clauses):
         row, verdict, sentence = said["row"], said["verdict"], said["sentence"]
-        head = f"{row['target']} is {verdict}" if sentence.startswith(f"{row['target']} is {verdict}") else ""
+        who, is_so, _ = sentence.partition(f" is {verdict}")  # the words to stress
+        head = f"{who}{is_so}" if verdict and is_so and who.startswith(row["target"]) else ""
         groups[OUTSIDE if lookup.outside(row) else ""].append(
             {"verdict": verdict, "head": head, "text": sentence[len(head) :], "clause": said["clause"]}
         )

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+from bottleneck.analysis.gap import UNTESTABLE
 from bottleneck.report import causes, lookup
 from bottleneck.report.lookup import PARTS, PROBE, REMEASURED, SUBJECT, counts, extra, outside, span
 from bottleneck.report.section import Section
 from bottleneck.rows import select
 
-UNTESTABLE = 0.02  # of H(y): direct training that surely shows less has nothing to lose
 LEVEL = 0.05
+LIMITS = (
+    "Shares need not add up. While training is still rising, capacity and dilution are at most likely and unfinished "
+    "training is at most undecided; where a wider network reads the label untrained, capacity is undecided."
+)
 
 
 def methods(rows: list[dict]) -> list[str]:
     """Sentences on the main answer: training, probes, information, intervals, verdicts, the split, its causes."""
-    gap_rows, over_seeds = lookup.gaps(rows), select(rows, seed="all")
+    gap_rows = lookup.gaps(rows)
     return [
-        *training(over_seeds, gap_rows),
+        *training(rows, gap_rows),
         *probes(rows),
         information(rows),
         *(intervals(gap_rows) if gap_rows else ()),
         *(verdicts(gap_rows) if gap_rows else ()),
         *splits(rows),
-        *([f"{causes.RULE}; shares need not add up."] if causes.restored(rows) else ()),
+        *([f"Causes of a lost target's gap. {causes.RULE}. {LIMITS}"] if causes.restored(rows) else ()),
     ]
 
 
-def training(over_seeds: list[dict], gap_rows: list[dict]) -> list[str]:
+def training(rows: list[dict], gap_rows: list[dict]) -> list[str]:
     """What was trained, on how much the gaps rest, and whose features came from elsewhere."""
     ours = select(gap_rows, arm=SUBJECT)
     foreign = [name for name in lookup.values(gap_rows, "arm") if name != SUBJECT]
-    read = select(over_seeds, metric="information", arm=SUBJECT, protocol=PROBE)
+    read = select(rows, metric="information", arm=SUBJECT, protocol=PROBE)
     steps, spaces = _values(read, "train_steps"), _values(read, "label_space")
     length = f" for {span(steps)} steps" if steps else ""
     space = f" in a {spaces[0].replace('_', '-')} label space" if len(spaces) == 1 else ""
@@ -75,9 +79,8 @@ def information(rows: list[dict]) -> str:
 def intervals(gap_rows: list[dict]) -> list[str]:
     """What the intervals hold for."""
     said = [
-        f"Intervals are 95% t intervals over {_either(gap_rows, 'ci_unit')}, crossed: both are samples. They are "
-        "conditional on the training data and on the probe split, and none that is printed is adjusted for "
-        "multiplicity."
+        f"Printed intervals are 95% t intervals over {_either(gap_rows, 'ci_unit')}, with seeds and items as crossed "
+        "samples; conditional on the training data and on the probe split, and not adjusted for multiplicity."
     ]
     if any(extra(r).get("provisional") for r in gap_rows):
         said.append("Verdicts from fewer than 4 seeds are provisional.")
@@ -104,7 +107,10 @@ def verdicts(gap_rows: list[dict]) -> list[str]:
         tested = sum(extra(r).get("adjusted_p") is not None for r in members)
         family = "on targets outside the mixture, a family of their own," if side else "on components"
         if members:
-            said.append(f"Verdicts {family} use Holm's adjustment over the testable ones ({tested} of {len(members)}).")
+            said.append(
+                f"Verdicts {family} use Holm's adjustment over those that are not untestable "
+                f"({tested} of {len(members)})."
+            )
     looks = sorted({r["look"] for r in gap_rows if r["look"]})
     if len(looks) > 1:
         each = [f"{sum(r['look'] == look for r in gap_rows)} at {look} seeds" for look in looks]

@@ -12,7 +12,7 @@ from bottleneck.report.section import Figure, Section
 from bottleneck.report.table import MISSING, Cell, Number, Table, is_numeric
 
 LONG = 40  # lines: a longer table is folded
-MANY = 9  # columns: a table with more is set closer
+MANY = 7  # columns: a table with more is set closer
 WORDY = 28  # characters: longer words may wrap
 NARROW = 280  # pixels: a wider drawing may have to scroll on a telephone
 SHRINK = 0.8  # the least size at which a drawing is shown
@@ -111,5 +111,6 @@ def _one(value, between: str) -> str:
 def differing(provenance: dict) -> str:
     """The package versions that differ among the runs of a study, in words; "" where none does."""
     versions = provenance.get("versions")
-    several = {k: v for k, v in versions.items() if isinstance(v, list) and len(v) > 1} if versions else {}
+    pairs = versions.items() if isinstance(versions, dict) else ()
+    several = {name: listed for name, listed in pairs if isinstance(listed, list | tuple) and len(listed) > 1}
     return ", ".join(f"{name} ({' and '.join(map(str, several[name]))})" for name in sorted(several))

@@ -6,6 +6,7 @@ from bottleneck.report import lookup
 from bottleneck.report.curves import Curve, curve
 from bottleneck.report.drawing import BLUE, GREEN, INK, MARKERS, OCHRE, PURPLE, VERMILLION, panels, reach
 from bottleneck.report.lookup import ARMS, LABELS, SUBJECT, ends, mean
+from bottleneck.report.svg import short
 from bottleneck.rows import select
 
 COLOURS = {"direct": BLUE, "mixture": VERMILLION}  # every other arm: GREEN
@@ -56,7 +57,7 @@ def strips(rows: list[dict], metric: str, scale: float) -> dict[str, dict[str, t
                 continue
             seeds = sorted(select(single, arm=arm, target=target), key=lambda r: r["seed"])
             limits, dots = ([scale * v for v in each] for each in (ends(level), (r["value"] for r in seeds)))
-            drawn[target][LABELS.get(arm, arm)] = (arm, scale * level["value"], limits, dots)
+            drawn[target][LABELS.get(arm, short(arm, 14))] = (arm, scale * level["value"], limits, dots)
     return drawn
 
 

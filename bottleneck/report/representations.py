@@ -16,7 +16,7 @@ from bottleneck.report.lookup import (
     unit_name,
     whole,
 )
-from bottleneck.report.table import MISSING, Table
+from bottleneck.report.table import MISSING, Table, trim
 from bottleneck.rows import select
 
 GAINS = ("gain", "control_gain", "excess_gain", "over_single")
@@ -50,7 +50,7 @@ def table(rows: list[dict]) -> Table:
         "over single",
         "verdict",
     )
-    return Table("representations", "Representations and what they add", caption, header, tuple(lines))
+    return trim(Table("representations", "Representations and what they add", caption, header, tuple(lines)))
 
 
 def _line(rows: list[dict], used: list[dict], target: str, arm: str, scored: bool) -> tuple | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bottleneck.report import ladder, learning, recovery, relatedness, seeds, similarity, sweep
+from bottleneck.report import ladder, learning, recovery, relatedness, seeds, similarity
 from bottleneck.report.section import Section
 
-KINDS = (sweep, ladder, learning, seeds, similarity, relatedness, recovery)
+KINDS = (ladder, learning, seeds, similarity, relatedness, recovery)
 
 
 def sections(kinds: dict[str, list[dict]]) -> list[Section]:

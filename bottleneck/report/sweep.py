@@ -55,7 +55,7 @@ def tables(kinds: dict) -> list[Table]:
     gaps, lean = points(kinds), slopes(kinds)
     names = axes(gaps)
     slope_lines = tuple(
-        (titled(r), extra(r).get("axis") or MISSING, number(r, digits=3), r["unit"] or MISSING, *map(plain, _tests(r)))
+        (titled(r), extra(r).get("axis") or MISSING, number(r, digits=3), r["unit"] or MISSING, *_tests(r))
         for r in lean
     )
     point_lines = tuple(
@@ -109,7 +109,7 @@ def _curves(curves, rows: list[dict], axis: str, names: list[str]) -> list:
 
 
 def _tests(row: dict) -> tuple:
-    return tuple(extra(row).get(key) for key in ("adjusted_p", "lack_of_fit"))
+    return tuple(plain(extra(row).get(key), 3) for key in ("adjusted_p", "lack_of_fit"))
 
 
 def _value(value) -> Number | str:

@@ -108,14 +108,16 @@ class _Column:
 
 
 def _blocks(columns: list[_Column], width: int) -> list[list[_Column]]:
-    """The columns in as many blocks as the width asks for, the first column in each."""
-    blocks, taken = [columns[:1]], columns[0].least()
-    for column in columns[1:]:
-        if len(blocks[-1]) > 1 and taken + 2 + column.least() > width:
-            blocks.append(columns[:1])
-            taken = columns[0].least()
+    """The columns in as many blocks as the width asks for; the words that lead the lines, two at most, in each."""
+    names = columns[: 2 if len(columns) > 2 and not columns[1].numeric else 1]
+    blocks, start = [[*names]], sum(column.least() + 2 for column in names)
+    taken = start
+    for column in columns[len(names) :]:
+        if len(blocks[-1]) > len(names) and taken + column.least() > width:
+            blocks.append([*names])
+            taken = start
         blocks[-1].append(column)
-        taken += 2 + column.least()
+        taken += column.least() + 2
     return blocks
 
 

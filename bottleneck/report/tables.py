@@ -25,6 +25,7 @@ from bottleneck.report.lookup import (
     outside,
     parts,
     score,
+    several,
     split,
     targets,
     unit,
@@ -93,10 +94,7 @@ def _sides(rows: list[dict], gap: dict) -> tuple:
 def _caption(gap_rows: list[dict], split_into: list[str]) -> str:
     words = [f"{counts(gap_rows)}; linear probe on the last layer; 95% intervals, not adjusted for multiplicity."]
     if split_into:
-        words.append(
-            f"The gap is the sum of {' and '.join(split_into[:2])}{', and ' * (len(split_into) > 2)}"
-            f"{''.join(split_into[2:])}."
-        )
+        words.append(f"The gap is the sum of {several(split_into)}.")
         words += [MEANINGS[p] for p in split_into]
     if any(extra(r).get("provisional") for r in gap_rows):
         words.append("* provisional: fewer than 4 seeds.")
@@ -131,7 +129,10 @@ def limits(rows: list[dict]) -> Table:
         if r["seed"] != "all" and r["component_examples"]
     }
     rows = select(rows, seed="all")
-    columns = {head: [_limit(find(rows, target=t, **key)) for t in names] for head, key in _limit_columns(rows).items()}
+    columns = {
+        head: [_limit(find(rows, target=t, factor=None, **key)) for t in names]
+        for head, key in _limit_columns(rows).items()
+    }
     columns["examples drawn"] = [whole(drawn.get(t)) for t in names]
     columns = {head: cells for head, cells in columns.items() if set(cells) - {MISSING}}
     lines = tuple((t, *(cells[i] for cells in columns.values())) for i, t in enumerate(names)) if columns else ()
@@ -141,8 +142,8 @@ def limits(rows: list[dict]) -> Table:
         "Bayes": "Ceilings: exact Bayes optima.",
         "mixture's": "The head is read as it is: its errors are no loss of features.",
         "bound": (
-            "The bound on the gap, from the mixture's head, holds in the population; none: "
-            f"{several_reasons(select(rows, metric='bound'))}."
+            "The bound on the gap, from the mixture's head, holds in the population"
+            f"{silence(select(rows, metric='bound'))}."
         ),
     }
     caption = " ".join(words for start, words in sayings.items() if any(head.startswith(start) for head in columns))
@@ -165,10 +166,10 @@ def _limit(row: dict | None):
     return "none" if row and row["metric"] == "bound" and row["value"] is None else number(row, half=True)
 
 
-def several_reasons(bounds: list[dict]) -> str:
-    """Why bounds say nothing, each reason once."""
-    reasons = dict.fromkeys(extra(r).get("reason") for r in bounds if r["value"] is None)
-    return "; ".join(filter(None, reasons)) or "it says nothing"
+def silence(bounds: list[dict]) -> str:
+    """Why some bounds are "none", each reason once; "" where all say something."""
+    reasons = dict.fromkeys(extra(r).get("reason") or "it says nothing" for r in bounds if r["value"] is None)
+    return f"; none: {'; '.join(reasons)}" if reasons else ""
 
 
 def protocols(rows: list[dict]) -> Table:
@@ -220,6 +221,10 @@ def terminal(rows: list[dict], width: int = 120, encoding: str = "utf-8") -> str
     said = [" ".join(filter(None, (s["sentence"], s["clause"]))) for s in sentences(main, findings.clauses(kinds))]
     said += sweep.sentences(kinds)
     lines = [encodable(textwrap.fill(words, width, subsequent_indent="  "), encoding) for words in said]
-    shown = [table for table in all_tables(main) if table.name != "protocols"]
+    shown = [
+        causes.short(main) if table.name == "restored" else table
+        for table in all_tables(main)
+        if table.name != "protocols"
+    ]
     shown += filter(None, [findings.overview(kinds), *sweep.tables(kinds)])
     return "\n\n".join(["\n".join(lines)] * bool(lines) + [text(table, width, encoding) for table in shown]) + "\n"

@@ -59,21 +59,21 @@ def gradients(run: Run, variables: dict, batches: dict, weights, mean, std) -> G
     model = run.module().clone(dtype=jnp.dtype("float32"))
     shared = run.space(), steps.hyper(run.optimizer, run.objective, run.steps), mean, std
     where = [run.components.index(name) for name in names]
-    found = []
+    by_component = []
     for component, (x, y) in zip(where, batches.values(), strict=True):
         total = jax.tree.map(jnp.zeros_like, variables["params"])
         for batch in _chunks(x, y, component):
             total = _add(model, run.objective.name, total, variables, batch, *shared)
-        found.append([np.asarray(leaf) / len(x) for leaf in jax.tree.leaves(jax.device_get(total))])
+        by_component.append([np.asarray(leaf) / len(x) for leaf in jax.tree.leaves(jax.device_get(total))])
 
     gram = np.zeros((len(names), len(names)))
-    for leaves in zip(*found, strict=True):
+    for leaves in zip(*by_component, strict=True):
         stacked = np.stack([leaf.ravel() for leaf in leaves]).astype(np.float64)
         gram += stacked @ stacked.T
-    norms, own = np.sqrt(gram.diagonal()), weights[where]
+    norms, share = np.sqrt(gram.diagonal()), weights[where]
     with np.errstate(divide="ignore", invalid="ignore"):
         cosines = gram / norms[:, None] / norms
-        with_mixture = gram @ own / norms / np.sqrt(own @ gram @ own)
+        with_mixture = gram @ share / norms / np.sqrt(share @ gram @ share)
     return Gradients(names, norms, np.clip(cosines, -1.0, 1.0), np.clip(with_mixture, -1.0, 1.0))
 
 

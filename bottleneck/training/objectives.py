@@ -46,9 +46,9 @@ def cross_entropy(logits, batch, space, hyper):
     log_p = jax.nn.log_softmax(jnp.where(allowed, logits, -jnp.inf))
     log_p = jnp.where(allowed, log_p, 0.0)
     count = allowed.sum(-1)
-    own = jnp.take_along_axis(log_p, label[:, None], axis=-1)[:, 0]
+    of_label = jnp.take_along_axis(log_p, label[:, None], axis=-1)[:, 0]
     smoothing = hyper["label_smoothing"]
-    nll = -(1 - smoothing) * own - smoothing * log_p.sum(-1) / count
+    nll = -(1 - smoothing) * of_label - smoothing * log_p.sum(-1) / count
     penalty = hyper["logit_penalty"] * jnp.square(jnp.where(allowed, logits, 0.0)).sum(-1) / count
     predicted = jnp.where(allowed, logits, -jnp.inf).argmax(-1)
     return nll + penalty, (predicted == label).astype(nll.dtype)

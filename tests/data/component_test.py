@@ -1,10 +1,10 @@
-import json
+import dataclasses
 
 import numpy as np
 import pytest
 
 from bottleneck import config
-from bottleneck.data import component, source
+from bottleneck.data import component, factors, source
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import SPLITS, DataSpec, Examples, Source
 from bottleneck.errors import UserError
@@ -32,25 +32,57 @@ def pools(counts=(50, 30, 20), test=(5, 5, 5), val=None):
 def test_component():
     loaded = load()
     assert [len(loaded.splits[split]) for split in SPLITS] == [40, 12, 8, 16]
-    assert loaded.num_classes == loaded.output_dim == 2
-    assert json.loads(json.dumps(loaded.identity)) == loaded.identity
+    assert loaded.num_classes == loaded.output_dim == 2 and loaded.file == ""
     assert loaded.splits["probe"].fetch(np.arange(3)).shape == (3, 8, 8, 3)
     component.touch(loaded)
 
 
-def test_identity_is_what_makes_the_data():
-    known = load().identity
-    assert load().identity == known
-    assert load(source={"name": "factors", "reliability": {"shape": 0.9}}).identity != known
-    assert load(sizes={"train": 41}).identity != known
-    assert load(randomise=["shape"]).identity != known
-    assert load(transforms={"blur": {"radius": 1}}).identity != known
+def changed(a, b):
+    """The splits whose fingerprints differ."""
+    return {split for split in SPLITS if a.fingerprints[split] != b.fingerprints[split]}
 
 
-def test_order_of_transforms_is_part_of_the_identity():
+def test_fingerprints_are_what_makes_the_data():
+    known, every = load(), set(SPLITS)
+    assert not changed(load(), known) and len(set(known.fingerprints.values())) == 4
+    assert changed(load(source={"name": "factors", "reliability": {"shape": 0.9}}), known) == every
+    assert changed(load(sizes={"train": 41}), known) == {"train"}
+    assert changed(load(dataclasses.replace(DATA, test=17)), known) == {"test"}
+    assert changed(load(randomise=["shape"]), known) == every
+    assert changed(load(transforms={"blur": {"radius": 1}}), known) == every
+    assert changed(load(dataclasses.replace(DATA, image_size=12)), known) == every
+    assert changed(load(dataclasses.replace(DATA, split_seed=1)), known) == every
+    assert not changed(load(dataclasses.replace(DATA, mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0))), known)
+
+
+def test_a_default_that_is_written_out_changes_no_fingerprint():
+    fields = {"reliability": {"shape": 1.0}}
+    written = {f.name: getattr(factors.FactorsSpec(**fields), f.name) for f in dataclasses.fields(factors.FactorsSpec)}
+    assert not changed(load(source={"name": "factors", **written}), load())
+    short, long = {"reliability": 0.9}, {"name": "tint", "reliability": 0.9, "strength": 0.3}
+    assert not changed(load(transforms={"tint": short}), load(transforms={"tint": long}))
+    partner = {"name": "factors", "seed": 3}
+    one = {"source": partner, "transforms": {"tint": short}}
+    two = {"source": {**partner, "noise": 0.08, "values": 2}, "announces": "both", "transforms": {"tint": long}}
+    assert not changed(load(transforms={"dominoes": one}), load(transforms={"dominoes": two}))
+    other = {**one, "source": {**partner, "noise": 0.07}}
+    assert changed(load(transforms={"dominoes": one}), load(transforms={"dominoes": other})) == set(SPLITS)
+
+
+def test_vectors_have_no_image_size():
+    one, two = (load(dataclasses.replace(DATA, image_size=size), source={"name": "gaussian"}) for size in (8, 9))
+    assert not changed(one, two)
+
+
+def test_the_same_specs_are_one_object():
+    one, two = load(), load(source={"name": "factors", "reliability": {"shape": 1.0}, "values": 2})
+    assert one is two and load(sizes={"train": 41}) is not one
+
+
+def test_order_of_transforms_is_part_of_the_fingerprint():
     one = {"blur": {"radius": 1}, "rotate": {"degrees": 5}}
     other = dict(reversed(one.items()))
-    assert load(transforms=one).identity != load(transforms=other).identity
+    assert changed(load(transforms=one), load(transforms=other)) == set(SPLITS)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,42 @@ def test_numbers_are_pinned():
 PINNED = {"iid": [124, 2761], "stratified": [206, 2146]}
 
 
+SCHEDULE = ((0, (0.9, 0.09, 0.01)), (20, (0.5, 0, 0.5)))
+
+
+@pytest.mark.parametrize("kind", ["iid", "stratified"])
+@pytest.mark.parametrize("sizes", [(900, 40, 7), (60, 2000, 90)])
+def test_unique_examples_are_those_that_are_drawn(kind, sizes, monkeypatch):
+    monkeypatch.setattr(mixture, "_CHUNK", 5 * BATCH)
+    jax.clear_caches()  # the chunk is static
+    tables = mixture.tables(NAMES, sizes, SCHEDULE, BATCH)
+    for steps in (1, 37, STEPS):
+        component, index = (np.asarray(part)[:steps] for part in draws(tables, np.int32(9), np.int32(0), kind))
+        for j in range(3):
+            found = mixture.unique(tables, 9, steps, BATCH, kind, j)
+            assert found.dtype == np.int32
+            np.testing.assert_array_equal(found, np.unique(index[component == j]))
+            if kind == "stratified":
+                assert mixture.expected_unique(tables, steps, BATCH, kind, j) == len(found)
+    jax.clear_caches()
+
+
+def test_expected_unique_examples():
+    tables = mixture.tables(NAMES, (300, 50, 9), SCHEDULE, BATCH)
+    for j in range(3):
+        counts = [len(mixture.unique(tables, seed, STEPS, BATCH, "iid", j)) for seed in range(60)]
+        error = np.std(counts) / np.sqrt(len(counts)) + 1e-9
+        assert abs(np.mean(counts) - mixture.expected_unique(tables, STEPS, BATCH, "iid", j)) < 4 * error
+    alone = mixture.tables(("a",), (300,), ((0, (1,)),), BATCH)
+    draws_ = STEPS * BATCH
+    assert mixture.expected_unique(alone, STEPS, BATCH, "iid", 0) == pytest.approx(300 * (1 - (1 - 1 / 300) ** draws_))
+    one = mixture.tables(("a",), (1,), ((0, (1,)),), BATCH)
+    assert mixture.expected_unique(one, STEPS, BATCH, "iid", 0) == 1
+    never = mixture.tables(NAMES, (5, 5, 0), ((0, (1, 1, 0)),), BATCH)
+    assert mixture.expected_unique(never, STEPS, BATCH, "iid", 2) == 0
+    assert len(mixture.unique(never, 0, STEPS, BATCH, "iid", 2)) == 0
+
+
 def test_iid_proportions_and_uniformity():
     tables = mixture.tables(NAMES, (20, 5, 30), ((0, (0.5, 0.2, 0.3)),), BATCH)
     parts = [examples(tables, seed, "iid") for seed in range(10)]

@@ -150,9 +150,8 @@ def test_dominoes_with_a_less_reliable_half_and_its_own_transforms():
     loaded = load({"dominoes": {"source": SECOND, "reliability": 0.7, "transforms": inner}})
     train = loaded.splits["train"]
     assert np.mean(train.factors["right"] == train.labels) == pytest.approx(0.7, abs=0.04)
-    assert loaded.identity["transforms"][0][3]["transforms"][0][1] == "Classes"
-    other = load({"dominoes": {"source": {**SECOND, "seed": 8}, "reliability": 0.7}})
-    assert other.identity != loaded.identity
+    plain = load({"dominoes": {"source": SECOND, "reliability": 0.7}})
+    assert not set(plain.fingerprints.values()) & set(loaded.fingerprints.values())
 
 
 def test_dominoes_of_dominoes():

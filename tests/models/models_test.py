@@ -1,10 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
 
-from bottleneck import models
+from bottleneck import identity, models
 from bottleneck.errors import UserError
 
 PINNED = [  # spec, outputs, side, trainable parameters
@@ -25,8 +27,12 @@ SMALL = [
 ]
 
 
+def build(mapping, outputs, dtype="float32"):
+    return models.build(models.spec(mapping), outputs, dtype)
+
+
 def shapes(spec, outputs=10, side=32, dtype="float32"):
-    model = models.build(spec, outputs, dtype)
+    model = build(spec, outputs, dtype)
     return jax.eval_shape(model.init_with_output, jax.random.key(0), jnp.zeros((2, side, side, 3)))
 
 
@@ -58,7 +64,7 @@ def test_parameter_counts(spec, outputs, side, expected):
 def test_dtypes(spec, dtype):
     with jax.enable_x64(dtype == "float64"):
         wide = jnp.dtype("float64" if dtype == "float64" else "float32")
-        model = models.build(spec, 10, dtype)
+        model = build(spec, 10, dtype)
         x = jnp.zeros((2, 32, 32, 3))
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         (logits, taps), updated = jax.eval_shape(
@@ -71,7 +77,7 @@ def test_dtypes(spec, dtype):
 
 
 def test_taps():
-    model = models.build(SMALL[3], 10)
+    model = build(SMALL[3], 10)
     (_, taps), _ = jax.eval_shape(jax.jit(model.init_with_output), jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
     assert list(taps) == ["block1", "block2", "block3", "block4", "features"]
     assert {k: v.shape for k, v in shapes(SMALL[0])[0][1].items()} == {
@@ -86,8 +92,8 @@ def test_taps():
         "stage3": (2, 9, 9, 64),
         "features": (2, 64),
     }
-    large = shapes({"name": "resnet", "depth": 50}, side=64)[0][1]
-    assert large["stem"].shape == (2, 16, 16, 64) and large["stage4"].shape == (2, 2, 2, 2048)
+    large = shapes({"name": "resnet", "depth": 50}, side=96)[0][1]
+    assert large["stem"].shape == (2, 24, 24, 64) and large["stage4"].shape == (2, 3, 3, 2048)
     assert {k: v.shape for k, v in shapes(SMALL[3])[0][1].items()} == {
         **{f"block{i}": (2, 17, 64) for i in range(1, 5)},
         "features": (2, 64),
@@ -105,7 +111,7 @@ def test_taps():
 )
 def test_the_trunk_depends_on_the_key_and_not_on_the_outputs(spec, layers):
     def init(seed, outputs):  # the compiler drops the layers that are not asked for
-        model = models.build(spec, outputs)
+        model = build(spec, outputs)
         params = jax.jit(
             lambda key: {
                 layer: tree
@@ -126,7 +132,7 @@ def test_the_trunk_depends_on_the_key_and_not_on_the_outputs(spec, layers):
 
 
 def test_dropout_rate_is_traced_inverted_and_off_in_evaluation():
-    model = models.build({"name": "mlp", "width": 2000, "depth": 1, "activation": "none"}, 4)
+    model = build({"name": "mlp", "width": 2000, "depth": 1, "activation": "none"}, 4)
     x = jax.random.normal(jax.random.key(3), (1, 5))
     variables = model.init(jax.random.key(0), x)
     variables["params"]["head"]["kernel"] = jnp.ones((2000, 4))
@@ -151,7 +157,7 @@ def test_dropout_rate_is_traced_inverted_and_off_in_evaluation():
 
 
 def test_a_linear_mlp_is_the_product_of_its_matrices():
-    model = models.build({"name": "mlp", "width": 3, "depth": 1, "activation": "none", "use_bias": False}, 2)
+    model = build({"name": "mlp", "width": 3, "depth": 1, "activation": "none", "use_bias": False}, 2)
     x = jax.random.normal(jax.random.key(0), (5, 7))
     variables = model.init(jax.random.key(1), x)
     params = variables["params"]
@@ -161,7 +167,7 @@ def test_a_linear_mlp_is_the_product_of_its_matrices():
 
 
 def test_batch_norm_statistics_move_with_momentum_point_nine_in_training_only():
-    model = models.build({"name": "resnet", "width": 0.25}, 2)
+    model = build({"name": "resnet", "width": 0.25}, 2)
     x = 3 + jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
     variables = quick_init(model, x)
     apply = jax.jit(model.apply, static_argnames=("train", "mutable"))
@@ -179,7 +185,7 @@ def test_batch_norm_statistics_move_with_momentum_point_nine_in_training_only():
 
 
 def test_zero_residual_blocks_start_as_the_identity():
-    model = models.build({"name": "resnet", "width": 0.25, "zero_residual": True}, 2)
+    model = build({"name": "resnet", "width": 0.25, "zero_residual": True}, 2)
     x = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
     _, taps = jax.jit(model.apply)(quick_init(model, x), x)
     np.testing.assert_array_equal(taps["stem"], taps["stage1"])
@@ -188,18 +194,70 @@ def test_zero_residual_blocks_start_as_the_identity():
 
 
 def test_modules_are_hashable_and_equal_when_built_alike():
-    first, second = (models.build(ml_collections.ConfigDict({"name": "vit", "patch": 8}), 10) for _ in range(2))
+    first, second = (build(ml_collections.ConfigDict({"name": "vit", "patch": 8}), 10) for _ in range(2))
     assert first == second and hash(first) == hash(second)
-    assert first != models.build({"name": "vit", "patch": 8}, 11)
+    assert first != build({"name": "vit", "patch": 8}, 11)
+
+
+STEMS = [  # depth, sides, stem
+    *((depth, (side, side), "small") for depth in (18, 34, 50, 152) for side in (8, 64)),
+    *((depth, (side, side), "large") for depth in (18, 34, 50, 152) for side in (65, 224)),
+    *((depth, (side, side), "small") for depth in (20, 56) for side in (32, 224)),
+    (18, (64, 300), "small"),
+]
+
+
+@pytest.mark.parametrize("depth, sides, stem", STEMS)
+def test_the_stem_is_that_of_the_image_size_and_is_written_out(depth, sides, stem):
+    plain = models.spec({"name": "resnet", "depth": depth, "width": 0.0625})
+    resolved = models.resolved(plain, (*sides, 3))
+    assert resolved == dataclasses.replace(plain, stem=stem) == models.resolved(resolved, (*sides, 3))
+
+
+@pytest.mark.parametrize("side, after_stem", [(64, 64), (65, 17)])
+def test_a_stem_that_is_not_given_is_built_by_the_image_size(side, after_stem):
+    plain = models.spec({"name": "resnet", "depth": 18, "width": 0.0625})
+    x = jnp.zeros((1, side, side, 3))
+    unresolved, resolved = (
+        jax.eval_shape(models.build(spec, 2).init_with_output, jax.random.key(0), x)
+        for spec in (plain, models.resolved(plain, x.shape[1:]))
+    )
+    assert unresolved[1] == resolved[1] and unresolved[0][1]["stem"].shape[1] == after_stem
+
+
+def test_a_stem_that_is_given_stays():
+    for stem, side in (("small", 224), ("large", 32)):
+        assert models.resolved(models.spec({"name": "resnet", "depth": 18, "stem": stem}), (side, side, 3)).stem == stem
+
+
+def test_description():
+    large = models.resolved(models.spec({"name": "resnet", "depth": 18}), (224, 224, 3))
+    assert models.describe(large) == "resnet depth=18 stem=large"
+    assert models.describe(models.spec({"name": "mlp", "width": 128})) == "mlp"
+
+
+def test_what_a_spec_is_does_not_depend_on_how_it_is_written():
+    """Defaults written out change nothing; equal fields of another model do."""
+    short, long = (
+        models.spec(m) for m in ({"name": "mlp"}, ml_collections.ConfigDict({"name": "mlp", "width": 128, "depth": 2}))
+    )
+    assert short == long == models.spec(short) and hash(short) == hash(long)
+    assert identity.canonical(long) == {"name": "mlp"}
+    digests = [identity.digest(models.spec({"name": name})) for name in models.MODULES]
+    assert len(set(digests)) == len(models.MODULES)
 
 
 def test_widen():
-    assert models.widen({"name": "mlp", "width": 16}, 4) == {"name": "mlp", "width": 64}
-    assert models.widen({"name": "resnet"}, 4) == {"name": "resnet", "width": 4.0}
-    (_, taps), _ = shapes(models.widen({"name": "vit", "patch": 8}, 4))
+    def widened(mapping):
+        return models.widen(models.spec(mapping), 4)
+
+    assert widened({"name": "mlp", "width": 16}) == models.spec({"name": "mlp", "width": 64})
+    assert widened({"name": "resnet"}) == models.spec({"name": "resnet", "width": 4.0})
+    (_, taps), _ = shapes(widened({"name": "vit", "patch": 8}))
     assert taps["features"].shape == (2, 256)
-    with pytest.raises(UserError, match="model.width"):
-        models.widen({"name": "mlp", "width": 3}, 0.5)
+    for name in ("mlp", "vit"):
+        with pytest.raises(UserError, match="^model.width"):
+            models.widen(models.spec({"name": name}), 0.3)
 
 
 @pytest.mark.parametrize(
@@ -224,16 +282,16 @@ def test_widen():
 )
 def test_mistakes_name_the_key(spec, key):
     with pytest.raises(UserError) as error:
-        models.build(spec, 10, "float32", image_shape=(32, 32, 3))
+        build(spec, 10, "float32", image_shape=(32, 32, 3))
     assert error.value.key == key
 
 
 @pytest.mark.parametrize("dtype", ["float16", "fp32", "int32"])
 def test_unknown_dtype(dtype):
     with pytest.raises(UserError, match="dtype"):
-        models.build({"name": "mlp"}, 10, dtype)
+        build({"name": "mlp"}, 10, dtype)
 
 
 def test_float64_needs_x64():
     with jax.enable_x64(False), pytest.raises(UserError, match="X64"):
-        models.build({"name": "mlp"}, 10, "float64")
+        build({"name": "mlp"}, 10, "float64")

@@ -193,8 +193,9 @@ def gradients():
         for step in STEPS:
             level, at = course(FATES[LABELLED[target]][2], step), dict(target=target, step=step)
             rows.append(mean("gradient_norm", 2.5 * math.exp(-0.2 * math.log2(1 + step) * level), None, 0.1, **at))
-            for reference in ("mixture", *(t for t in WEIGHTS if t < target)):
-                rows.append(mean("gradient_cosine", 0.8 * (2 * level - 0.6), None, 0.05, **at, reference=reference))
+            cosine = 0.8 * (2 * level - 0.6)
+            others = ("mixture", *(t for t in WEIGHTS if t < target))
+            rows += [mean("gradient_cosine", cosine, None, 0.05, **at, reference=other) for other in others]
     return rows
 
 

@@ -19,7 +19,7 @@ CONFIG = {
 def pair(with_analyses):
     """`base`, and `other`: without rare, its plus retained, another label space, and no analysis of seeds."""
     other = [r for r in with_analyses(("ladder", "steps")) if r["target"] != "rare"]
-    gap = lookup.verdict(other, "plus")
+    gap = lookup.gap(other, "plus")
     gap.update(value=0.02, ci95=[-0.01, 0.05], extra={**gap["extra"], "verdict": "retained"})
     config = copy.deepcopy(CONFIG)
     config["mixture"]["label_space"] = "per_component"
@@ -52,8 +52,8 @@ def test_both_studies_stand_under_each_other_with_the_difference(pair):
 
 
 def test_variances_of_independent_studies_add():
-    def gap(value, low, high, metric="gap_bits"):
-        return dict(value=value, ci95=None if low is None else [low, high], metric=metric)
+    def gap(value, low, high, unit="bits"):
+        return dict(value=value, ci95=None if low is None else [low, high], unit=unit)
 
     a, b = gap(0.5, 0.2, 0.8), gap(0.1, -0.3, 0.5)
     assert compare.difference(a, b) == Number(0.4, 0.4 - math.hypot(0.3, 0.4), 0.4 + math.hypot(0.3, 0.4))
@@ -62,7 +62,7 @@ def test_variances_of_independent_studies_add():
     uneven = compare.difference(gap(0.5, 0.4, 0.9), gap(0.0, -0.3, 0.0))
     assert (uneven.low, uneven.high) == pytest.approx((0.4, 1.0))  # each side by the arms that lead there
     assert compare.difference(a, gap(0.1, None, None)) == Number(0.4)
-    assert compare.difference(a, None) is None and compare.difference(a, gap(0.1, 0, 1, "gap_r2")) is None
+    assert compare.difference(a, None) is None and compare.difference(a, gap(0.1, 0, 1, "r2")) is None
     assert compare.difference(a, gap(None, None, None)) is None
 
 
@@ -130,6 +130,10 @@ def test_the_terminal_has_the_same(pair):
     )
 
 
+def test_the_terminal_s_encoding_is_kept_to(pair):
+    assert "0.98 +-0.04" in compare.terminal(*pair, encoding="ascii").encode("ascii").decode()
+
+
 def test_studies_of_one_name_and_of_nothing(pair, study, tmp_path):
     same = compare.terminal(pair[0], pair[0])
     assert "base (1): 5 seeds" in same and "Configuration" not in same and "The verdict is the same on easy" in same
@@ -139,4 +143,4 @@ def test_studies_of_one_name_and_of_nothing(pair, study, tmp_path):
     ):
         assert compare.write(tmp_path / "x.html", first, second).is_file() and compare.terminal(first, second)
     units = compare.answers(("a", study(), {}), ("b", study(unit="r2", arms=("direct", "mixture")), {}))
-    assert "gap (own unit)" in units.header and not any(line[1] == "difference" for line in units.rows)
+    assert "gap (in its study's unit)" in units.header and not any(line[1] == "difference" for line in units.rows)

@@ -29,6 +29,6 @@ def with_analyses():
 
 
 @pytest.fixture
-def sweep():
+def sweep_rows():
     """Rows of a sweep."""
     return analysed.sweep

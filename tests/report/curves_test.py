@@ -37,6 +37,11 @@ def test_steps_that_are_written_out_leave_room():
     assert curves.named({7: 1.0}) == [7]
 
 
+def test_steps_lie_at_their_logarithm_and_what_is_below_0_as_it_is():
+    assert curves.spread([0, 2, 8]) == {0: 0.0, 2: 1.0, 8: 3.0}
+    assert curves.spread([-1, 0.5]) == {-1: -1.0, 0.5: 0.5} and curves.spread([0]) == {0: -1.0}
+
+
 def test_a_figure_has_a_panel_per_title_and_one_key():
     found = {
         "a": [curve(rows({0: 0.0, 4: 1.0}), "x", INK), None],

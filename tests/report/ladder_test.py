@@ -18,9 +18,9 @@ def lines(table):
 def test_the_sentence_says_what_is_where_the_deepest_first(section):
     assert section.sentence == (
         "At its last step the mixture reads nowhere in full: label and shape in rare; only before the last layer: "
-        "background in rare; only non-linearly: label in plus and minus, background in easy, shadowed, plus and minus; linearly "
-        "though not prominently: label in shadowed, texture in every target; prominently: label in easy, colour in every target. "
-        "In 6 of 21 the intervals do not decide."
+        "background in rare; only non-linearly: label in plus and minus, background in easy, shadowed, plus and minus; "
+        "linearly though not prominently: label in shadowed, texture in every target; prominently: label in easy, "
+        "colour in every target. In 6 of 21 the intervals do not decide."
     )
 
 
@@ -62,10 +62,31 @@ def test_an_untrained_layer_that_reads_as_much_is_named(with_analyses):
     assert lines(table)["easy", "colour"]["untrained"] == "layer2" and "Untrained:" in table.caption
 
 
+def test_a_rung_without_a_control_says_why(with_analyses):
+    rows = with_analyses(("ladder",))
+    rung = lookup.find(rows, metric="rung", target="easy", factor="colour")
+    rung["extra"] = {**rung["extra"], "control": "one combination of factors"}
+    found = lines(ladder.section(lookup.split(rows)[1]).parts[1])
+    assert found["easy", "colour"]["no control because"] == "one combination of factors"
+    assert found["easy", "texture"]["no control because"] == MISSING
+
+
+def test_a_foreign_subject_is_told_apart(with_analyses):
+    rows = [r for r in with_analyses(("ladder",)) if r["target"] == "easy"]
+    rows += [{**r, "arm": "vit"} for r in rows if r["arm"] == "mixture"]
+    section = ladder.section(lookup.split(rows)[1])
+    assert "At its last step the mixture reads" in section.sentence and ". vit reads" in section.sentence
+    assert [re.findall(r">([^<]*)</text>", svg)[0] for svg in section.parts[0].panels] == ["easy", "easy, vit"]
+    assert {line[0] for line in section.parts[1].rows} == {"easy", "easy, vit"}
+
+
 def test_nothing_testable(with_analyses):
     rows = [
         {**r, "extra": {**r["extra"], "rung": "untestable", "shares": {}}} if r["metric"] == "rung" else r
         for r in with_analyses(("ladder",))
     ]
     assert ladder.section(lookup.split(rows)[1]).sentence.startswith("No label or factor can be tested")
-    assert ladder.section({}) is None and ladder.section({"ladder": [r for r in rows if r["metric"] == "bits"]}) is None
+    assert (
+        ladder.section({}) is None
+        and ladder.section({"ladder": [r for r in rows if r["metric"] == "information"]}) is None
+    )

@@ -21,9 +21,9 @@ def lines(table):
 
 def test_the_sentence_says_what_was_lost_on_the_way_first(section):
     assert section.sentence == (
-        "By the last step, learned then lost: label in plus and minus, background in every target; still rising: label in "
-        "shadowed, texture in every target; never learned: label and shape in rare; learned: label in easy, colour in every "
-        "target."
+        "By the last step, learned then lost: label in plus and minus, background in every target; still rising: label "
+        "in shadowed, texture in every target; never learned: label and shape in rare; learned: label in easy, colour "
+        "in every target."
     )
 
 
@@ -83,7 +83,7 @@ def test_only_what_there_are_rows_for(with_analyses):
     rows = with_analyses(("steps",))
     kinds = {"steps": [r for r in rows if r["metric"] == "learning"]}
     assert [part.name for part in learning.section(kinds).parts] == ["learning"] and not learning.section(kinds).methods
-    kinds = {"steps": [r for r in rows if r["metric"] == "gradient_norm"]}
+    kinds = {"gradients": [r for r in with_analyses(("gradients",)) if r["metric"] == "gradient_norm"]}
     assert [part.name for part in learning.section(kinds).parts] == ["gradients"] and learning.section(
         kinds
     ).sentence == ""

@@ -13,9 +13,9 @@ def section(content):
 def test_the_sentence_has_spearman_with_n_and_p(section):
     said = section.sentence.replace("\u00a0", " ")
     assert said == (
-        "Of pairs of different components, training on plus reads most of minus (0.97 bits). Spearman correlation of the "
-        "weighted mean of the other components with the gaps: -0.70, n = 5, p = 0.19. Spearman correlation of the best other "
-        "component with the gaps: -0.20, n = 5, p = 0.73."
+        "Of pairs of different components, training on plus reads most of minus (0.97 bits). Spearman correlation of "
+        "the weighted mean of the other components with the gaps: -0.70, n = 5, p = 0.19. Spearman correlation of the "
+        "best other component with the gaps: -0.20, n = 5, p = 0.73."
     )
 
 
@@ -31,7 +31,7 @@ def test_a_correlation_that_means_nothing_says_why(with_analyses):
     kinds = lookup.split(with_analyses(("relatedness",)))[1]
     rows = [
         {**r, "value": None, "extra": {**r["extra"], "reason": "3 targets; at least 4 are needed"}}
-        if r["metric"] == "relatedness_spearman"
+        if r["metric"] == "relatedness"
         else r
         for r in kinds["relatedness"]
     ]

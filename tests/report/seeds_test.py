@@ -1,6 +1,7 @@
 import pytest
 
 from bottleneck.report import lookup, seeds
+from bottleneck.rows import kind
 
 
 @pytest.fixture
@@ -10,9 +11,9 @@ def section(content):
 
 def test_the_sentence_groups_by_class(section):
     assert section.sentence == (
-        "Kept in some seeds and lost in others: label in shadowed, texture in every target; lost in every seed: label and shape "
-        "in rare; kept in every seed: label in easy, colour in every target; undecided: label in plus and minus, background in "
-        "every target."
+        "Kept in some seeds and lost in others: label in shadowed, texture in every target; lost in every seed: label "
+        "and shape in rare; kept in every seed: label in easy, colour in every target; undecided: label in plus and "
+        "minus, background in every target."
     )
 
 
@@ -36,7 +37,7 @@ def test_the_table_has_counts_evidence_and_what_concatenation_adds(section):
 
 
 def test_dots_are_coloured_by_their_intervals(with_analyses):
-    rows = [r for r in with_analyses(("seeds",)) if r["target"] == "shadowed" and (r["extra"] or {}).get("analysis")]
+    rows = [r for r in with_analyses(("seeds",)) if r["target"] == "shadowed" and kind(r) == "seeds"]
     (svg,) = seeds.section({"seeds": [r for r in rows if r["factor"] == "texture"]}).parts[0].panels
     counts = {
         colour: svg.lower().count(f'fill: {colour}"') + svg.lower().count(f"fill: {colour};")
@@ -48,4 +49,4 @@ def test_dots_are_coloured_by_their_intervals(with_analyses):
 def test_nothing_without_evidence(with_analyses):
     kinds = lookup.split(with_analyses(("seeds",)))[1]
     assert seeds.section({}) is None
-    assert seeds.section({"seeds": [r for r in kinds["seeds"] if r["metric"] != "evidence_bits"]}) is None
+    assert seeds.section({"seeds": [r for r in kinds["seeds"] if r["metric"] != "evidence"]}) is None

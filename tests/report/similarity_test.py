@@ -16,9 +16,9 @@ def texts(svg):
 
 def test_it_is_context_in_the_sentence_and_in_every_caption(section):
     assert section.sentence == (
-        "Similarity between mixture and direct training 0.21 to 0.41, seeds 0.74 to 0.77, steps 0.28 to 0.91, layers 0.60 to "
-        "0.80: context, no verdict. The loss of a feature with less than 20% of a representation's spread, depending on the "
-        "pair, would not show."
+        "Similarity between mixture and direct training 0.21 to 0.41, seeds 0.74 to 0.77, steps 0.28 to 0.91, layers "
+        "0.60 to 0.80: context, no verdict. The loss of a feature with less than 20% of a representation's spread, "
+        "depending on the pair, would not show."
     )
     assert all("never a verdict" in part.caption for part in section.parts if part.name != "cka")
 

@@ -32,12 +32,40 @@ def test_text_is_aligned_and_wraps_the_last_column():
     assert table.text(Table("t", "T", "C.", ("name", "words"), ())).endswith("name  words\n----  -----")
 
 
+def test_text_that_is_too_wide_goes_on_below():
+    wide = Table("t", "T", "C.", ("name", "what", *"abcdef"), (("x", "first", *[Number(1234.5)] * 6),))
+    lines = table.text(wide, 42).splitlines()[3:]
+    assert [line.split() for line in lines if line and "-" not in line] == [
+        ["name", "what", "a", "b", "c"],
+        ["x", "first", *["1,234.50"] * 3],
+        ["name", "what", "d", "e", "f"],
+        ["x", "first", *["1,234.50"] * 3],
+    ]
+    assert max(map(len, lines)) <= 42
+
+
+@given(st.lists(st.text(alphabet="yz -", max_size=30), min_size=3, max_size=3), st.integers(80, 120))
+def test_text_keeps_to_its_width_and_loses_no_letter(words, width):
+    shown = Table("t", "T", "C.", ("name", "x", "more"), ((words[0], Number(0.5), words[1]), ("-", MISSING, words[2])))
+    made = table.text(shown, width)
+    assert max(map(len, made.splitlines())) <= width
+    assert [made.count(letter) for letter in "yz"] == ["".join(words).count(letter) for letter in "yz"]
+
+
+def test_marks_have_words_in_ascii():
+    assert table.encodable("0.5 \u00b10.1 \u2014 \u00d7\u00a02", "ascii") == "0.5 +-0.1 - x 2"
+    assert (
+        table.encodable("\u00b1 \u6f22", "latin-1") == "+- \\u6f22" and table.encodable("\u00b1", "latin-1") == "\u00b1"
+    )
+    assert table.encodable("\u2014", "no such encoding") == table.encodable("\u2014", None) == "-"
+
+
 def test_csv_has_full_precision_and_interval_columns(study):
     found = list(csv.DictReader(io.StringIO(table.to_csv(tables.answer(study())))))
     assert float(found[0]["gap (bits)"]) == 0.9 - 0.1
     assert float(found[0]["gap (bits) low"]) < 0.8 < float(found[0]["gap (bits) high"])
     accuracy = list(csv.DictReader(io.StringIO(table.to_csv(tables.accuracy(study())))))
-    assert accuracy[3]["target"] == "beyond" and accuracy[3]["matched"] == accuracy[3]["matched low"] == ""
+    assert accuracy[3]["target"] == "beyond" and accuracy[3]["alone"] == accuracy[3]["alone low"] == ""
 
 
 AWKWARD = Table(

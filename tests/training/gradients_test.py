@@ -90,7 +90,7 @@ def test_order_scale_of_weights_and_a_component_without_weight(network):
 
 
 def test_the_label_space_of_the_run_counts(episode):
-    made = episode({"mixture.label_space": "per_component", "objective.logit_penalty": "0.05"})
+    made = episode({"label_space": "per_component", "objective.logit_penalty": "0.05"})
     run, variables = start(made)
     name, j = "second", 1
     x, y = images(15, run.blocks[j])
@@ -139,7 +139,7 @@ def test_a_component_that_the_head_answers_starves(network):
 
 def test_batch_norm_uses_its_running_statistics(episode, monkeypatch):
     """The mean over examples then does not depend on which share a chunk; and moving the statistics moves it."""
-    run = dataclasses.replace(episode().run, model={"name": "resnet", "depth": 20, "width": 0.125})
+    run = episode({"model": "convolutional"}).run
     variables = run.module().init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     x, y = images(9, min(run.blocks))
     batches = {"first": (x, y)}

@@ -1,4 +1,4 @@
-"""The number of devices and of processes does not change what is computed: the command line run on each, and compared."""
+"""The number of devices and of processes does not change what is computed: the same run on each, and compared."""
 
 import os
 import pathlib
@@ -14,43 +14,47 @@ from bottleneck import checkpoint
 from bottleneck.errors import UserError
 from bottleneck.training import mesh
 
-CONFIG = pathlib.Path(__file__).parents[1] / "tiny.py"
-STUDY = [
-    f"--config={CONFIG}",
-    "--stage=pretrain",
-    "--config.seeds=1",
-    "--config.train.steps=50",
-    "--config.train.dtype=float64",
-    "--config.train.save_every=20",
-    "--shard=0/3",
-]  # the mixture's run only, the first of three
-MODELS = {"mlp": [], "resnet": ["--config.model={'name': 'resnet', 'width': 0.25}", "--config.optimizer.lr=0.01"]}
-# One process of several: JAX is told of the others before the study starts.
-JOIN = """
-import sys, jax
-jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
-assert jax.device_count() == 4 and jax.local_device_count() == 2
-from bottleneck import main
-sys.exit(main.main(["main", *sys.argv[3:]]))
+MODELS = {"mlp": {}, "resnet": {"model": "convolutional", "optimizer.lr": "0.01"}}
+# In one of several processes, JAX is told of the others before anything else.
+CHILD = """
+import ast, pathlib, runpy, sys, jax
+conftest, directory, overrides, stop_at, address, index = sys.argv[1:]
+if address:
+    jax.distributed.initialize(address, 2, int(index))
+    assert jax.device_count() == 4 and jax.local_device_count() == 2
+from bottleneck import signals
+made = runpy.run_path(conftest)["make"](ast.literal_eval(overrides))
+stop = signals.Stop()
+
+def progress(count):
+    if index == "1" and int(stop_at):  # only one process receives the signal
+        stop.ask(15)
+
+try:
+    made.train(pathlib.Path(directory), on_progress=progress, stop=stop)
+except signals.Stopped as error:
+    print(error)
+    sys.exit(3)
 """
 
 
-def spawn(command, devices):
+def spawn(directory, overrides, devices, address="", index=0, stop_at=0):
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(
-        [sys.executable, *command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    overrides = {"train.steps": "50", "train.dtype": "float64", "train.save_every": "20", **overrides}
+    conftest = pathlib.Path(__file__).with_name("conftest.py")
+    arguments = [conftest, directory, overrides, stop_at, address, index]
+    command = [sys.executable, "-c", CHILD, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def join(children):
+def join(children, code=0):
     for child in children:
         shown = child.communicate(timeout=600)[0]
-        assert child.returncode == 0, shown
+        assert child.returncode == code, shown
 
 
-def parameters(workdir):
-    (path,) = workdir.glob("runs/mixture-s0-*/checkpoints/50")
-    found = jax.tree_util.tree_leaves_with_path(checkpoint.load(path))
+def parameters(directory):
+    found = jax.tree_util.tree_leaves_with_path(checkpoint.load(directory / "checkpoints" / "50"))
     return {jax.tree_util.keystr(where): leaf for where, leaf in found}
 
 
@@ -63,26 +67,32 @@ def close(a, b):
 
 @pytest.fixture(scope="module", params=MODELS)
 def single(request, tmp_path_factory):
-    """(model's overrides, parameters after 50 steps on one device)."""
-    workdir, overrides = tmp_path_factory.mktemp("single"), MODELS[request.param]
-    join([spawn(["-m", "bottleneck.main", f"--workdir={workdir}", *STUDY, *overrides], devices=1)])
-    return overrides, parameters(workdir)
+    """(overrides, parameters after 50 steps on one device)."""
+    directory, overrides = tmp_path_factory.mktemp("single"), MODELS[request.param]
+    join([spawn(directory, overrides, devices=1)])
+    return overrides, parameters(directory)
 
 
 def test_four_devices_equal_one(single, tmp_path):
     overrides, expected = single
-    join([spawn(["-m", "bottleneck.main", f"--workdir={tmp_path}", *STUDY, *overrides], devices=4)])
+    join([spawn(tmp_path, overrides, devices=4)])
     close(parameters(tmp_path), expected)
 
 
-def test_two_processes_equal_one(single, tmp_path):
+def test_two_processes_equal_one_and_stop_together(single, tmp_path):
     overrides, expected = single
     if overrides:
         pytest.skip("one model is enough: the collectives are those of four devices")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    join([spawn(["-c", JOIN, address, str(i), f"--workdir={tmp_path}", *STUDY], devices=2) for i in range(2)])
+
+    def pair(stop_at):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            address = f"localhost:{free.getsockname()[1]}"
+        return [spawn(tmp_path, overrides, 2, address, index, stop_at) for index in range(2)]
+
+    join(pair(stop_at=1), code=3)
+    assert checkpoint.steps(tmp_path / "resume")[-1] < 50
+    join(pair(stop_at=0))
     close(parameters(tmp_path), expected)
 
 

@@ -152,7 +152,7 @@ def test_milestones_fall_on_whole_steps_for_any_length():
 
 def test_decay_is_masked_for_norms_biases_tokens_and_positions():
     for spec in ({"name": "resnet"}, {"name": "vit", "patch": 8}, {"name": "mlp"}):
-        init = models.build(spec, 10).init
+        init = models.build(models.spec(spec), 10).init
         params = jax.eval_shape(init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
         flat, _ = jax.tree_util.tree_flatten_with_path(optimizers.decayed(params))
         decayed = {jax.tree_util.keystr(path, simple=True, separator="/") for path, keep in flat if keep}

@@ -1,12 +1,15 @@
 """Durations, and what is and is not part of a run's identity."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 
+from bottleneck import identity, models
 from bottleneck.errors import UserError
+from bottleneck.training.augment import AugmentSpec
+from bottleneck.training.objectives import ObjectiveSpec
+from bottleneck.training.optimizers import OptimizerSpec
 from bottleneck.training.run import Run, TrainSpec, duration
 
 UNITS = [
@@ -64,7 +67,7 @@ def run(episode):
 
 def test_identity_is_what_the_parameters_depend_on(run):
     def changed(**values):
-        return dataclasses.replace(run, **values).hash
+        return dataclasses.replace(run, **values).key
 
     def inside(field, **values):
         return changed(**{field: dataclasses.replace(getattr(run, field), **values)})
@@ -76,7 +79,7 @@ def test_identity_is_what_the_parameters_depend_on(run):
         inside("train", save_every=1),
         inside("train", feed="stream"),
     ]
-    assert set(same) == {run.hash}
+    assert set(same) == {run.key}
     other = [
         changed(seed=1),
         changed(init="abc@3"),
@@ -84,7 +87,12 @@ def test_identity_is_what_the_parameters_depend_on(run):
         changed(data=("x", "y")),
         changed(schedule=((0, (0.5, 0.5)),)),
         changed(components=("first", "third")),
-        changed(model={**run.model, "width": 9}),
+        changed(model=dataclasses.replace(run.model, width=9)),
+        changed(model=models.spec({"name": "vit"})),
+        changed(model=models.spec({"name": "resnet"})),
+        changed(parents=("abc@3",)),
+        changed(only="first"),
+        changed(only="second"),
         inside("train", steps=21),
         inside("train", batch=8),
         inside("train", dtype="bfloat16"),
@@ -93,43 +101,96 @@ def test_identity_is_what_the_parameters_depend_on(run):
         inside("objective", dropout=0.1),
         inside("augment", flip=True),
     ]
-    assert len({run.hash, *other}) == 1 + len(other)
+    assert len({run.key, *other}) == 1 + len(other)
 
 
 def test_components_of_zero_weight_do_not_enter(run):
     """What a shared classifier is trained on, not what else the study holds."""
     alone = dataclasses.replace(run, schedule=((0, (1.0, 0.0)),))
     other = dataclasses.replace(alone, components=("first", "third"), data=(run.data[0], "another"))
-    assert alone.hash == other.hash != run.hash
+    assert alone.key == other.key != run.key
     later = dataclasses.replace(alone, schedule=((0, (1.0, 0.0)), (5, (0.0, 1.0))))
     assert later.identity["components"] == ["first", "second"]
 
 
-def test_identity_and_hash_are_stable(run):
-    """Another hash means that no existing work directory is found again: change it knowingly."""
-    pinned = Run(
-        "mixture",
-        3,
-        ("a", "b"),
-        ("0f", "1e"),
-        ((0, (0.5, 0.5)),),
-        "shared",
-        (0, 0),
-        (2, 2),
-        2,
-        {"name": "mlp", "width": 8},
-        run.optimizer,
-        run.objective,
-        run.augment,
-        dataclasses.replace(run.train, steps=20),
+PINNED = {
+    "name": "mixture",
+    "seed": 3,
+    "components": ("a", "b"),
+    "data": ("0f", "1e"),
+    "schedule": ((0, (0.5, 0.5)),),
+    "label_space": "shared",
+    "offset": (0, 0),
+    "blocks": (2, 2),
+    "outputs": 2,
+    "model": models.spec({"name": "mlp", "width": 8}),
+    "optimizer": OptimizerSpec(lr=0.05),
+    "objective": ObjectiveSpec(),
+    "augment": AugmentSpec(),
+    "train": TrainSpec(steps=20, batch=16),
+}
+
+
+def test_identity_and_key_are_stable():
+    """Another key means that no existing work directory is found again: change it knowingly."""
+    pinned = Run(**PINNED)
+    assert pinned.identity == {
+        "seed": 3,
+        "components": ["a", "b"],
+        "data": ["0f", "1e"],
+        "schedule": [[0, [0.5, 0.5]]],
+        "label_space": "shared",
+        "offset": [0, 0],
+        "blocks": [2, 2],
+        "outputs": 2,
+        "model": {"name": "mlp", "width": 8},
+        "optimizer": {"lr": 0.05},
+        "objective": {},
+        "augment": {},
+        "train": {"steps": 20, "batch": 16},
+    }
+    assert pinned.key == "ac8e5a786ccb4705" and pinned.folder == f"mixture-s3-{pinned.key}"
+
+
+def test_a_default_written_out_changes_nothing_and_a_version_changes_all(monkeypatch):
+    pinned = Run(**PINNED)
+    written = {"name": "mlp", "width": 8, "depth": 2, "activation": "relu", "use_bias": True}
+    explicit = Run(
+        **{
+            **PINNED,
+            "model": models.spec(written),
+            "objective": ObjectiveSpec("cross_entropy", 0.0, 0.0, 0.0),
+            "optimizer": OptimizerSpec("sgd", lr=0.05, schedule="constant", clip=None),
+            "train": TrainSpec(20, 16, "iid", "float32"),
+        },
+        init="",
+        parents=(),
+        only=None,
+        unique=None,
     )
-    assert pinned.hash == "928190844c87" and pinned.folder == "mixture-s3-928190844c87"
-    assert json.loads(json.dumps(pinned.identity)) == json.loads(json.dumps(pinned.identity, sort_keys=True))
+    assert explicit == pinned and hash(explicit) == hash(pinned) and explicit.key == pinned.key
+    monkeypatch.setattr(Run, "VERSION", Run.VERSION + 1)
+    assert Run(**PINNED).key != pinned.key
 
 
-def test_identity_does_not_depend_on_where_or_what_else(episode, run):
-    again = episode({"seeds": "3", "train.save_every": "5", "keep": "1/2", "probe.scalings": "raw"})
-    assert again.run.hash == run.hash and again.run.keep != run.keep
+def test_new_fields_at_their_default_change_no_key():
+    """A later version of a spec has one field more."""
+    more = dataclasses.make_dataclass("MoreSpec", [("more", int, 0)], bases=(OptimizerSpec,), frozen=True)
+    assert Run(**{**PINNED, "optimizer": more(lr=0.05)}).key == Run(**PINNED).key
+    assert Run(**{**PINNED, "optimizer": more(lr=0.05, more=1)}).key != Run(**PINNED).key
+
+
+def test_every_field_of_the_identity_is_there_or_at_its_default():
+    """What is no part of it: names, kept steps, how often to save, and where batches come from."""
+    left_out = {
+        (cls.__name__, field.name)
+        for cls in (Run, TrainSpec, OptimizerSpec, ObjectiveSpec, AugmentSpec)
+        for field in dataclasses.fields(cls)
+        if not field.metadata.get("identity", True)
+    }
+    train = {("TrainSpec", name) for name in ("feed", "log_every", "save_every")}
+    assert left_out == train | {("Run", "name"), ("Run", "keep")}
+    assert "steps" in identity.defaults(TrainSpec)
 
 
 def test_space(run):

@@ -52,7 +52,7 @@ def test_golden_step(name, episode):
 
 
 def test_sweep_compiles_nothing(episode):
-    """Learning rate, decay, weights, schedule, duration, seed, smoothing and penalties are traced."""
+    """Rate, decay, weights, schedule, duration, seed, whose loss counts, smoothing and penalties are traced."""
     base = episode({"train.batch": "14"})  # a shape that no other test has compiled
     pool = base.pool()
 
@@ -63,6 +63,7 @@ def test_sweep_compiles_nothing(episode):
     run, replace = base.run, dataclasses.replace
     swept = [
         replace(run, seed=7),
+        replace(run, only="second"),
         replace(run, schedule=((0, (0.2, 0.8)),)),
         replace(run, train=replace(run.train, steps=900)),
         *(replace(run, optimizer=replace(run.optimizer, **{k: v})) for k, v in (("lr", 0.01), ("weight_decay", 0.5))),
@@ -74,7 +75,17 @@ def test_sweep_compiles_nothing(episode):
     found = [trained(r) for r in swept]
     assert (steps.many._cache_size(), steps.one._cache_size()) == count
     differs = [not np.array_equal(first, f) for f in found]
-    assert differs == [True, True, False, True, True, True, True, True]  # a constant rate has no use for the duration
+    assert differs == [
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+        True,
+        True,
+    ]  # a constant rate has no use for the duration
 
 
 def test_one_by_one_and_in_a_loop_the_updates_are_the_same(episode):

@@ -13,9 +13,9 @@ from bottleneck.diagnosis.similarity import Similarity
 from bottleneck.diagnosis.steps import Steps
 from bottleneck.features.layers import LAST, POSITIONS, tap_and_mode
 from bottleneck.features.source import Member
-from bottleneck.planner import Planner
+from bottleneck.planning.planner import Planner
+from bottleneck.planning.references import foreign_member
 from bottleneck.probing import Probe
-from bottleneck.references import foreign_member
 from bottleneck.tasks import Task
 
 
@@ -100,7 +100,7 @@ class Diagnoses:
         }
 
     def foreign_cast(self, name: str, target: str) -> Cast:
-        """One foreign recipe on one target, beside as many seeds of the study's direct training as there are of both."""
+        """One foreign recipe on one target, beside as many seeds of direct training as both have."""
         planner, spec = self.planner, self.study.sources[name]
         seeds = self.seeds[: len(spec.directories)]
         members = tuple(foreign_member(planner, name, i, target) for i in range(len(seeds)))

@@ -1,4 +1,5 @@
-"""What a study asks for, gathered before the graph is made: runs with the steps wanted of them, passes with their layers."""
+"""What a study asks for, gathered before the graph is made: runs with the steps wanted of them, passes with their
+layers."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ from collections.abc import Iterable
 from bottleneck.arms import ARMS
 from bottleneck.choose import Choose, Decide
 from bottleneck.data.component import Component
-from bottleneck.episodes import Episodes
 from bottleneck.features.extract import Extract
 from bottleneck.features.source import Kept, Member, Source
 from bottleneck.graph import Graph
+from bottleneck.planning.episodes import Episodes
 from bottleneck.pretraining import Start, Train
 from bottleneck.probing import Probe
 from bottleneck.study import StudySpec
@@ -21,7 +22,8 @@ from bottleneck.training.run import Run
 
 
 class Planner:
-    """What a study asks for, gathered: runs with the steps wanted of them, passes with their layers, tasks that make rows."""
+    """What a study asks for, gathered: runs with the steps wanted of them, passes with their layers, tasks that make
+    rows."""
 
     def __init__(self, study: StudySpec, episodes: Episodes):
         self.study, self.episodes = study, episodes

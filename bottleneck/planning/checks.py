@@ -9,20 +9,20 @@ import numpy as np
 from bottleneck.data import component as components
 from bottleneck.data.component import Component
 from bottleneck.data.transforms import Classes, Labels
-from bottleneck.episodes import Episodes
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import POSITIONS, tap_and_mode
+from bottleneck.planning.episodes import Episodes
 from bottleneck.study import StudySpec
 from bottleneck.training.run import duration
 
 LEAST_CKA = 20  # test items of a component
 
 
-def data(study: StudySpec, own: dict[str, Component], targets: dict[str, Component]) -> None:
+def data(study: StudySpec, inside: dict[str, Component], targets: dict[str, Component]) -> None:
     """What components must agree on."""
-    shared_labels(study, own)
-    held_out(study, own, targets)
+    shared_labels(study, inside)
+    held_out(study, inside, targets)
     regression = study.objective.name == "regression"
     for name, component in targets.items():
         if regression != (component.num_classes == 0):
@@ -32,14 +32,14 @@ def data(study: StudySpec, own: dict[str, Component], targets: dict[str, Compone
             raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
 
 
-def shared_labels(study: StudySpec, own: dict[str, Component]) -> None:
+def shared_labels(study: StudySpec, inside: dict[str, Component]) -> None:
     """A shared label space joins classes by position: components must not name the same position differently."""
-    named = [c for c in own.values() if not all(name.isdigit() for name in c.classes) and not relabelled(c)]
+    named = [c for c in inside.values() if not all(name.isdigit() for name in c.classes) and not relabelled(c)]
     for component in named if study.mixture.label_space == "shared" else ():
         if component.classes != named[0].classes:
             expected = (
-                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` that says "
-                "which belong together, or 'disjoint'"
+                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` "
+                "that says which belong together, or 'disjoint'"
             )
             raise UserError("mixture.label_space", "shared", expected)
 
@@ -49,16 +49,16 @@ def relabelled(component: Component) -> bool:
     return any(isinstance(transform, Labels | Classes) for _, transform in component.transforms)
 
 
-def held_out(study: StudySpec, own: dict[str, Component], targets: dict[str, Component]) -> None:
-    """Components of one file must hold out the same items, or one would train on what another's probes are fitted to."""
+def held_out(study: StudySpec, inside: dict[str, Component], targets: dict[str, Component]) -> None:
+    """Components of one file must hold out the same items, or one trains on what another is probed with."""
     if study.data.probe_split == "train":
         return
-    for a in own.values():
+    for a in inside.values():
         for b in targets.values():
             for split in components.shared_items(a, b):
                 expected = (
-                    f"{split} items that {a.name!r} does not train on: components of one file need the same sizes and the same "
-                    "classes before their labels are mapped"
+                    f"{split} items that {a.name!r} does not train on: components of one file need the same sizes "
+                    "and the same classes before their labels are mapped"
                 )
                 raise UserError("components", b.name, expected)
 

@@ -1,4 +1,4 @@
-"""From a study to the graph of its tasks. Pure: writes nothing, trains nothing; what depends on results does so by key."""
+"""From a study to the graph of its tasks. Pure: what depends on results does so by key, never by value."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from bottleneck import checks, references, representations
+from bottleneck import representations
+from bottleneck import study as studies
 from bottleneck.answer import Answer, Subject
 from bottleneck.data import component as components
 from bottleneck.data.component import Component
 from bottleneck.data.reading import describe
 from bottleneck.data.resample import EmptyCell
-from bottleneck.diagnoses import Diagnoses
-from bottleneck.episodes import Episodes
 from bottleneck.errors import UserError
 from bottleneck.graph import Graph
-from bottleneck.interventions import Interventions
-from bottleneck.planner import Planner
+from bottleneck.planning import checks, references
+from bottleneck.planning.diagnoses import Diagnoses
+from bottleneck.planning.episodes import Episodes
+from bottleneck.planning.interventions import Interventions
+from bottleneck.planning.planner import Planner
 from bottleneck.study import StudySpec
 from bottleneck.training.run import Run
 
@@ -77,16 +79,21 @@ def plan(study: StudySpec) -> Plan:
     return Plan(study, episodes, planner.graph(), answer)
 
 
+def component(config, name: str) -> Component:
+    """A component or target as the study of `config` sees it: its items, splits and ids. For features from elsewhere."""
+    return load(studies.spec(config)).targets[name]
+
+
 def load(study: StudySpec) -> Episodes:
     """The components, the targets outside the mixture, and the variants in which the competing factor says nothing."""
     data = dataclasses.replace(study.data, split_seed=study.data.split_seed + study.seed_offset)
-    own = {name: _load(name, spec, data, "components") for name, spec in study.components.items()}
+    inside = {name: _load(name, spec, data, "components") for name, spec in study.components.items()}
     outside = {name: _load(name, spec, data, "targets") for name, spec in study.targets.items()}
-    variants, factor = dict(own), study.mixture.competitor
+    variants, factor = dict(inside), study.mixture.competitor
     if factor is not None:
-        having = [name for name, c in own.items() if factor in c.splits["train"].factors]
+        having = [name for name, c in inside.items() if factor in c.splits["train"].factors]
         if not having:
-            known = sorted({f for c in own.values() for f in c.splits["train"].factors})
+            known = sorted({f for c in inside.values() for f in c.splits["train"].factors})
             expected = f"a known factor of a component: {', '.join(known) or 'there are none'}"
             raise UserError("mixture.competitor", factor, expected)
         for name in having:
@@ -95,7 +102,7 @@ def load(study: StudySpec) -> Episodes:
                 variants[name] = _load(name, spec, data, "components")
             except EmptyCell:
                 continue  # a combination of label and factor that does not occur: not asked of this component
-    return Episodes(study, own, outside, variants)
+    return Episodes(study, inside, outside, variants)
 
 
 def _load(name, component_spec, data, path):

@@ -1,4 +1,5 @@
-"""Tuning: candidates of the first seed over a grid of learning rates and weight decays, and the chooser that all seeds follow."""
+"""Tuning: candidates of the first seed over a grid of learning rates and weight decays, and the chooser that all seeds
+follow."""
 
 from __future__ import annotations
 
@@ -6,15 +7,15 @@ import dataclasses
 
 from bottleneck.choose import Tune
 from bottleneck.features.source import Kept, Member
-from bottleneck.planner import Planner
+from bottleneck.planning.planner import Planner
 from bottleneck.training.run import Run
 
 MIXTURE_SETTINGS = ("alone", "scarce")  # arms that take the mixture's choice
 
 
 class Tuning:
-    """Asks for runs, tuned where the study has a grid. `direct` of a component is chosen by its own validation log-loss, arms
-    that train the mixture by the weighted mean of all components'."""
+    """Asks for runs, tuned where the study has a grid. `direct` of a component is chosen by its own validation log-
+    loss, arms that train the mixture by the weighted mean of all components'."""
 
     def __init__(self, planner: Planner):
         self.planner = planner
@@ -48,8 +49,8 @@ class Tuning:
                 Kept(f"{name} lr {lr:g} decay {decay:g}", candidate, candidate.steps, planner.study.data),
                 planner.study.probe.layer,
             )
-            for met in weights:
-                probes.append(planner.probe(str(index), plain.seed, met, (member,), "tuning", asks))
+            options = dict(protocol="tuning", asks=asks)
+            probes += [planner.probe(str(index), plain.seed, met, (member,), **options) for met in weights]
             candidates.append(candidate)
         chooser = Tune(self.grid, tuple(probes), tuple(weights.items()))
         return planner.add(chooser), candidates

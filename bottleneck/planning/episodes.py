@@ -188,7 +188,8 @@ class Episodes:
     def finetuned(
         self, parent: Run, step: int, target: str, component: Component, protocol: str, seed: int, shots
     ) -> Run:
-        """Fine-tuning: direct training on a target with `init`. The kept steps are T/2^k, or the last alone with few shots."""
+        """Fine-tuning: direct training on a target with `init`. The kept steps are T/2^k, or the last alone with few
+        shots."""
         spec = self.study.probe.finetune
         batch, examples = self.study.train.batch, len(self.targets[target].splits["train"])
         steps = duration(spec.steps, batch=batch, key="probe.finetune.steps", examples=examples)

@@ -12,7 +12,7 @@ from bottleneck.data.component import Component
 from bottleneck.features import extract
 from bottleneck.features.layers import LAST
 from bottleneck.features.source import SPLITS, Kept, Member
-from bottleneck.planner import Planner
+from bottleneck.planning.planner import Planner
 from bottleneck.pretraining import Start
 from bottleneck.probing import null
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from bottleneck.arms import ARMS, CAUSES, Arm
 from bottleneck.choose import Choose, Compete, Expose, Rise
-from bottleneck.planner import Planner
-from bottleneck.references import ADAPTED, adapted
-from bottleneck.tuning import Tuning
+from bottleneck.planning.planner import Planner
+from bottleneck.planning.references import ADAPTED, adapted
+from bottleneck.planning.tuning import Tuning
 
 READ_ON_VARIANT = ("mixture", "direct", "alone", "randomised")
 
 
 class Interventions:
-    """Every arm beyond the mixture and direct training. An arm is one row of `arms.ARMS`; what is said here of an arm by name is
-    what decides whether it is trained."""
+    """Every arm beyond the mixture and direct training. An arm is one row of `arms.ARMS`; what is said here of an arm
+    by name is what decides whether it is trained."""
 
     def __init__(self, planner: Planner, batch_norm: bool):
         self.planner, self.study, self.episodes = planner, planner.study, planner.episodes
@@ -24,11 +24,13 @@ class Interventions:
         for name in ("alone", "balanced", "longer", "direct_half", "heads", "wider"):
             self.intervene(ARMS[name], "lost")
         self.untrained_wider()
-        own = tuple(self.episodes.components)
+        components = tuple(self.episodes.components)
         protocol = ADAPTED if self.batch_norm else "linear_probe"
         if "scarce" in self.study.arms:
             probes = self.planner.probes_of("mixture", "direct", "alone", protocol=protocol)
-            self.intervene(ARMS["scarce"], "exposed", self.planner.add(Expose(own, probes, self.study.looks, protocol)))
+            self.intervene(
+                ARMS["scarce"], "exposed", self.planner.add(Expose(components, probes, self.study.looks, protocol))
+            )
         if "longest" in self.study.arms:
             probes = self.planner.probes_of("mixture", "direct", "longer", "direct_half")
             targets = tuple(self.episodes.targets)
@@ -68,8 +70,9 @@ class Interventions:
                     self.planner.probe("wider_untrained", seed, target, (member,), asks=asks)
 
     def compete(self) -> None:
-        """Competition is judged on the feature that competes with the label's own: mixture, direct, alone and `randomised`
-        are read on the component's variant in which the competitor says nothing. Nothing more is trained for that."""
+        """Competition is judged on the feature that competes with the label's own: mixture, direct, alone and
+        `randomised` are read on the component's variant in which the competitor says nothing. Nothing more is trained
+        for that."""
         targets = self.targets(ARMS["randomised"])
         chooser = None
         for name in ("mixture", "direct"):

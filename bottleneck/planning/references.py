@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from bottleneck import finetuning, representations
+from bottleneck import representations
 from bottleneck.answer import ADAPTED, Subject
 from bottleneck.choose import Decide
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST
 from bottleneck.features.source import Arrays, Member, Pixels
-from bottleneck.planner import Planner
-from bottleneck.tuning import Tuning
+from bottleneck.planning import finetuning
+from bottleneck.planning.planner import Planner
+from bottleneck.planning.tuning import Tuning
 
 
 def add(planner: Planner, batch_norm: bool) -> None:
@@ -130,7 +131,7 @@ def add_representations(planner: Planner) -> None:
 
 
 def declared(planner: Planner) -> dict[str, representations.RepresentationSpec]:
-    """The study's representations and, where they are not declared, their members alone: what a gain is measured from."""
+    """The study's representations and, where not declared, their members alone: what a gain is measured from."""
     study = planner.study
     specs = dict(study.representations)
     for name, spec in study.representations.items():

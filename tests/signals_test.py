@@ -1,0 +1,76 @@
+"""A signal is answered by saving, however often it comes, and only while somebody listens."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from bottleneck import signals
+
+
+@pytest.mark.parametrize("number", signals.HANDLED, ids=lambda n: n.name)
+def test_a_signal_asks_and_a_second_one_changes_nothing(number):
+    before = {n: signal.getsignal(n) for n in signals.HANDLED}
+    with signals.graceful() as stop:
+        assert not stop.asked and stop.name == ""
+        os.kill(os.getpid(), number)
+        assert stop.asked and stop.name == number.name
+        for later in signals.HANDLED:
+            os.kill(os.getpid(), later)
+        assert stop.asked and stop.name == number.name
+    assert {n: signal.getsignal(n) for n in signals.HANDLED} == before
+
+
+def test_handlers_are_restored_after_an_error():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ZeroDivisionError), signals.graceful():
+        1 / 0  # noqa: B018
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_nothing_is_handled():
+    asked, before = [], signal.getsignal(signal.SIGINT)
+
+    def work():
+        with signals.graceful() as stop:
+            asked.append((stop.asked, signal.getsignal(signal.SIGINT) is before))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert asked == [(False, True)]
+
+
+CHILD = """
+import pathlib, runpy, sys
+from bottleneck import signals
+made = runpy.run_path("tests/training/conftest.py")["make"](
+    {"train.steps": "100000000", "train.log_every": "100000000", "train.save_every": "100000000"}
+)
+with signals.graceful() as stop:
+    try:
+        made.train(pathlib.Path(sys.argv[1]), stop=stop, on_progress=lambda steps: print(steps, flush=True))
+    except signals.Stopped as error:
+        print(error, flush=True)
+        sys.exit(3)
+"""
+
+
+def test_training_answers_two_signals_within_two_calls(tmp_path):
+    """And saves the step it has come to: a run that neither logs nor saves for hours is not lost."""
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    calls = [int(child.stdout.readline()) for _ in range(6)]  # compiled, and the calls grow
+    assert calls[0] == 1 and calls[-1] > 1
+    for number in (signal.SIGTERM, signal.SIGINT):
+        child.send_signal(number)
+    began = time.monotonic()
+    shown, _ = child.communicate(timeout=120)
+    assert child.returncode == 3 and re.search("SIG(TERM|INT): mixture-s0-.* is saved at step", shown)
+    assert time.monotonic() - began < 10  # two calls of a second and a small save, on a busy machine
+    (saved,) = (tmp_path / "resume").iterdir()
+    assert f"at step {int(saved.name):,} of" in shown
