@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bottleneck import plan as plans
 from bottleneck import study as study_specs
 from bottleneck.analysis.causes import STATUSES
+from bottleneck.planning import plan as plans
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "benchmarks"))
 from blind import oracle, run, scoring, studies, table  # noqa: E402

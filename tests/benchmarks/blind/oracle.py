@@ -15,13 +15,13 @@ import numpy as np
 
 from blind.studies import Draw
 from bottleneck import execute, lock
-from bottleneck import plan as plans
 from bottleneck import study as studies
 from bottleneck.analysis import intervals
 from bottleneck.arms import CAUSES
 from bottleneck.choose import entropy
 from bottleneck.graph import Graph
 from bottleneck.items import PROTOCOL, Items
+from bottleneck.planning import plan as plans
 from bottleneck.probing import Probe
 from bottleneck.store import Store
 from bottleneck.tasks import STAGES
