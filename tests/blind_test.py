@@ -1,6 +1,7 @@
 """The blind benchmark's own contracts: what draws are, what truth is, what scores count."""
 
 import dataclasses
+import importlib.util
 import json
 import pathlib
 import sys
@@ -196,9 +197,10 @@ def test_ideal_power_is_that_of_a_t_test(seeds, away):
     assert abs(scoring.ideal_power(one, 0.05) - simulated) < 0.03
 
 
-def cause(status, share, half=(0.1, 0.2)):
+def cause(status, share, gap=0.3):
     said = dict(status=status, share=0.7, half=[0.1, 0.2], evidence="", reason="")
-    return said if share is None else {**said, "removed": {"share": share, "half": list(half)}}
+    removed = dict(share=share, gap=[gap, gap - 0.1, gap + 0.1], half=[0.1, 0.2])
+    return said if share is None else {**said, "removed": removed}
 
 
 def test_causes_are_scored_where_fresh_seeds_judged_them():
@@ -206,6 +208,7 @@ def test_causes_are_scored_where_fresh_seeds_judged_them():
         component(planted="dilution", causes={"dilution": cause("likely", 0.9), "scarcity": cause("ruled out", None)}),
         component(planted="dilution", causes={"dilution": cause("ruled out", 0.8), "scarcity": cause("named", 0.2)}),
         component(planted="dilution", causes={"dilution": cause("named", 0.3)}),
+        component(planted="dilution", causes={"dilution": cause("undecided", 0.9, gap=0.05)}),
     )
     causes = scoring.asked(each)
     assert [one.said["status"] for one in scoring.planted(causes)] == ["likely", "ruled out"]
@@ -222,6 +225,42 @@ def test_causes_are_scored_where_fresh_seeds_judged_them():
 
 def test_words_are_the_tools():
     assert scoring.STATUSES == STATUSES
+
+
+# The command
+
+
+@pytest.fixture
+def command():
+    """tests/benchmarks/blind.py, which shares its name with the package it runs."""
+    path = pathlib.Path(run.__file__).parents[1] / "blind.py"
+    spec = importlib.util.spec_from_file_location("blind_command", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_is_done_is_not_done_again(command, tmp_path, monkeypatch):
+    (tmp_path / f"{studies.draw(-2).name}.json").write_text("{}")
+    made = []
+    monkeypatch.setattr(command, "child", lambda number, out: made.append(number) or 0)
+    monkeypatch.setattr(sys, "argv", ["blind.py", f"--out={tmp_path}", "--first=-3", "--draws=3"])
+    assert command.main() == 0 and sorted(made) == [-3, -1]
+
+
+def test_the_evaluation_is_made_from_committed_files(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "commit", lambda: "abc with changes")
+    monkeypatch.setattr(sys, "argv", ["blind.py", f"--out={tmp_path}"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "commit first" in capsys.readouterr().err
+
+
+def test_a_draw_begun_at_another_commit_begins_anew(tmp_path):
+    workdir = run.begun(tmp_path / "draw-00", "abc")
+    (workdir / "study").mkdir()
+    assert (run.begun(workdir, "abc") / "study").is_dir()
+    assert not (run.begun(workdir, "abd") / "study").exists()
 
 
 # One draw, whole

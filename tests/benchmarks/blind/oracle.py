@@ -68,9 +68,9 @@ class Oracle:
             for name in names
         }
 
-    def closes(self, component: str, cause: str) -> dict[str, float | list[float]]:
-        """What taking `cause` away closes of the gap of `component`: its share, and the interval of the part that goes
-        beyond half of the gap.
+    def closes(self, component: str, cause: str) -> dict:
+        """What taking `cause` away closes of the gap of `component`: its share, the gap, and the interval of what is
+        closed less half of it. Competition is read where the competitor says nothing.
         """
         without, reading = removed(self.draw, component, cause), [("mixture", component)]
         if cause == "competition":
@@ -85,8 +85,9 @@ class Oracle:
             after = self.tables(without, reading)[0]
         after = after["mixture", component]
         share = float((after.mean() - before.mean()) / (direct.mean() - before.mean()))
+        gap = intervals.contrast([(1.0, direct), (-1.0, before)])
         half = intervals.contrast([(1.0, after), (-0.5, before), (-0.5, direct)])
-        return {"share": share, "half": [half.low, half.high]}
+        return {"share": share, "gap": three(gap), "half": [half.low, half.high]}
 
     def tables(self, config: dict, wanted: list[tuple[str, str]]) -> tuple[dict, dict[str, float]]:
         """(arm, target) -> [seeds, fresh test items] of the probes that are wanted, and target -> H(y); no others are

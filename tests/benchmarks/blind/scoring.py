@@ -53,6 +53,11 @@ class Asked:
         return self.said["removed"]["share"]
 
     @property
+    def true(self) -> bool:
+        """Whether there is a gap, and taking the cause away closes half of it."""
+        return self.closes >= HALF and self.said["removed"]["gap"][1] > 0
+
+    @property
     def surely(self) -> bool:
         """Whether the fresh seeds are sure on which side of half of the gap that is."""
         low, high = self.said["removed"]["half"]
@@ -153,7 +158,7 @@ def asked(each: list[Scored]) -> list[Asked]:
 
 def planted(causes: list[Asked]) -> list[Asked]:
     """The planted causes that are true: taking them away closes half of the gap."""
-    return [one for one in causes if one.planted and one.closes >= HALF]
+    return [one for one in causes if one.planted and one.true]
 
 
 def named(causes: list[Asked]) -> list[Asked]:
@@ -161,4 +166,4 @@ def named(causes: list[Asked]) -> list[Asked]:
 
 
 def false_names(causes: list[Asked]) -> list[Asked]:
-    return [one for one in named(causes) if one.closes < HALF]
+    return [one for one in named(causes) if not one.true]
