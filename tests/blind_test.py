@@ -72,7 +72,6 @@ def test_fresh_runs_see_the_same_data_and_are_read_on_other_items(kind):
 def test_taking_a_cause_away_changes_nothing_else():
     for kind, cause, path, factor in (
         ("unfinished training", "unfinished training", ("train", "steps"), 8),
-        ("scarcity", "scarcity", ("train", "batch"), 8),
         ("capacity", "capacity", ("model", "width"), 8),
     ):
         drawn = ONE_EACH[kind]
@@ -87,6 +86,17 @@ def test_taking_a_cause_away_changes_nothing_else():
     assert without == drawn.config
     with pytest.raises(KeyError):
         oracle.removed(drawn, victim, "bad luck")
+
+
+def test_scarcity_is_as_few_examples_as_the_mixture_draws():
+    drawn = ONE_EACH["scarcity"]
+    (rare,) = drawn.planted
+    train, weight = drawn.config["train"], drawn.config["mixture"]["weights"][rare]
+    without = oracle.removed(drawn, rare, "scarcity")
+    few = without["components"][rare].pop("sizes")["train"]
+    draws = weight * train["steps"] * train["batch"]
+    assert 0.8 * draws < few < draws  # some are drawn twice
+    assert without == drawn.config
 
 
 def test_taking_label_conflict_away():

@@ -50,7 +50,8 @@ def alone(number: int, out: pathlib.Path) -> int:
     from bottleneck.signals import Stopped
 
     def end():
-        sys.stdin.buffer.read()
+        while os.read(0, 1):  # not through sys.stdin, whose lock the interpreter wants when it ends
+            pass
         os._exit(UNFINISHED)
 
     threading.Thread(target=end, daemon=True).start()

@@ -27,7 +27,7 @@ from bottleneck.store import Store
 from bottleneck.tasks import STAGES
 
 FRESH, SEEDS, ITEMS = 1000, 10, 3000  # the first fresh run seed, how many, and the test items of their own
-MORE = 8  # times the steps, the batch or the width that take a cause away
+MORE = 8  # times the steps or the width that take a cause away
 VARIANT = "variant"  # the target on which competition is read
 MARGIN = 0.9
 
@@ -72,22 +72,31 @@ class Oracle:
         """What taking `cause` away closes of the gap of `component`: its share, the gap, and the interval of what is
         closed less half of it. Competition is read where the competitor says nothing.
         """
-        without, reading = removed(self.draw, component, cause), [("mixture", component)]
         if cause == "competition":
-            planted = copy.deepcopy(self.draw.config)
-            planted["targets"] = {VARIANT: without["components"][component]}
-            before = self.tables(planted, [("mixture", VARIANT)])[0]["mixture", VARIANT]
-            after = self.tables(without, [*reading, ("direct", component)])[0]
-            direct = after["direct", component]
+            before, after, direct = self.on_variant(component)
         else:
-            held = self.tables(self.draw.config, [("mixture", component), ("direct", component)])[0]
-            before, direct = held["mixture", component], held["direct", component]
-            after = self.tables(without, reading)[0]
-        after = after["mixture", component]
+            before, direct = self.read(self.draw.config, component, "mixture", "direct")
+            if cause == "scarcity":  # a part of exposure: what direct training on as few examples lacks
+                (few,) = self.read(removed(self.draw, component, cause), component, "direct")
+                after = before + direct - few
+            else:
+                (after,) = self.read(removed(self.draw, component, cause), component, "mixture")
         share = float((after.mean() - before.mean()) / (direct.mean() - before.mean()))
         gap = intervals.contrast([(1.0, direct), (-1.0, before)])
         half = intervals.contrast([(1.0, after), (-0.5, before), (-0.5, direct)])
         return {"share": share, "gap": three(gap), "half": [half.low, half.high]}
+
+    def on_variant(self, component: str) -> tuple:
+        """The mixture as planted, the mixture without the competitor, and direct training without it."""
+        without, planted = removed(self.draw, component, "competition"), copy.deepcopy(self.draw.config)
+        planted["targets"] = {VARIANT: without["components"][component]}
+        (before,) = self.read(planted, VARIANT, "mixture")
+        return (before, *self.read(without, component, "mixture", "direct"))
+
+    def read(self, config: dict, target: str, *arms: str) -> list[np.ndarray]:
+        """Tables [seeds, fresh test items] of these arms."""
+        held, _ = self.tables(config, [(arm, target) for arm in arms])
+        return [held[arm, target] for arm in arms]
 
     def tables(self, config: dict, wanted: list[tuple[str, str]]) -> tuple[dict, dict[str, float]]:
         """(arm, target) -> [seeds, fresh test items] of the probes that are wanted, and target -> H(y); no others are
@@ -115,7 +124,11 @@ def fresh(config: dict) -> dict:
 
 
 def removed(draw: Draw, component: str, cause: str) -> dict:
-    """The study with one cause taken away for one component, where it can be otherwise than the tool's own arm does."""
+    """The study with one cause taken away for one component, where it can be otherwise than the tool's own arm does.
+
+    Scarcity cannot be taken away and leave the numbers of draws as they are: here the component itself has no more
+    training examples than the mixture draws of it.
+    """
     if cause not in CAUSES:
         raise KeyError(cause)
     config = copy.deepcopy(draw.config)
@@ -131,12 +144,18 @@ def removed(draw: Draw, component: str, cause: str) -> dict:
         for name in weights:
             weights[name] = equal if name == component else weights[name] * (1 - equal) / rest
     elif cause == "scarcity":
-        config["train"]["batch"] *= MORE  # as many updates, of more examples
+        config["components"][component]["sizes"] = {"train": drawn(draw, component)}
     elif cause == "unfinished training":
         config["train"]["steps"] *= MORE
     elif cause == "capacity":
         config["model"]["width"] *= MORE
     return config
+
+
+def drawn(draw: Draw, component: str) -> int:
+    """The expected number of different examples of a component that the mixture draws."""
+    episodes = plans.load(studies.spec(draw.config))
+    return max(1, round(episodes.unique_share(component) * len(episodes.components[component].splits["train"])))
 
 
 def before_and(graph: Graph, tasks) -> Graph:

@@ -106,9 +106,8 @@ def conflict(rng) -> dict:
     """Two components follow one factor; the labels of one are permuted."""
     names, look, factor = _names(rng, 2, 4), _look(rng), _one(rng, factors.FACTORS)
     others = [f for f in factors.FACTORS if f != factor]
-    sure = _round(rng.uniform(0.92, 1.0))
     reliable = {name: {_one(rng, others): _round(rng.uniform(0.85, 1.0))} for name in names}
-    reliable |= {name: {factor: sure} for name in names[:2]}
+    reliable |= {name: {factor: _round(rng.uniform(0.75, 1.0))} for name in names[:2]}
     config = _study(rng, look, reliable, _even(rng, names))
     values, partner = look["values"], names[1]
     turned = {str(value): (value + 1) % values for value in range(values)}
@@ -122,26 +121,25 @@ def competition(rng) -> dict:
     own = _one(rng, [factor for factor in HARD if factor != easy])
     victim = names[0]
     reliable = {name: {easy: 1.0} for name in names}
-    reliable[victim] = {easy: _round(rng.uniform(0.86, 0.96)), own: 1.0}
+    reliable[victim] = {easy: _round(rng.uniform(0.88, 0.97)), own: 1.0}
     config = _study(rng, look, _shuffled(rng, reliable), _even(rng, names), competitor=easy)
     return dict(config=config, planted={victim: "competition"})
 
 
 def dilution(rng) -> dict:
     """A component of little weight, with a factor of its own."""
-    return _rare(rng, "dilution", (0.005, 0.03), {})
+    return _rare(rng, "dilution", (0.004, 0.02), _look(rng), _one(rng, factors.FACTORS))
 
 
 def scarcity(rng) -> dict:
-    """Few steps on small batches: the mixture draws but some of the examples that direct training has."""
+    """Few steps on small batches: of a factor that takes many examples, the mixture draws some hundred."""
     few = dict(steps=int(rng.integers(250, 451)), batch=32)
-    return _rare(rng, "scarcity", (0.03, 0.12), few)
+    return _rare(rng, "scarcity", (0.01, 0.05), _look(rng) | {"values": 4}, _one(rng, ("shape", "texture")), **few)
 
 
-def _rare(rng, cause: str, weight: tuple[float, float], train: dict) -> dict:
-    names, look = _names(rng, 2, 4), _look(rng)
-    common, own = rng.permutation(factors.FACTORS)[:2].tolist()
-    rare = names[0]
+def _rare(rng, cause: str, weight: tuple[float, float], look: dict, own: str, **train) -> dict:
+    names, rare = _names(rng, 2, 4), "c0"
+    common = _one(rng, [factor for factor in factors.FACTORS if factor != own])
     reliable = {name: {common: _round(rng.uniform(0.9, 1.0))} for name in names}
     reliable[rare] = {own: _round(rng.uniform(0.95, 1.0))}
     weights = _even(rng, names[1:])
@@ -200,7 +198,8 @@ def capacity(rng) -> dict:
     """The solvable bottleneck, trained to its end: of J modes it keeps the `width` largest weight * scale."""
     count = int(rng.integers(4, 7))
     width = int(rng.integers(2, count - 1))
-    dim, noise = int(rng.integers(30, 65)), _round(rng.uniform(0.05, 0.3))
+    # Four times the width is still far less than the input: what width alone reads must not be called capacity.
+    dim, noise = width * int(rng.integers(20, 33)), _round(rng.uniform(0.05, 0.3))
     while True:
         scales, weights = rng.uniform(0.7, 1.3, count), rng.dirichlet(np.full(count, 4.0))
         modes = np.sort(weights * scales)[::-1]
