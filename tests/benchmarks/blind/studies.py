@@ -122,7 +122,9 @@ def competition(rng) -> dict:
     victim = names[0]
     reliable = {name: {easy: 1.0} for name in names}
     reliable[victim] = {easy: _round(rng.uniform(0.88, 0.97)), own: 1.0}
-    config = _study(rng, look, _shuffled(rng, reliable), _even(rng, names), competitor=easy)
+    weights = _with(victim, rng.uniform(0.15, 0.4), _even(rng, names[1:]))
+    steps = int(rng.integers(700, 1201))  # direct training has to find the component's own factor
+    config = _study(rng, look, _shuffled(rng, reliable), weights, competitor=easy, steps=steps)
     return dict(config=config, planted={victim: "competition"})
 
 
@@ -142,9 +144,7 @@ def _rare(rng, cause: str, weight: tuple[float, float], look: dict, own: str, **
     common = _one(rng, [factor for factor in factors.FACTORS if factor != own])
     reliable = {name: {common: _round(rng.uniform(0.9, 1.0))} for name in names}
     reliable[rare] = {own: _round(rng.uniform(0.95, 1.0))}
-    weights = _even(rng, names[1:])
-    share = math.exp(rng.uniform(*np.log(weight)))
-    weights = {rare: share, **{name: value * (1 - share) for name, value in weights.items()}}
+    weights = _with(rare, math.exp(rng.uniform(*np.log(weight))), _even(rng, names[1:]))
     config = _study(rng, look, _shuffled(rng, reliable), weights, **train)
     return dict(config=config, planted={rare: cause})
 
@@ -257,6 +257,11 @@ def _even(rng, names) -> dict[str, float]:
     """Weights of one order of magnitude."""
     parts = rng.uniform(0.5, 1.5, len(names))
     return {name: float(part) for name, part in zip(names, parts / parts.sum())}
+
+
+def _with(name: str, share: float, others: dict[str, float]) -> dict[str, float]:
+    """Weights in which one component has this share."""
+    return {name: float(share), **{other: weight * (1 - float(share)) for other, weight in others.items()}}
 
 
 def _shuffled(rng, each: dict) -> dict:
