@@ -24,7 +24,7 @@ from bottleneck.tasks import STAGES, Empty, Task
 from bottleneck.training import loop
 
 DONE, UNFINISHED = 0, 3  # exit codes
-MOST_PROGRAMS = 6  # kept compiled in one process; a study of one model has two or three
+MOST_PROGRAMS = 4  # kept compiled in one process; a study of one model has two or three
 
 _compiled: set = set()  # programs that this process has trained with since it let go of them
 
