@@ -120,9 +120,9 @@ def test_defaults_are_those_of_identity_fields():
 def extended(cls: type) -> type:
     """`cls` as it would be with one more field, at its default."""
     added = [("added_later", int, dataclasses.field(default=7))]
-    return dataclasses.make_dataclass(
-        cls.__name__, added, bases=(cls,), frozen=True, namespace={"__module__": cls.__module__}
-    )
+    made = dataclasses.make_dataclass(cls.__name__, added, bases=(cls,), frozen=True)
+    made.__module__ = cls.__module__  # from 3.12 on it would be this one's
+    return made
 
 
 def deep(value):

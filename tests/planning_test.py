@@ -16,6 +16,7 @@ from bottleneck.pretraining import Train
 from bottleneck.probing import Probe
 
 ALL = {
+    "components.second.source.reliability": "{'background': 1.0, 'colour': 0.9}",  # so that the competitor is in both
     "arms": ",".join(ARMS),
     "mixture.competitor": "colour",
     "mixture.weights": "{'first': 0.8, 'second': 0.2}",
@@ -342,3 +343,10 @@ def test_candidates_are_no_arms_of_the_answer(planned):
 
 def test_one_pair_is_no_grid(planned):
     assert not planned({"grid": "{'lr': (0.02,)}"}).graph.of(Tune)
+
+
+def test_a_factor_that_says_nothing_of_the_label_competes_with_nothing(planned):
+    without = {**ALL, "components.second.source.reliability": "{'background': 1.0}"}
+    plan = planned(without)
+    assert "randomised-first" in runs(plan) and "randomised-second" not in runs(plan)
+    assert "competes" in plan.answer.not_asked["randomised", "second"]

@@ -119,7 +119,7 @@ class Episodes:
         if arm.heads and study.objective.name == "regression":
             return "its labels are vectors, which have one space"
         if arm.randomised and (target not in self.variants or self.variants[target] is self.components.get(target)):
-            return f"its images have no factor {study.mixture.competitor!r}"
+            return f"no factor {study.mixture.competitor!r} competes in it"
         if inside and (arm.masked or arm.unique or arm.equal_weights or arm.randomised):
             share = self.share(target)
             if not share:

@@ -116,9 +116,12 @@ def load(study: StudySpec) -> Episodes:
         for name in having:
             try:
                 spec = dataclasses.replace(study.components[name], randomise=(factor,))
-                variants[name] = _load(name, spec, data, "components")
+                variant = _load(name, spec, data, "components")
             except EmptyCell:
                 continue  # a combination of label and factor that does not occur: not asked of this component
+            before, after = (c.splits["train"].factors[factor] for c in (inside[name], variant))
+            if not np.array_equal(before, after):  # else it says nothing of the label as it is
+                variants[name] = variant
     return Episodes(study, inside, outside, variants)
 
 
