@@ -65,6 +65,10 @@ class Answer(Task):
         tasks = (*self.probes, *deciders, *self.diagnoses)
         return tuple(dict.fromkeys(output for task in tasks for output in task.makes))
 
+    @property
+    def joined(self):
+        return self.probes
+
     def run(self, store) -> None:
         items = Items(store, self.probes)
         answers = list(self.means(store, items))

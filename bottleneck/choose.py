@@ -47,6 +47,10 @@ class Choose(Task):
         return tuple(dict.fromkeys(output for probe in self.probes for output in probe.makes))
 
     @property
+    def joined(self):
+        return self.probes
+
+    @property
     def output(self) -> str:
         return self.makes[0]
 

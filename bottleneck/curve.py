@@ -74,6 +74,10 @@ class Curve(Task):
         return [self.axes, self.log, self.families, read]
 
     @property
+    def joined(self):
+        return tuple(probe for place in self.places for probe in place.probes)
+
+    @property
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(output for place in self.places for p in place.probes for output in p.makes))
 

@@ -61,7 +61,16 @@ class Task:
     def key(self) -> str:
         """The hash of identity, kind, version and the outputs needed (whose names hold the keys of what they came
         from)."""
-        return identity.digest([self.KIND, self.VERSION, self.identity, sorted(self.needs)])
+        return identity.digest([self.KIND, self.VERSION, self.identity, sorted(self.needs), *self._conditions()])
+
+    @property
+    def joined(self) -> tuple[Task, ...]:
+        """The tasks whose rows it joins: which of them are asked for decides what a task that JOINS says."""
+        return ()
+
+    def _conditions(self) -> list:
+        asked = sorted({(task.key, ask.chooser, ask.choice) for task in self.joined for ask in task.asks})
+        return [asked] if asked else []
 
     def done(self, store) -> bool:
         """Whether all that it makes is there."""

@@ -350,3 +350,11 @@ def test_a_factor_that_says_nothing_of_the_label_competes_with_nothing(planned):
     plan = planned(without)
     assert "randomised-first" in runs(plan) and "randomised-second" not in runs(plan)
     assert "competes" in plan.answer.not_asked["randomised", "second"]
+
+
+def test_what_is_asked_for_is_part_of_what_joins_it(planned):
+    """The same probes under other conditions are other answers: nothing stale is served when `arms_for` changes."""
+    lost, every = planned(ALL), planned({**ALL, "arms_for": "all"})
+    assert lost.answer.key != every.answer.key
+    kept = {p.key for p in lost.probes_of("mixture", "direct")}
+    assert kept == {p.key for p in every.probes_of("mixture", "direct")}
