@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bottleneck.analysis import causes, concatenation, gap, intervals, probes
+from bottleneck.analysis import causes, concatenation, gap, intervals, probes, sentences
 from bottleneck.arms import ARMS
 from bottleneck.choose import Decide, entropy
 from bottleneck.data import factors
@@ -114,7 +114,7 @@ class Answer(Task):
         points = self.points(items, arm, reference, name)
         apart = evidence and causes.interference(evidence.variant)
         saturated = lost and causes.saturated(why, apart)
-        text = causes.sentence(
+        text = sentences.sentence(
             name,
             verdict,
             parts,
@@ -165,6 +165,7 @@ class Answer(Task):
             weights=self.raised.get(name),
             drawn=self.drawn.get(name),
             adapted=self.adapted(items, name) or {},
+            longer=self.study.longer.factors,
         )
 
     def adapted(self, items: Items, name: str, outcome: str = "information") -> dict[str, np.ndarray] | None:
@@ -191,12 +192,18 @@ class Answer(Task):
             each.append((causes.split(*(100.0 * correct[a] for a in SPLIT), adapted=scaled), "points"))
         for split, unit in each:
             at = dict(target=name, protocol=ADAPTED if split.normalisation else PROTOCOL, look=look)
-            yield Finding("exposure", split.exposure, unit, {**at, "arm": "alone", "reference": "direct"})
+            holds = {"extra": {"holds": self.exposure_contains}}
+            yield Finding("exposure", split.exposure, unit, {**at, **holds, "arm": "alone", "reference": "direct"})
             yield Finding("interference", split.interference, unit, {**at, "arm": "mixture", "reference": "alone"})
             if split.normalisation is not None:
                 yield Finding(
                     "normalisation", split.normalisation, unit, {**at, "arm": "mixture", "reference": "direct"}
                 )
+
+    @property
+    def exposure_contains(self) -> str:
+        optimizer = self.study.optimizer
+        return sentences.exposure_contains(optimizer.name != "sgd", optimizer.clip is not None)
 
     def restored(self, name: str, why, look: int) -> Iterator[Finding]:
         for cause in why:

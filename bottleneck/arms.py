@@ -16,7 +16,7 @@ class Arm:
     name: str
     trained: str  # what is trained, for tables
     cause: str = ""  # what it would undo; "" where it is no intervention
-    evidence: str = ""  # what it did, as a clause with {share} (of the gap)
+    evidence: str = ""  # what it did, as a clause; {share} is of the gap
     shows: str = ""  # what it is for, where that is not its cause alone
     disjoint: str = ""  # what it would undo in a disjoint label space, where that is something else
     per_component: bool = False  # one run a component, or one run for all of them
@@ -78,16 +78,16 @@ ARMS = {
         ),
         Arm(
             "longer",
-            "the mixture, twice as long",
+            "the mixture, longer (twice as long by default)",
             "unfinished training",
-            "twice as long restores {share} of the gap",
+            "{times} as long restores {share} of the gap",
             outside=True,
             steps=2,
         ),
         Arm(
             "longest",
-            "the mixture, eight times as long (only where training is still rising)",
-            evidence="eight times as long restores {share} of the gap",
+            "the mixture, longest (8 times as long by default; only where training is still rising)",
+            evidence="{times} as long restores {share} of the gap",
             shows="settles unfinished training where `longer` or `direct_half` is still rising",
             outside=True,
             steps=8,
@@ -129,6 +129,11 @@ ARMS = {
     )
 }
 CAUSES = {arm.cause: arm.name for arm in ARMS.values() if arm.cause}
+
+
+def times(factor: float) -> str:
+    """How many times as long, in words."""
+    return "twice" if factor == 2 else f"{factor:g} times"
 
 
 def table() -> list[tuple[str, str, str]]:

@@ -121,6 +121,7 @@ def test_exposure_and_interference_add_up(found):
             mean(found, "direct", target) - mean(found, "alone", target), abs=1e-12
         )
         assert (exposure["arm"], exposure["reference"]) == ("alone", "direct")
+        assert exposure["extra"]["holds"].startswith("Exposure holds what few draws of the component cost")
         assert (interference["arm"], interference["reference"]) == ("mixture", "alone")
         gap = one(found[0], metric="gap", unit="bits", target=target)["value"]
         assert exposure["value"] + interference["value"] == pytest.approx(gap, abs=1e-12)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bottleneck import arms
-from bottleneck.analysis.gap import Verdict, describe, testability
+from bottleneck.analysis.gap import testability
 from bottleneck.analysis.intervals import Interval, contrast
 
 HALF = 0.5  # the share of the gap that a cause must account for
@@ -43,6 +43,7 @@ class Evidence:
     weights: tuple[float, float] | None  # in the mixture and at equal weights; None outside the mixture
     drawn: float | None = None  # expected share of its unique examples that the mixture drew
     adapted: Mapping[str, np.ndarray] = field(default_factory=dict)  # mixture, direct, alone: as in `split`
+    longer: tuple[float, float] = (2, 8)  # how many times as long `longer` and `longest` trained
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Rising:
     unsettled: bool  # a rise is seen or not excluded by the arms that were read: `longest` has to settle it
     holds: bool  # it is, or that is not excluded, `longest` included
     words: str  # how sure that is; "" where it does not hold
+    longer: tuple[float, float]  # as in Evidence
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,7 @@ def competes(mixture, direct, entropy: float, level: float = 0.95) -> tuple[bool
 
     There the competitor tells nothing, so that what is read is the feature the label has of its own.
     """
-    testable = testability(direct, entropy, level)
-    if testable == "untestable":
+    if (testable := testability(direct, entropy, level)) == "untestable":
         return False, "it has no feature of its own"
     if testable == "unclear":
         return False, "whether it has a feature of its own is unclear"
@@ -165,7 +166,8 @@ def rising(evidence: Evidence, level: float = 0.95) -> Rising:
     holds = any(not beyond.high < 0 for beyond in decisive) or (mixture is None and longest is None)
     seen = any(beyond.value > 0 for beyond in decisive)
     words = ("training is still rising" if seen else "training may still be rising") if holds else ""
-    return Rising(mixture, direct, longest, least * float(np.mean(read["direct"])), unsettled, holds, words)
+    enough = least * float(np.mean(read["direct"]))
+    return Rising(mixture, direct, longest, enough, unsettled, holds, words, evidence.longer)
 
 
 def causes(evidence: Evidence, level: float = 0.95) -> tuple[Cause, ...]:
@@ -205,7 +207,8 @@ def _cause(evidence: Evidence, arm: arms.Arm, rise: Rising, level: float) -> Cau
     if np.isnan(share):
         return Cause(arm.name, cause, numerator, half, share, "undecided", "", "there is no gap to explain")
     before, after = (_weight(weight) for weight in evidence.weights or (np.nan, np.nan))
-    words = arm.evidence.format(share=_percent(share), before=before, after=after)
+    times = arms.times(evidence.longer[arm.name == "longest"])
+    words = arm.evidence.format(share=_percent(share), times=times, before=before, after=after)
     status, reason = _limited(_status(numerator, half, share), evidence, arm, rise, level)
     return Cause(arm.name, cause, numerator, half, share, status, words, reason)
 
@@ -263,87 +266,9 @@ def _limited(status: str, evidence: Evidence, arm: arms.Arm, rise: Rising, level
     return status, ""
 
 
-def sentence(
-    target: str,
-    verdict: Verdict,
-    split: Split | None = None,
-    causes: tuple[Cause, ...] = (),
-    points: Interval | None = None,
-    unit: str = "bits",
-    *,
-    rising: Rising | None = None,
-    variant_interference: Interval | None = None,
-) -> str:
-    """One sentence for one target: the verdict, how its gap splits, then of a lost one what restores it, by status."""
-    text = describe(target, verdict, points, unit)
-    if split is not None and verdict.verdict != "untestable":
-        text += f"; the gap splits into {parts(split, unit)}"
-    if verdict.verdict != "lost" or not causes:
-        return text + "."
-    for status in STATUSES:
-        said = sorted((c for c in causes if c.status == status), key=lambda c: -np.nan_to_num(c.share))
-        if said:
-            text += f"; {status}: {_join([_clause(c) for c in said])}"
-        elif status == "named":
-            text += "; no cause is named"
-        if status == "named" and saturated(causes, variant_interference):
-            text += ", so the mixture's features are saturated by the competing one"
-    if rising is not None and rising.holds:
-        text += _rise(rising, unit)
-    return text + "."
-
-
-def parts(split: Split, unit: str = "bits") -> str:
-    """The parts of a gap in words, with intervals; a part that is surely negative says what that means."""
-    named = {
-        "normalisation": (split.normalisation, "statistics of its own make it worse"),
-        "exposure": (split.exposure, "seeing less of it helps"),
-        "interference": (split.interference, "the others help"),
-    }
-    return _join(
-        f"{name} {part.value:z.2f} {unit} ({part.low:z.2f} to {part.high:z.2f}{f'; {words}' if part.high < 0 else ''})"
-        for name, (part, words) in named.items()
-        if part is not None
-    )
-
-
-def exposure_contains(normalised_step: bool, clipped: bool) -> str:
-    """What exposure holds, as a sentence, by optimiser: `normalised_step` (Adam and its kin), `clipped` gradients."""
-    if not normalised_step and not clipped:
-        return (
-            "Exposure holds what few draws of the component cost and, as its gradient is divided by the whole batch's "
-            "weight, that it is small beside the full weight decay."
-        )
-    by = ["the optimiser rescales its step"] * normalised_step + ["clipping acts on the sum of gradients"] * clipped
-    return (
-        f"Exposure holds what few draws of the component cost; {_join(by)}, so that the share of a step that goes to "
-        "the others counts as interference."
-    )
-
-
-def _clause(cause: Cause) -> str:
-    said = "; ".join(words for words in (cause.evidence_words, cause.reason) if words)
-    return f"{cause.cause} ({said})" if said else cause.cause
-
-
-def _rise(rising: Rising, unit: str) -> str:
-    added = {
-        "eight times as long adds": rising.longest,
-        "twice as long adds": rising.mixture,
-        "the second half of direct training adds": rising.direct,
-    }
-    said = [f"{words} {r.value:z.2f} ({r.low:z.2f} to {r.high:z.2f})" for words, r in added.items() if r is not None]
-    return f"; {rising.words}" + (f": {_join(said)}, and {rising.enough:.2f} {unit} would be a rise" if said else "")
-
-
 def _percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:z.{digits}f}%"
 
 
 def _weight(weight: float) -> str:
     return f"{weight:.2f}" if weight >= 0.005 else f"{weight:.2g}"
-
-
-def _join(words) -> str:
-    words = list(words)
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

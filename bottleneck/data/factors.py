@@ -228,7 +228,7 @@ def bayes(
     the tied classes.
     """
     factors = [f for f in FACTORS if any(f in r for r in reliabilities.values())]
-    cells = np.array(list(itertools.product(range(values), repeat=len(factors)))).reshape(-1, len(factors))
+    cells = np.array(list(itertools.product(range(values), repeat=len(factors))), int)  # [cells, factors]
     joint = {}  # component -> P(label, factor values), [K, cells]
     for name, reliability in reliabilities.items():
         joint[name] = np.full((values, len(cells)), 1 / values)

@@ -125,9 +125,8 @@ def splits(rows: list[dict]) -> list[str]:
         return []
     said = [
         "The gap splits exactly into exposure (direct minus alone) and interference (alone minus mixture), where alone "
-        "trains on the mixture's own batches with the losses of all other components masked. Where the optimiser "
-        "normalises its step (as Adam does) or clips the gradient, a component's share of the step counts as "
-        "interference, else as exposure."
+        "trains on the mixture's own batches with the losses of all other components masked.",
+        *sorted({holds for row in split if (holds := extra(row).get("holds"))}),
     ]
     if select(split, protocol=REMEASURED):
         said.append(

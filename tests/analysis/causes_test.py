@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bottleneck import arms
-from bottleneck.analysis import causes, gap
+from bottleneck.analysis import causes, gap, sentences
 
 N, CEILING = 400, 0.9
 WORLDS = {  # what the arm of each cause undoes
@@ -173,10 +173,10 @@ def test_others_that_help_are_negative_interference_and_said_so():
     parts = causes.split(*read)
     assert parts.interference.value == pytest.approx(-0.2, abs=0.05)
     assert parts.exposure.value > parts.gap.value
-    text = causes.parts(parts)
+    text = sentences.parts(parts)
     assert "interference -0.2" in text and "the others help" in text
     close = causes.split(read[0], read[1], read[0] + 0.001 * np.random.default_rng(0).normal(size=read[0].shape))
-    assert "help" not in causes.parts(close)
+    assert "help" not in sentences.parts(close)
 
 
 def test_a_lone_component_has_no_parts():
@@ -193,7 +193,7 @@ def test_pixels_that_are_only_rescaled_are_normalisation():
     assert parts.normalisation.value == pytest.approx(parts.gap.value, abs=0.01)
     assert abs(parts.exposure.value) < 0.01 and abs(parts.interference.value) < 0.01
     assert not causes.exposed(parts) and causes.exposed(causes.split(**read))
-    assert causes.parts(parts).startswith("normalisation 0.")
+    assert sentences.parts(parts).startswith("normalisation 0.")
 
 
 def test_seeds_that_pair_within_an_arm_are_not_counted_twice():
@@ -298,7 +298,7 @@ def test_the_longest_run_settles_it(longest, unfinished, capacity):
     found = {c.cause: c for c in causes.causes(evidence)}
     assert (found["unfinished training"].status, found["capacity"].status) == (unfinished, capacity)
     assert found["unfinished training"].arm == "longest"
-    assert found["unfinished training"].evidence_words.startswith("eight times as long restores")
+    assert found["unfinished training"].evidence_words.startswith("8 times as long restores")
 
 
 def test_finished_training_limits_nothing():
@@ -382,7 +382,9 @@ def test_saturated_needs_interference_finished_training_and_competition():
 def sentence(evidence, **options):
     mixture, direct, alone = (evidence.arms[arm] for arm in ("mixture", "direct", "alone"))
     verdict = gap.judge({"shape": (direct, mixture, 1.0)})["shape"]
-    return causes.sentence("shape", verdict, causes.split(mixture, direct, alone), causes.causes(evidence), **options)
+    return sentences.sentence(
+        "shape", verdict, causes.split(mixture, direct, alone), causes.causes(evidence), **options
+    )
 
 
 def test_the_sentence_says_the_split_first_and_then_every_status():
@@ -401,9 +403,10 @@ def test_the_sentence_says_the_split_first_and_then_every_status():
     ]
     places = [text.find(part) for part in order]
     assert -1 not in places and places == sorted(places), text
-    assert "twice as long" not in text and "eight times as long restores" in text  # the longest run was read
+    assert "twice as long" not in text and "8 times as long restores" in text  # the longest run was read
     assert "its weight raised from 0.05 to 0.25 restores" in text
     assert "saturated" not in text and "rising" not in text
+    assert "16 times as long restores" in sentence(dataclasses.replace(evidence, longer=(3, 16)))
 
 
 def test_the_sentence_of_saturation_of_rising_training_and_of_nothing_named():
@@ -423,7 +426,7 @@ def test_a_target_that_is_not_lost_has_a_split_and_no_causes():
     text = sentence(evidence)
     assert text.startswith("shape is retained") and "splits into" in text and "named" not in text
     verdict = gap.judge({"shape": (evidence.arms["direct"], evidence.arms["mixture"], 1.0)})["shape"]
-    assert "splits" not in causes.sentence("shape", verdict)
+    assert "splits" not in sentences.sentence("shape", verdict)
 
 
 @pytest.mark.parametrize(
@@ -436,7 +439,7 @@ def test_a_target_that_is_not_lost_has_a_split_and_no_causes():
     ],
 )
 def test_what_exposure_contains_depends_on_the_optimiser(normalised, clipped, words):
-    text = causes.exposure_contains(normalised, clipped)
+    text = sentences.exposure_contains(normalised, clipped)
     assert words in text and ("counts as interference" in text) is (normalised or clipped)
 
 

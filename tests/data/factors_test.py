@@ -111,6 +111,12 @@ def test_mistakes_are_named():
         load(DataSpec())
 
 
+def test_bayes_of_images_that_say_nothing():
+    (kinds,) = factors.bayes({"null": {}}, {"null": 1.0}, values=4).values()
+    assert set(kinds) == {"direct", "shared", "heads"}
+    assert all(kind == {"accuracy": 0.25, "bits": 0.0} for kind in kinds.values())
+
+
 def test_bayes_of_the_opposed_pair():
     answers = factors.bayes({"p": {"shape": 1.0}, "m": {"shape": 0.0}}, {"p": 0.5, "m": 0.5})
     for name in "pm":

@@ -110,7 +110,17 @@ def split(levels, unit, seeds, batchnorm, target):
         *([("normalisation", apart, "mixture", "direct", None)] if batchnorm else []),
     ]
     return [
-        over_seeds(name, scale * value, of, seeds=seeds, arm=arm, reference=reference, target=target, protocol=at)
+        over_seeds(
+            name,
+            scale * value,
+            of,
+            seeds=seeds,
+            arm=arm,
+            reference=reference,
+            target=target,
+            protocol=at,
+            extra={"holds": "Exposure holds few draws."} if name == "exposure" else None,
+        )
         for name, value, arm, reference, at in parts
         for of, scale in ((unit, 1), ("points", 50))
     ]

@@ -128,6 +128,7 @@ def test_methods_are_made_from_the_rows(study):
         "conditional on the training data and on the probe split",
         "half an item added to each class",
         "exposure (direct minus alone) and interference (alone minus mixture)",
+        "losses of all other components masked. Exposure holds few draws.",
         "While training is still rising, capacity and dilution are at most likely",
         "Named: the interval of what the arm restores minus half of the gap lies above 0.",
         "provisional",

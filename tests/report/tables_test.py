@@ -140,7 +140,7 @@ def test_what_restores_a_gap_the_surest_first(study):
 def test_in_a_terminal_what_was_trained_stands_once(study):
     table = causes.short(study())
     assert "what was trained" not in table.header and table.header[-2:] == ("arm", "in words")
-    assert "longer: the mixture, twice as long." in table.caption
+    assert "longer: the mixture, longer (twice as long by default)." in table.caption
     assert {len(cells) for cells in table.rows} == {len(table.header)}
 
 
