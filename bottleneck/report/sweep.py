@@ -40,8 +40,8 @@ def axes(rows: list[dict]) -> list[str]:
 
 
 def sentences(kinds: dict) -> list[str]:
-    """What every slope says."""
-    said = []
+    """What every slope says, and the gaps over all split seeds."""
+    said = [words for r in points(kinds) if (words := extra(r).get("sentence"))]
     for r in slopes(kinds):
         low, high = ends(r) if r["value"] is not None else (None, None)
         words = f"{titled(r)}: the slope of the gap over {extra(r).get('axis') or 'the axis'} is"

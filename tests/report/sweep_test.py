@@ -44,6 +44,8 @@ def test_the_sentence_is_the_row_s_or_its_numbers(kinds, section):
     )
     kinds["sweep"][-1]["extra"] = {"sentence": "More weight closes the gap of plus."}
     assert sweep.sentences(kinds)[1] == "More weight closes the gap of plus."
+    sweep.points(kinds)[0]["extra"] = {"sentence": "Over 5 split seeds the gap of rare is 0.5 bits."}
+    assert sweep.sentences(kinds)[0] == "Over 5 split seeds the gap of rare is 0.5 bits."
 
 
 def test_axes_of_words_are_only_in_the_table(sweep_rows):
