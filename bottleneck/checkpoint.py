@@ -1,16 +1,15 @@
 """The one module that knows Orbax: checkpoints written asynchronously, sealed when read back, verified on every read.
 
-A checkpoint is a directory written by Orbax (which renames it into place when complete) plus `manifest.json`, the seal,
-with the SHA-256 of every file and of itself. It is written last, after the whole tree has been read back and compared
-bit by bit with what was saved. A directory without a manifest was interrupted and is removed; one whose bytes differ
-from its manifest, or that holds no readable tree, is `Damaged` and never loaded (Orbax itself restores flipped bits
-without noticing). Where several processes share the directory, the first one seals and removes, and the others wait.
+A checkpoint is a directory written by Orbax (which renames it into place when complete) plus its seal, `manifest.json`.
+That is written last, after the whole tree has been read back and compared bit by bit with what was saved. A directory
+without a manifest was interrupted and is removed; one whose bytes differ from its manifest, or that holds no readable
+tree, is `Damaged` and never loaded (Orbax itself restores flipped bits without noticing). Where several processes
+share the directory, the first one seals and removes, and the others wait.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import pathlib
@@ -23,11 +22,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from bottleneck import atomic
+from bottleneck import atomic, seal
 from bottleneck.atomic import Full
 from bottleneck.errors import UserError
+from bottleneck.seal import MANIFEST, Damaged, is_sealed
 
-MANIFEST = "manifest.json"
 _TREE = "_METADATA"  # the file by which Orbax describes a saved tree
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what Orbax raises on trees it cannot read
 
@@ -41,14 +40,6 @@ def _said_elsewhere(record: logging.LogRecord) -> bool:
 
 for _name in ("absl", "asyncio"):
     logging.getLogger(_name).addFilter(lambda record: not _said_elsewhere(record))
-
-
-class Damaged(RuntimeError):
-    """A checkpoint that is not what was written. `path` is the checkpoint, `file` the first bad file."""
-
-    def __init__(self, path, file, reason: str = "does not match its SHA-256"):
-        super().__init__(f"{path} is damaged: {file} {reason}")
-        self.path, self.file = pathlib.Path(path), file
 
 
 def primary(action: Callable[[], None]) -> None:
@@ -98,7 +89,7 @@ class Writer:
         with self._writing(path):
             self._orbax.wait_until_finished()
             _read_back(path, copy)  # on all processes: Orbax reads together
-            primary(lambda: _seal(path, meta))
+            primary(lambda: seal.write(path, meta))
 
     def close(self) -> None:
         try:
@@ -136,18 +127,9 @@ def _hush() -> None:
     sys.unraisablehook = hook
 
 
-def is_sealed(path: pathlib.Path) -> bool:
-    """Whether `path` has been sealed: written and read back. What has happened to it since, `verify` says."""
-    return (path / MANIFEST).is_file()
-
-
 def verify(path: pathlib.Path) -> dict:
     """The manifest of `path`, after comparing every file with it and looking for a tree. Raises Damaged."""
-    manifest = _manifest(path)
-    expected, present = manifest["files"], _digests(path)
-    for name in sorted({*expected, *present}):
-        if expected.get(name) != present.get(name):
-            raise Damaged(path, name)
+    manifest = seal.verify(path)
     _described(path)
     return manifest
 
@@ -156,20 +138,6 @@ def load(path: pathlib.Path):
     """The verified tree at `path` as nested dicts of NumPy arrays, whatever devices wrote it. Raises Damaged."""
     verify(path)
     return _read(path)
-
-
-def _manifest(path: pathlib.Path) -> dict:
-    """The manifest of `path`, whole and of at least one file. Raises Damaged."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        seal, files = manifest.pop("seal"), manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(path, MANIFEST) from error
-    if seal != _digest_of(manifest):
-        raise Damaged(path, MANIFEST)
-    if not files:
-        raise Damaged(path, MANIFEST, "lists no files")
-    return manifest
 
 
 def _described(path: pathlib.Path) -> dict:
@@ -309,7 +277,7 @@ def _sealed(directory: pathlib.Path) -> list[pathlib.Path]:
 
 def _whole_seal(path: pathlib.Path) -> bool:
     try:
-        return bool(_manifest(path))
+        return bool(seal.read(path))
     except Damaged:
         return False
 
@@ -346,17 +314,3 @@ def _read_back(path: pathlib.Path, copy) -> None:
     for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(back), jax.tree.leaves(copy), strict=True):
         if new.dtype != old.dtype or new.shape != old.shape or new.tobytes() != old.tobytes():
             raise Damaged(path, jax.tree_util.keystr(where), "was not read back as it was saved")
-
-
-def _seal(path: pathlib.Path, meta: dict) -> None:
-    manifest = {"files": _digests(path), **meta}
-    atomic.write(path / MANIFEST, json.dumps({**manifest, "seal": _digest_of(manifest)}, indent=1, sort_keys=True))
-
-
-def _digest_of(manifest: dict) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _digests(path: pathlib.Path) -> dict[str, str]:
-    files = sorted(p for p in path.rglob("*") if p.is_file() and p != path / MANIFEST and p.name[0] != ".")
-    return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}

@@ -13,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from bottleneck import atomic, checkpoint
+from bottleneck import atomic, checkpoint, seal
 from bottleneck.errors import UserError
 
 TREE = {
@@ -139,7 +139,7 @@ def failing(error):
 
 
 def seal_by_hand(path, manifest):
-    text = json.dumps({**manifest, "seal": checkpoint._digest_of(manifest)})
+    text = json.dumps({**manifest, "seal": seal.digest_of(manifest)})
     (path / checkpoint.MANIFEST).write_text(text)
 
 
@@ -159,7 +159,7 @@ def test_a_seal_of_nothing_is_damaged(saved):
 def test_a_seal_of_what_holds_no_tree_is_damaged(text, saved):
     """The bytes are those sealed, but there is nothing to be read from them."""
     (saved / "_METADATA").unlink() if text is None else (saved / "_METADATA").write_text(text)
-    seal_by_hand(saved, {"files": checkpoint._digests(saved)})
+    seal_by_hand(saved, {"files": seal.digests(saved)})
     with pytest.raises(checkpoint.Damaged, match="_METADATA describes no tree"):
         checkpoint.load(saved)
     assert len(checkpoint.damaged(saved.parent)) == 1
@@ -168,7 +168,7 @@ def test_a_seal_of_what_holds_no_tree_is_damaged(text, saved):
 def test_a_seal_of_arrays_that_cannot_be_read_is_damaged(saved):
     for file in saved.glob("**/d/*"):
         file.write_bytes(b"")
-    seal_by_hand(saved, {"files": checkpoint._digests(saved)})
+    seal_by_hand(saved, {"files": seal.digests(saved)})
     with pytest.raises(checkpoint.Damaged, match="_METADATA describes"):
         checkpoint.load(saved)
 

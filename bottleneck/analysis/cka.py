@@ -229,63 +229,90 @@ def records(
     groups = np.unique(_groups(groups, n), return_inverse=True)[1]
     if len(ids) != n:
         raise UserError("ids", len(ids), f"{n} entries, one per example")
-    for name in {name for pair in pairs for name in (pair.a, pair.b, *pair.floors.values(), *(pair.ceiling or ()))}:
-        if name not in arrays:
-            raise UserError("pairs", name, f"one of the representations {sorted(arrays)}")
+    _check_known(pairs, arrays)
     drawn = _draw(groups, batch)
     within = _similarities(arrays, drawn)
     compared = {name: arrays[name] for pair in pairs for name in (pair.a, pair.b)}
     pooled = within if groups.max() == 0 else minibatch(compared, None, batch)
     weights = {name: _weight(x, groups) for name, x in compared.items()}
+    measured = _Measured(arrays, groups, drawn, within, pooled, weights)
     digest = hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest()
+    common = dict(batch_size=batch, ids_sha256=digest, eval_mode=eval_mode, spatial=spatial)
+    return [Record(**_similarity(measured, pair), **_context(measured, pair), **common) for pair in pairs]
 
-    def record(pair):
-        a, b = pair.a, pair.b
-        interval, null_sd = within.interval(a, b), within.null_sd(a, b)
-        keep = np.ones(n, bool)
-        keep[np.argsort(-np.maximum(weights[a].shares, weights[b].shares), kind="stable")[: int(np.ceil(TOP * n))]] = (
-            False
-        )
-        rest = [(group, rows[keep[rows]]) for group, rows in drawn if keep[rows].sum() >= 4]
-        companion = companions(arrays[a], arrays[b], groups=groups)
-        return Record(
-            a=a,
-            b=b,
-            value=interval.value,
-            one_minus=1.0 - interval.value,
-            ci95=(interval.low, interval.high),
-            se=interval.se,
-            dof=interval.dof,
-            estimator=ESTIMATOR,
-            n=n,
-            p1=arrays[a].shape[1],
-            p2=arrays[b].shape[1],
-            batch_size=batch,
-            batches=len(drawn),
-            pooled=pooled.value(a, b),
-            null_mean=0.0,
-            null_sd=null_sd,
-            z=interval.value / null_sd,
-            floors={
-                label: float(np.fmax(within.value(a, name), within.value(b, name)))
-                for label, name in pair.floors.items()
-            },
-            ceiling=within.value(*pair.ceiling) if pair.ceiling else None,
-            lambda1_share=(weights[a].lambda1_share, weights[b].lambda1_share),
-            effective_dims=(weights[a].effective_dims, weights[b].effective_dims),
-            max_example_share=(float(weights[a].shares.max()), float(weights[b].shares.max())),
-            without_top=_similarities({a: arrays[a], b: arrays[b]}, rest).value(a, b) if rest else float("nan"),
-            r2_ab=companion.r2_xy,
-            r2_ba=companion.r2_yx,
-            procrustes=companion.procrustes,
-            detection_limit=detection_limit(interval.se),
-            ids_sha256=digest,
-            dtype=(str(arrays[a].dtype), str(arrays[b].dtype)),
-            eval_mode=eval_mode,
-            spatial=spatial,
-        )
 
-    return [record(pair) for pair in pairs]
+def _check_known(pairs, arrays) -> None:
+    for name in {name for pair in pairs for name in (pair.a, pair.b, *pair.floors.values(), *(pair.ceiling or ()))}:
+        if name not in arrays:
+            raise UserError("pairs", name, f"one of the representations {sorted(arrays)}")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The representations, name -> [n, p], and what is computed once for all pairs of them."""
+
+    arrays: dict[str, np.ndarray]
+    groups: np.ndarray  # [n]
+    drawn: list[tuple]  # (group, rows) of every minibatch
+    within: Similarities  # of minibatches drawn within groups
+    pooled: Similarities  # of minibatches drawn from everything
+    weights: dict[str, _Weight]
+
+
+def _similarity(measured: _Measured, pair: Pair) -> dict:
+    """The value of a pair, its interval and null, and the values beside it, as fields of its Record."""
+    a, b, within = pair.a, pair.b, measured.within
+    interval, null_sd = within.interval(a, b), within.null_sd(a, b)
+    floors = {label: np.fmax(within.value(a, name), within.value(b, name)) for label, name in pair.floors.items()}
+    return dict(
+        value=interval.value,
+        one_minus=1.0 - interval.value,
+        ci95=(interval.low, interval.high),
+        se=interval.se,
+        dof=interval.dof,
+        estimator=ESTIMATOR,
+        batches=len(measured.drawn),
+        pooled=measured.pooled.value(a, b),
+        null_mean=0.0,
+        null_sd=null_sd,
+        z=interval.value / null_sd,
+        floors={label: float(floor) for label, floor in floors.items()},
+        ceiling=within.value(*pair.ceiling) if pair.ceiling else None,
+        without_top=_without_top(measured, a, b),
+        detection_limit=detection_limit(interval.se),
+    )
+
+
+def _context(measured: _Measured, pair: Pair) -> dict:
+    """What was compared, what dominates it, and how else the two are alike, as fields of the Record of a pair."""
+    x, y = measured.arrays[pair.a], measured.arrays[pair.b]
+    weights = measured.weights[pair.a], measured.weights[pair.b]
+    companion = companions(x, y, groups=measured.groups)
+    return dict(
+        a=pair.a,
+        b=pair.b,
+        n=len(x),
+        p1=x.shape[1],
+        p2=y.shape[1],
+        dtype=(str(x.dtype), str(y.dtype)),
+        lambda1_share=tuple(weight.lambda1_share for weight in weights),
+        effective_dims=tuple(weight.effective_dims for weight in weights),
+        max_example_share=tuple(float(weight.shares.max()) for weight in weights),
+        r2_ab=companion.r2_xy,
+        r2_ba=companion.r2_yx,
+        procrustes=companion.procrustes,
+    )
+
+
+def _without_top(measured: _Measured, a: str, b: str) -> float:
+    """CKA of a and b without the `TOP` of examples with the largest shares; nan if no minibatch keeps 4."""
+    shares = np.maximum(measured.weights[a].shares, measured.weights[b].shares)
+    keep = np.ones(len(shares), bool)
+    keep[np.argsort(-shares, kind="stable")[: int(np.ceil(TOP * len(shares)))]] = False
+    rest = [(group, rows[keep[rows]]) for group, rows in measured.drawn if keep[rows].sum() >= 4]
+    if not rest:
+        return float("nan")
+    return _similarities({name: measured.arrays[name] for name in (a, b)}, rest).value(a, b)
 
 
 def detection_limit(se: float) -> float:

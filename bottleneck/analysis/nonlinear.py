@@ -25,7 +25,7 @@ import numpy as np
 
 from bottleneck.analysis import information, screen
 from bottleneck.analysis.probes import search
-from bottleneck.analysis.solvers import GRID, Basis, basis, ridge
+from bottleneck.analysis.solvers import GRID, Basis, Fit, basis, ridge
 
 WIDTHS = (0.3, 1.0, 3.0)  # squared widths of the Gaussian, in medians of the squared distance
 LANDMARKS = 512
@@ -46,6 +46,32 @@ class Map:
     val: np.ndarray
 
 
+@dataclass(frozen=True)
+class Components:
+    """Principal components of the standardised features, strongest first, and what whitens them."""
+
+    splits: dict[str, np.ndarray]  # split -> [n, r]
+    inverse_sd: np.ndarray  # [<= r], without those that are rounding
+
+    @property
+    def leading(self) -> np.ndarray:
+        """Axes [d, d] of the leading components, white."""
+        return np.diag(self.inverse_sd[:LEADING])
+
+    @property
+    def estimated(self) -> np.ndarray:
+        """`inverse_sd` of the components whose second moments the probe split can tell."""
+        return self.inverse_sd[: max(len(self.splits["probe"]) // ITEMS_PER_COMPONENT, 1)]
+
+    def map(self, name: str, of) -> Map:
+        space = basis(of(self.splits["probe"]))
+        return Map(name, of, space, space.project(of(self.splits["val"])))
+
+    def quadratic(self, name: str, axes) -> Map:
+        """Squares and products along `axes` [d, q] of the first d components."""
+        return self.map(f"quadratic, {axes.shape[1]} {name}", lambda z: products(z[:, : len(axes)] @ axes))
+
+
 def probe(x, targets) -> dict:
     """Non-linear readings of `x` for every target: name -> Reading, whose `scaling` names the feature map.
 
@@ -54,53 +80,73 @@ def probe(x, targets) -> dict:
     base = basis(x["probe"], "standardised")
     if not len(base.variances):
         return screen.screen(x, targets)  # no feature varies: there is nothing to map
-    items = {"probe": base.coordinates, "val": base.project(x["val"]), "test": base.project(x["test"])}
-    scale = 1.0 / np.sqrt(base.variances[base.variances > FLOOR * base.variances[0]])
-    leading = np.diag(scale[:LEADING])
-    estimated = scale[: max(len(items["probe"]) // ITEMS_PER_COMPONENT, 1)]
+    varying = base.variances[base.variances > FLOOR * base.variances[0]]
+    splits = {"probe": base.coordinates, "val": base.project(x["val"]), "test": base.project(x["test"])}
+    components = Components(splits, 1.0 / np.sqrt(varying))
     encoded, columns = screen.one_hots(targets)
-
-    def make(name, of):
-        space = basis(of(items["probe"]))
-        return Map(name, of, space, space.project(of(items["val"])))
-
-    def quadratic(name, axes):
-        return make(f"quadratic, {axes.shape[1]} {name}", lambda z: products(z[:, : len(axes)] @ axes))
-
-    def errors(made, column=slice(None)):
-        """Validation squared errors [len(GRID), m] of ridge on the features of a map."""
-        weights, intercept = ridge(made.basis, encoded["probe"][:, column])
-        return screen.squared_errors(weights, made.val, encoded["val"][:, column] - intercept)
-
-    plain, white = _radial(items["probe"], WIDTHS), _radial(items["probe"][:, : len(leading)] @ leading, WIDTHS[:1])[0]
-    radial = [make(f"radial, width {width:g}", of) for width, of in zip(WIDTHS, plain)]
-    radial.append(make(f"radial, {len(leading)} leading", lambda z: white(z[:, : len(leading)] @ leading)))
-    shared = [[(made, errors(made)) for made in family] for family in (radial, [quadratic("leading", leading)])]
+    shared = [
+        [(made, _squared_errors(made, encoded)) for made in family]
+        for family in (_radial_maps(components), [components.quadratic("leading", components.leading)])
+    ]
 
     def read(name):
         (y, classes), column = targets[name], columns[name]
+        one_hots = {split: encoded[split][:, column] for split in encoded}
         families = [[(made, squared[:, column]) for made, squared in family] for family in shared]
-        means, moments = directions(items["probe"][:, : len(estimated)] * estimated, y["probe"], classes)
-        axes = [np.linalg.qr(np.hstack([means, moments[:, :count]]))[0] for count in DIRECTIONS]
-        families.append(
-            [
-                (made, errors(made, column))
-                for made in (quadratic("directions", estimated[:, None] * each) for each in axes)
-            ]
+        directed = _direction_maps(components, y["probe"], classes)
+        families.append([(made, _squared_errors(made, one_hots)) for made in directed])
+        prior = information.prior(y["probe"], classes)
+        best = min((_solve(family, y, prior) for family in families), key=lambda solved: solved.log_loss)
+        test = best.map.basis.project(best.map.of(splits["test"])) @ best.fit.weights + best.fit.intercept
+        return screen.reading(
+            {"val": best.logits, "test": test}, y, prior, best.slope, best.lam, best.at_edge, best.map.name
         )
-        finalists, prior = [], information.prior(y["probe"], classes)
-        for family in families:
-            made, squared = min(family, key=lambda member: member[1].sum(1).min())
-            fit, lam, at_edge, _, _ = search(
-                made.basis, made.val, y["probe"], y["val"], classes, np.array(GRID), GRID[squared.sum(1).argmin()]
-            )
-            logits = made.val @ fit.weights + fit.intercept
-            finalists.append((screen.calibrate(logits, y["val"], prior), logits, made, fit, lam, at_edge))
-        (slope, _), logits, made, fit, lam, at_edge = min(finalists, key=lambda finalist: finalist[0][1])
-        test = made.basis.project(made.of(items["test"])) @ fit.weights + fit.intercept
-        return screen.reading({"val": logits, "test": test}, y, prior, slope, lam, at_edge, made.name)
 
     return {name: read(name) for name in targets}
+
+
+def _radial_maps(components: Components) -> list[Map]:
+    items, leading = components.splits["probe"], components.leading
+    white = _radial(items[:, : len(leading)] @ leading, WIDTHS[:1])[0]
+    maps = [components.map(f"radial, width {width:g}", of) for width, of in zip(WIDTHS, _radial(items, WIDTHS))]
+    return [*maps, components.map(f"radial, {len(leading)} leading", lambda z: white(z[:, : len(leading)] @ leading))]
+
+
+def _direction_maps(components: Components, labels, num_classes: int) -> list[Map]:
+    """Quadratic maps of the directions by means and, of those by second moments, ever more."""
+    scale = components.estimated
+    means, moments = directions(components.splits["probe"][:, : len(scale)] * scale, labels, num_classes)
+    axes = [np.linalg.qr(np.hstack([means, moments[:, :count]]))[0] for count in DIRECTIONS]
+    return [components.quadratic("directions", scale[:, None] * each) for each in axes]
+
+
+def _squared_errors(made: Map, one_hots) -> np.ndarray:
+    """Validation squared errors [len(GRID), m] of ridge on the features of a map; `one_hots`: split -> [n, m]."""
+    weights, intercept = ridge(made.basis, one_hots["probe"])
+    return screen.squared_errors(weights, made.val, one_hots["val"] - intercept)
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """The logistic probe of one family, calibrated on val."""
+
+    map: Map
+    fit: Fit
+    lam: float
+    at_edge: str
+    logits: np.ndarray  # [n_val, K]
+    slope: float
+    log_loss: float
+
+
+def _solve(family, y, prior) -> _Solved:
+    """Solved on the map of the least squared error: `family` is maps with theirs on val, [len(GRID), K]."""
+    made, squared = min(family, key=lambda member: member[1].sum(1).min())
+    fit, lam, at_edge, _, _ = search(
+        made.basis, made.val, y["probe"], y["val"], len(prior), np.array(GRID), GRID[squared.sum(1).argmin()]
+    )
+    logits = made.val @ fit.weights + fit.intercept
+    return _Solved(made, fit, lam, at_edge, logits, *screen.calibrate(logits, y["val"], prior))
 
 
 def products(z) -> np.ndarray:

@@ -8,6 +8,7 @@ validation split, and each scaling is scored on the test split once, after its c
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,18 +92,9 @@ def linear_probe(
     else:
         y = {split: np.asarray(y[split], np.int64) for split in SPLITS}
         prior = information.null(y, num_classes) if prior is None else np.asarray(prior, np.float64)
-    spaces, solved = {}, {}
-    for scaling in scalings:
-        kind = "standardised" if scaling == "whitened" else scaling
-        if kind not in spaces:
-            space = basis(x["probe"], kind)
-            spaces[kind] = (space, space.project(x["val"]), space.project(x["test"]))
-        whitened = scaling == "whitened"
-        solved[scaling] = (
-            _ridge(*spaces[kind], y, grid, whitened)
-            if regression
-            else _logistic(*spaces[kind], y, grid, whitened, prior)
-        )
+    solve = _ridge if regression else functools.partial(_logistic, prior=prior)
+    spaces = _spaces(x, scalings)
+    solved = {scaling: solve(*spaces[scaling], y, grid, scaling == "whitened") for scaling in scalings}
     scaling = min(scalings, key=lambda name: solved[name].val_loss)
     best = solved[scaling]
     weights, intercept = best.space.to_input(best.fit.weights, best.fit.intercept)
@@ -124,6 +116,16 @@ def linear_probe(
         intercept=intercept,
         scalings={name: each.condition for name, each in solved.items()},
     )
+
+
+def _spaces(x, scalings) -> dict[str, tuple[Basis, np.ndarray, np.ndarray]]:
+    """scaling -> its eigenbasis, and val and test in it; whitened features have the one of standardised ones."""
+    kinds = {scaling: "standardised" if scaling == "whitened" else scaling for scaling in scalings}
+    spaces = {}
+    for kind in dict.fromkeys(kinds.values()):
+        space = basis(x["probe"], kind)
+        spaces[kind] = space, space.project(x["val"]), space.project(x["test"])
+    return {scaling: spaces[kind] for scaling, kind in kinds.items()}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from scipy import optimize
 
 from bottleneck.analysis import information
 from bottleneck.analysis.probes import descend, edge
-from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, basis, logistic, ridge
+from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, Basis, basis, logistic, ridge
 
 STRIDE = 2  # of the descent in log-loss along the grid of penalties
 SHRINKAGE = 1e-2  # of the K x K map, in units of the scores' variance in K - 1 directions
@@ -51,46 +51,58 @@ def screen(x, targets, penalty: float | None = None) -> dict:
     target has the shrinkage that serves it best. With a `penalty` features stay raw and the penalty is that one: read
     is what stands out at the scale of another task (see `errors`).
     """
+    encoded, columns = one_hots(targets)
+    path = _ridge_path(x, encoded, penalty)
+    return {name: _read(path, columns[name], x["test"], y, classes) for name, (y, classes) in targets.items()}
+
+
+@dataclass(frozen=True)
+class _RidgePath:
+    """Ridge of all targets' one-hots at the L penalties of a grid, and what logits of its scores are made from."""
+
+    scaling: str  # "raw" | "whitened"
+    grid: tuple[float, ...]  # [L] penalties, or shrinkages when whitened
+    space: Basis
+    val: np.ndarray  # [n_val, r] in the coordinates of `space`
+    weights: np.ndarray  # [L, r, m]
+    errors: np.ndarray  # [L, m], squared, on val
+    leverages: np.ndarray  # [n_probe, L / STRIDE], of every STRIDE-th penalty
+
+
+def _ridge_path(x, encoded, penalty: float | None) -> _RidgePath:
+    """Whitened and over the whole grid, or raw at one `penalty`; `encoded`: probe and val -> one-hots [n, m]."""
     whitened = penalty is None
     grid = GRID if whitened else (float(penalty),)
     space = basis(x["probe"], "standardised" if whitened else "raw")
     val = space.project(x["val"])
-    encoded, columns = one_hots(targets)
     weights, intercept = ridge(space, encoded["probe"], grid, whitened=whitened)
     squared = squared_errors(weights, val, encoded["val"] - intercept)
     shifts = np.stack(
         [space.penalties(WHITENED_PENALTY, lam) if whitened else space.penalties(lam) for lam in grid[::STRIDE]]
     )
     leverages = space.coordinates**2 @ (1.0 / (space.variances + shifts)).T / len(space.coordinates)
+    return _RidgePath("whitened" if whitened else "raw", grid, space, val, weights, squared, leverages)
 
-    def read(name):
-        (y, classes), column = targets[name], columns[name]
-        prior = information.prior(y["probe"], classes)
 
-        @functools.cache
-        def fit(step):
-            """Kernel [r, K] and bias [K] of the logits at one penalty, their slope and log-loss on val."""
-            weight = weights[STRIDE * step][:, column]
-            link, bias = _link(space.coordinates @ weight, leverages[:, step], y["probe"], classes)
-            kernel = weight @ link
-            return kernel, bias, calibrate(val @ kernel + bias, y["val"], prior)
+def _read(path: _RidgePath, column: slice, test, y, classes: int) -> Reading:
+    """The Reading of the target in the columns `column`, at the penalty of the least calibrated log-loss on val."""
+    prior, space, grid = information.prior(y["probe"], classes), path.space, path.grid[::STRIDE]
 
-        start = int(squared[:, column].sum(1).argmin()) // STRIDE
-        best = descend(lambda step: fit(step)[2][1], start, len(shifts))
-        kernel, bias, (slope, _) = fit(best)
-        to_raw, offset = space.to_input(kernel, bias)
-        logits = {"val": val @ kernel + bias, "test": x["test"] @ to_raw + offset}
-        return reading(
-            logits,
-            y,
-            prior,
-            slope,
-            grid[STRIDE * best],
-            edge(best, len(shifts)) if whitened else "",
-            "whitened" if whitened else "raw",
-        )
+    @functools.cache
+    def fit(step):
+        """Kernel [r, K] and bias [K] of the logits at one penalty, their slope and log-loss on val."""
+        weight = path.weights[STRIDE * step][:, column]
+        link, bias = _link(space.coordinates @ weight, path.leverages[:, step], y["probe"], classes)
+        kernel = weight @ link
+        return kernel, bias, calibrate(path.val @ kernel + bias, y["val"], prior)
 
-    return {name: read(name) for name in targets}
+    start = int(path.errors[:, column].sum(1).argmin()) // STRIDE
+    best = descend(lambda step: fit(step)[2][1], start, len(grid))
+    kernel, bias, (slope, _) = fit(best)
+    to_raw, offset = space.to_input(kernel, bias)
+    logits = {"val": path.val @ kernel + bias, "test": test @ to_raw + offset}
+    at_edge = edge(best, len(grid)) if path.scaling == "whitened" else ""
+    return reading(logits, y, prior, slope, grid[best], at_edge, path.scaling)
 
 
 def errors(x, y, num_classes: int) -> np.ndarray:

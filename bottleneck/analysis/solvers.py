@@ -9,6 +9,7 @@ so a penalty means the same at every n.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,87 +117,105 @@ def logistic(
 ) -> Fit:
     """Multinomial logistic regression: mean log-loss + (lam/2) |W|^2 in the scaling's coordinates, intercept free.
 
-    `shrinkage` switches to whitened coordinates. Stops when the largest gradient entry in the preconditioned
-    coordinates `w_i sqrt(c s_i + penalty_i)`, c the mean curvature of the log-loss at the solution (within a factor of
-    4), is below `tolerance`; there the Hessian is close to the identity, so the objective is within about
-    `r K tolerance^2` of its minimum. Two classes are solved with one logit, as the optimum has `W_0 = -W_1`.
+    `labels` int [n]; `shrinkage` switches to whitened coordinates. Stops when the largest gradient entry in the
+    preconditioned coordinates `w_i sqrt(c s_i + penalty_i)`, c the mean curvature of the log-loss at the solution
+    (within a factor of 4), is below `tolerance`; there the Hessian is close to the identity, so the objective is within
+    about `r K tolerance^2` of its minimum. Two classes are solved with one logit, as the optimum has `W_0 = -W_1`.
     """
     labels = np.asarray(labels, np.int64)
     binary = num_classes == 2
-    coordinates, penalties = space.coordinates, space.penalties(lam, shrinkage)
-    n, r = coordinates.shape
+    objective = _objective(space, labels, space.penalties(lam, shrinkage), num_classes)
     if start is None:
         intercept = np.log(information.prior(labels, num_classes))
-        start = Fit(np.zeros((r, num_classes)), intercept - intercept.mean(), 0.0, 0.0, 0)
-    rows = np.arange(n)
-    one_hot = np.zeros((num_classes, n))
-    one_hot[labels, rows] = 1.0
-
-    def softmax_loss(weights, intercept):  # [K, r], [K] -> loss, d loss / d logits [K, n]
-        logits = weights @ coordinates.T
-        logits += intercept[:, None]
-        logits -= logits.max(0)
-        correct = logits[labels, rows].sum()
-        np.exp(logits, out=logits)
-        total = logits.sum(0)
-        loss = (np.log(total).sum() - correct) / n
-        logits /= total
-        return loss, logits
-
-    def sigmoid_loss(weights, intercept):  # the logit of class 1, [1, r], [1]
-        logit = coordinates @ weights[0] + intercept[0]
-        tail = np.exp(-np.abs(logit))
-        loss = (np.log1p(tail).sum() + np.maximum(logit, 0.0).sum() - logit[labels == 1].sum()) / n
-        return loss, (np.where(logit >= 0, 1.0, tail) / (1.0 + tail))[None]
-
+        start = Fit(np.zeros((len(space.variances), num_classes)), intercept - intercept.mean(), 0.0, 0.0, 0)
+    theta = np.vstack([start.weights, start.intercept])
     if binary:
-        evaluate, target = sigmoid_loss, one_hot[1:]
-        penalties = penalties / 2.0  # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
-        first = np.vstack([start.weights, start.intercept]) @ np.array([[-1.0], [1.0]])
-    else:
-        evaluate, target = softmax_loss, one_hot
-        first = np.vstack([start.weights, start.intercept])
-    theta = np.ascontiguousarray(first.T)  # [k, r + 1]
-
-    def scale(theta):  # and the curvature c it is made of
-        probability = evaluate(theta[:, :-1], theta[:, -1])[1]
-        curvature = max(float((probability * (1.0 - probability)).mean()), 1e-10)
-        return curvature, 1.0 / np.sqrt(np.append(curvature * space.variances + penalties, curvature))
-
-    def objective(flat):
-        theta = flat.reshape(shape) * precondition
-        weights = theta[:, :-1]
-        loss, residual = evaluate(weights, theta[:, -1])
-        residual -= target
-        residual /= n
-        gradient = np.empty_like(theta)
-        penalised = weights * penalties
-        gradient[:, :-1] = residual @ coordinates + penalised
-        gradient[:, -1] = residual.sum(1)
-        gradient *= precondition
-        return loss + 0.5 * float((weights * penalised).sum()), gradient.ravel()
-
-    shape, iterations = theta.shape, 0
-    curvature, precondition = scale(theta)
+        theta = theta @ np.array([[-1.0], [1.0]])
+    theta, iterations = np.ascontiguousarray(theta.T), 0
+    curvature = objective.curvature(theta)
     for _ in range(10):
-        result = optimize.minimize(
-            objective,
-            (theta / precondition).ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            options={
-                "maxcor": 20,
-                "ftol": 0.0,
-                "gtol": tolerance,
-                "maxiter": MAX_ITERATIONS,
-                "maxfun": 2 * MAX_ITERATIONS,
-            },
-        )
-        theta, iterations = result.x.reshape(shape) * precondition, iterations + int(result.nit)
-        before, (curvature, precondition) = curvature, scale(theta)
+        theta, result = _lbfgs(objective, theta, objective.preconditioner(curvature), tolerance)
+        iterations += int(result.nit)
+        before, curvature = curvature, objective.curvature(theta)
         if curvature > 0.25 * before:
             break  # else the loss has flattened on the way (confident probes): finish in coordinates that fit
     theta = theta.T
     if binary:
         theta = theta * np.array([[-0.5, 0.5]])
     return Fit(theta[:-1], theta[-1], float(result.fun), float(np.abs(result.jac).max()), iterations)
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """Mean log-loss + half the penalty, of `theta` [k, r + 1]: the weights of k logits, and last their intercepts.
+
+    k = K, or 1 for two classes: the logit of class 1.
+    """
+
+    space: Basis
+    labels: np.ndarray  # [n]
+    one_hot: np.ndarray  # [k, n]
+    penalties: np.ndarray  # [r], of the weights of these k logits
+    log_loss: Callable  # of coordinates, weights, intercept, labels: `_softmax_loss` or `_sigmoid_loss`
+
+    def value_and_gradient(self, theta) -> tuple[float, np.ndarray]:
+        """The objective and its gradient [k, r + 1]."""
+        weights = theta[:, :-1]
+        loss, residual = self.log_loss(self.space.coordinates, weights, theta[:, -1], self.labels)
+        residual -= self.one_hot
+        residual /= len(self.labels)
+        gradient = np.empty_like(theta)
+        penalised = weights * self.penalties
+        gradient[:, :-1] = residual @ self.space.coordinates + penalised
+        gradient[:, -1] = residual.sum(1)
+        return loss + 0.5 * float((weights * penalised).sum()), gradient
+
+    def curvature(self, theta) -> float:
+        """Mean second derivative c of the log-loss by a logit."""
+        probability = self.log_loss(self.space.coordinates, theta[:, :-1], theta[:, -1], self.labels)[1]
+        return max(float((probability * (1.0 - probability)).mean()), 1e-10)
+
+    def preconditioner(self, curvature: float) -> np.ndarray:
+        """Inverse square roots [r + 1] of the diagonal Hessian: of `c s_i + penalty_i`, and of c for the intercept."""
+        return 1.0 / np.sqrt(np.append(curvature * self.space.variances + self.penalties, curvature))
+
+
+def _objective(space, labels, penalties, num_classes) -> _Objective:
+    one_hot = np.zeros((num_classes, len(labels)))
+    one_hot[labels, np.arange(len(labels))] = 1.0
+    if num_classes == 2:  # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
+        return _Objective(space, labels, one_hot[1:], penalties / 2.0, _sigmoid_loss)
+    return _Objective(space, labels, one_hot, penalties, _softmax_loss)
+
+
+def _softmax_loss(coordinates, weights, intercept, labels) -> tuple[float, np.ndarray]:
+    """Mean log-loss and probabilities [K, n] of `weights` [K, r] and `intercept` [K]."""
+    logits = weights @ coordinates.T
+    logits += intercept[:, None]
+    logits -= logits.max(0)
+    correct = logits[labels, np.arange(len(labels))].sum()
+    np.exp(logits, out=logits)
+    total = logits.sum(0)
+    loss = (np.log(total).sum() - correct) / len(labels)
+    logits /= total
+    return loss, logits
+
+
+def _sigmoid_loss(coordinates, weights, intercept, labels) -> tuple[float, np.ndarray]:
+    """Mean log-loss and probability of class 1 [1, n] of its logit's `weights` [1, r] and `intercept` [1]."""
+    logit = coordinates @ weights[0] + intercept[0]
+    tail = np.exp(-np.abs(logit))
+    loss = (np.log1p(tail).sum() + np.maximum(logit, 0.0).sum() - logit[labels == 1].sum()) / len(labels)
+    return loss, (np.where(logit >= 0, 1.0, tail) / (1.0 + tail))[None]
+
+
+def _lbfgs(objective: _Objective, theta, scale, tolerance) -> tuple[np.ndarray, optimize.OptimizeResult]:
+    """L-BFGS from `theta` in the coordinates `theta / scale`: where it ends, and its report in those coordinates."""
+
+    def scaled(flat):
+        value, gradient = objective.value_and_gradient(flat.reshape(theta.shape) * scale)
+        return value, (gradient * scale).ravel()
+
+    options = {"maxcor": 20, "ftol": 0.0, "gtol": tolerance, "maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS}
+    result = optimize.minimize(scaled, (theta / scale).ravel(), jac=True, method="L-BFGS-B", options=options)
+    return result.x.reshape(theta.shape) * scale, result

@@ -21,26 +21,10 @@ from bottleneck.errors import UserError
 
 @dataclass(frozen=True)
 class Learning:
-    """What the kept steps say about one factor or label. Exploratory: intervals, unadjusted for multiplicity."""
+    """What the kept steps say about one factor or label. Exploratory: intervals, unadjusted for multiplicity.
 
-    verdict: str  # see `learning`
-    peak: int  # the step with most information on validation
-    last: int  # the last step
-    since: int | None  # the step from which the rise is measured
-    init: Interval  # I at step 0, bits, like all that follow
-    best: Interval  # I at the peak
-    end: Interval  # I at the last step
-    forgetting: Interval  # I_peak - I_last; exactly 0 where the peak is the last step
-    rise: Interval | None  # I_last - I_since, the gain over the last doubling; None without such a step
-    reference: Interval  # I of direct training
-
-
-def learning(steps, test, val, reference, *, entropy: float, margin: float = FRACTION, level: float = 0.95) -> Learning:
-    """The course of one factor in the networks of one recipe.
-
-    `steps` [T] ascending from 0, the untrained network; `test` [T, S, N] bits; `val` [T, S] mean bits on validation;
-    `reference` [S', N] bits of direct training on the same test items, paired over seeds if S' = S; `entropy` H(y)
-    in bits. With R the reference and r = 1 - margin, the first statement whose interval shows it is the verdict:
+    With R the reference, r = 1 - margin, and I_peak, I_last, ... the information at a step, the first statement whose
+    interval shows it is the verdict:
 
     1. "untestable": R is, as `gap.testability` says; "undecided" where that is unclear.
     2. "learned": I_last > margin R. The end decides: neither a dip on the way, nor a fall from above the reference,
@@ -53,12 +37,51 @@ def learning(steps, test, val, reference, *, entropy: float, margin: float = FRA
        nothing. `init` may be well above 0.
     6. "learned in part": I_peak - I_init > r R, and I_last < margin R.
     7. "undecided": none of these.
+    """
 
-    With one seed the intervals are over items: they speak of these checkpoints, not of the recipe. Raises UserError
-    for steps that do not ascend from 0 and for shapes that do not agree.
+    verdict: str
+    peak: int  # the step with most information on validation
+    last: int  # the last step
+    since: int | None  # the step from which the rise is measured
+    init: Interval  # I at step 0, bits, like all that follow
+    best: Interval  # I at the peak
+    end: Interval  # I at the last step
+    forgetting: Interval  # I_peak - I_last; exactly 0 where the peak is the last step
+    rise: Interval | None  # I_last - I_since, the gain over the last doubling; None without such a step
+    reference: Interval  # I of direct training
+
+
+def learning(steps, test, val, reference, *, entropy: float, margin: float = FRACTION, level: float = 0.95) -> Learning:
+    """The course of one factor in the networks of one recipe, and the verdict on it (see `Learning`).
+
+    `steps` [T] ascending from 0, the untrained network; `test` [T, S, N] bits; `val` [T, S] mean bits on validation;
+    `reference` [S', N] bits of direct training on the same test items, paired over seeds if S' = S; `entropy` H(y)
+    in bits. With one seed the intervals are over items: they speak of these checkpoints, not of the recipe. Raises
+    UserError for steps that do not ascend from 0 and for shapes that do not agree.
     """
     steps, reference = [int(step) for step in steps], np.atleast_2d(np.asarray(reference, np.float64))
     test, val = np.asarray(test, np.float64), np.asarray(val, np.float64)
+    _check_shapes(steps, test, val)
+    curve = val.mean(1)
+    peak = int(np.flatnonzero(curve == curve.max())[-1])  # of equals the latest: no forgetting between them
+    doubling = [t for t, step in enumerate(steps) if steps[-1] <= 4 * step <= 2 * steps[-1]]
+    rise = test[-1] - test[doubling[-1]] if doubling else None
+    course = _Course(test[0], test[peak], test[-1], rise, reference)
+    return Learning(
+        _verdict(course, entropy, margin, level),
+        steps[peak],
+        steps[-1],
+        steps[doubling[-1]] if doubling else None,
+        two_way(course.init, level),
+        two_way(course.best, level),
+        two_way(course.end, level),
+        two_way(course.best - course.end, level),
+        None if rise is None else two_way(rise, level),
+        two_way(reference, level),
+    )
+
+
+def _check_shapes(steps, test, val) -> None:
     if len(steps) < 2 or steps[0] != 0 or any(a >= b for a, b in itertools.pairwise(steps)):
         raise UserError("steps", steps, "at least two steps, ascending from 0")
     if test.ndim != 3 or len(test) != len(steps) or val.shape != test.shape[:2]:
@@ -66,44 +89,39 @@ def learning(steps, test, val, reference, *, entropy: float, margin: float = FRA
             "test", (test.shape, val.shape), f"bits [{len(steps)}, S, N] on test and [{len(steps)}, S] on val"
         )
 
-    curve = val.mean(1)
-    peak = int(np.flatnonzero(curve == curve.max())[-1])  # of equals the latest: no forgetting between them
-    doubling = [t for t, step in enumerate(steps) if steps[-1] <= 4 * step <= 2 * steps[-1]]
-    init, best, end = test[0], test[peak], test[-1]
-    rise = end - test[doubling[-1]] if doubling else None
-    forgetting, direct = best - end, two_way(reference, level)
+
+@dataclass(frozen=True)
+class _Course:
+    """What the verdict is about: information [S, N] in bits at the steps that decide."""
+
+    init: np.ndarray
+    best: np.ndarray
+    end: np.ndarray
+    rise: np.ndarray | None  # None without a step to measure it from
+    reference: np.ndarray  # [S', N]
+
+
+def _verdict(course: _Course, entropy: float, margin: float, level: float) -> str:
+    """The first statement of `Learning` whose interval shows it."""
 
     def against(table, share):
-        return contrast([(1.0, table), (-share, reference)], level)
+        return contrast([(1.0, table), (-share, course.reference)], level)
 
-    share, kept, added = 1.0 - margin, against(end, margin), against(best - init, 1.0 - margin)
-    testable = testability(reference, entropy, level)
+    testable, rest = testability(course.reference, entropy, level), 1.0 - margin
+    kept, added = against(course.end, margin), against(course.best - course.init, rest)
     if testable != "testable":
-        verdict = "untestable" if testable == "untestable" else "undecided"
-    elif kept.low > 0:
-        verdict = "learned"
-    elif rise is not None and against(rise, share).low > 0:
-        verdict = "still rising"
-    elif against(forgetting, share).low > 0:
-        verdict = "learned then lost"
-    elif added.high < 0 and kept.high < 0:
-        verdict = "never learned"
-    elif added.low > 0 and kept.high < 0:
-        verdict = "learned in part"
-    else:
-        verdict = "undecided"
-    return Learning(
-        verdict,
-        steps[peak],
-        steps[-1],
-        steps[doubling[-1]] if doubling else None,
-        two_way(init, level),
-        two_way(best, level),
-        two_way(end, level),
-        two_way(forgetting, level),
-        None if rise is None else two_way(rise, level),
-        direct,
-    )
+        return "untestable" if testable == "untestable" else "undecided"
+    if kept.low > 0:
+        return "learned"
+    if course.rise is not None and against(course.rise, rest).low > 0:
+        return "still rising"
+    if against(course.best - course.end, rest).low > 0:
+        return "learned then lost"
+    if added.high < 0 and kept.high < 0:
+        return "never learned"
+    if added.low > 0 and kept.high < 0:
+        return "learned in part"
+    return "undecided"
 
 
 def log_steps(total: int, halvings: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from bottleneck import checkpoint, models
+from bottleneck import checkpoint, models, seal
 from bottleneck.data import resident
 from bottleneck.errors import UserError
 from bottleneck.signals import Stop, Stopped
@@ -387,8 +387,8 @@ def test_a_seal_of_nothing_is_named_and_trained_again(plain, episode, tmp_path, 
     checkpoint.remove(tmp_path / "checkpoints" / "20")
     empty = {"files": {}, "step": 20}
     (tmp_path / "checkpoints" / "20").mkdir()
-    seal = json.dumps({**empty, "seal": checkpoint._digest_of(empty)})
-    (tmp_path / "checkpoints" / "20" / checkpoint.MANIFEST).write_text(seal)
+    manifest = json.dumps({**empty, "seal": seal.digest_of(empty)})
+    (tmp_path / "checkpoints" / "20" / checkpoint.MANIFEST).write_text(manifest)
     with pytest.raises(checkpoint.Damaged, match="checkpoints/20"):
         loop.is_done(made.run, tmp_path)
     same(made.train(tmp_path), plain[2])
