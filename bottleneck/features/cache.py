@@ -42,9 +42,10 @@ def write(directory: pathlib.Path, layers: dict, component: Component, source: l
     for (layer, split), x in layers.items():
         path, content = directory / f"{layer}-{split}.npy", io.BytesIO()
         np.save(content, x, allow_pickle=False)
-        atomic.write(path, content.getbuffer())
+        data = content.getvalue()  # no view: CPython 3.12.1 crashes when it collects one that a failed write held
+        atomic.write(path, data)
         files[path.name] = {
-            "sha256": hashlib.sha256(content.getbuffer()).hexdigest(),
+            "sha256": hashlib.sha256(data).hexdigest(),
             "ids": _ids(component, split),
             "spatial": tap_and_mode(layer)[1],
             "shape": x.shape,

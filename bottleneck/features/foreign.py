@@ -56,7 +56,7 @@ def save(directory: str | pathlib.Path, target: str, split: str, features, ids) 
     for file, array in ((ids_path, ids), (path, x.astype(np.float32) if x.dtype.name == "bfloat16" else x)):
         content = io.BytesIO()
         np.save(content, array, allow_pickle=False)
-        atomic.write(file, content.getbuffer())
+        atomic.write(file, content.getvalue())
 
 
 def load(directory: str | pathlib.Path, component, splits: tuple[str, ...] = SPLITS) -> dict[str, np.ndarray]:
