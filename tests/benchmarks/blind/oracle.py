@@ -45,9 +45,7 @@ class Truth:
     seed_sd: float
     entropy: float
     closed: bool
-    apart: (
-        float | None
-    )  # the largest distance of the seeds' direct and mixture from the closed form, where there is one
+    apart: float | None  # the largest distance of a seed's direct or mixture from the closed form; None without one
 
 
 class Oracle:
@@ -87,11 +85,17 @@ class Oracle:
         return {"share": share, "gap": three(gap), "half": [half.low, half.high]}
 
     def on_variant(self, component: str) -> tuple:
-        """The mixture as planted, the mixture without the competitor, and direct training without it."""
+        """The mixture as planted, the mixture without the competitor, and direct training as planted: the mixture of
+        this component alone.
+        """
         without, planted = removed(self.draw, component, "competition"), copy.deepcopy(self.draw.config)
         planted["targets"] = {VARIANT: without["components"][component]}
-        (before,) = self.read(planted, VARIANT, "mixture")
-        return (before, *self.read(without, component, "mixture", "direct"))
+        alone = copy.deepcopy(planted)
+        alone["components"] = {component: planted["components"][component]}
+        alone["mixture"]["weights"] = {component: 1.0}
+        (before,), (direct,) = (self.read(config, VARIANT, "mixture") for config in (planted, alone))
+        (after,) = self.read(without, component, "mixture")
+        return before, after, direct
 
     def read(self, config: dict, target: str, *arms: str) -> list[np.ndarray]:
         """Tables [seeds, fresh test items] of these arms."""

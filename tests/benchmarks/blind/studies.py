@@ -136,7 +136,7 @@ def dilution(rng) -> dict:
 def scarcity(rng) -> dict:
     """Few steps on small batches: of a factor that takes many examples, the mixture draws some hundred."""
     few = dict(steps=int(rng.integers(250, 451)), batch=32)
-    return _rare(rng, "scarcity", (0.01, 0.05), _look(rng) | {"values": 4}, _one(rng, ("shape", "texture")), **few)
+    return _rare(rng, "scarcity", (0.005, 0.02), _look(rng) | {"values": 4}, _one(rng, ("shape", "texture")), **few)
 
 
 def _rare(rng, cause: str, weight: tuple[float, float], look: dict, own: str, **train) -> dict:
