@@ -89,7 +89,7 @@ class Writer:
         with self._writing(path):
             self._orbax.wait_until_finished()
             _read_back(path, copy)  # on all processes: Orbax reads together
-            primary(lambda: seal.write(path, meta))
+            primary(lambda: atomic.write(path / MANIFEST, seal.manifest(path, meta)))
 
     def close(self) -> None:
         try:

@@ -6,8 +6,6 @@ import hashlib
 import json
 import pathlib
 
-from bottleneck import atomic
-
 MANIFEST = "manifest.json"
 
 
@@ -48,10 +46,10 @@ def verify(path: pathlib.Path) -> dict:
     return manifest
 
 
-def write(path: pathlib.Path, meta: dict) -> None:
-    """Seals `path` as it is; `meta` becomes part of the manifest. Raises Full."""
-    manifest = {"files": digests(path), **meta}
-    atomic.write(path / MANIFEST, json.dumps({**manifest, "seal": digest_of(manifest)}, indent=1, sort_keys=True))
+def manifest(path: pathlib.Path, meta: dict) -> str:
+    """What seals `path` as it is, once it is written to its manifest; `meta` becomes part of it."""
+    stated = {"files": digests(path), **meta}
+    return json.dumps({**stated, "seal": digest_of(stated)}, indent=1, sort_keys=True)
 
 
 def digest_of(manifest: dict) -> str:
