@@ -68,11 +68,11 @@ def _work(trains: list[Train]) -> tuple[int, int]:
 
 
 def _hours(left: list[Train], store: Store) -> str:
-    """How long that takes at the speed of the finished runs here, where there are any."""
+    """How long that takes at the speed of the runs here, where there are any."""
     speeds = []
     for path in (store.workdir / "runs").glob("*/metrics.jsonl"):
-        lines = path.read_text().splitlines()[1:]  # the first holds compiling
-        speeds += [json.loads(line)["images_per_second"] for line in lines]
+        lines = path.read_text().splitlines(keepends=True)[1:]  # the first holds compiling
+        speeds += [json.loads(line)["images_per_second"] for line in lines if line.endswith("\n")]
     if not speeds or not left:
         return ""
     return f", about {_work(left)[1] / float(np.median(speeds)) / 3600:.2g} hours at the speed of the runs here"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bottleneck import execute
+from bottleneck import dryrun, execute
 from bottleneck import study as studies
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
@@ -135,6 +135,14 @@ def test_foreign_features_of_other_items_are_named(planned, tmp_path):
 def test_a_plan_says_what_was_read(planned):
     reading = planned().reading
     assert set(reading) == {"first", "second"} and "100 train" in reading["first"][0]
+
+
+def test_hours_are_at_the_speed_of_the_lines_that_are_whole(planned, tmp_path):
+    metrics = tmp_path / "runs" / "one" / "metrics.jsonl"
+    metrics.parent.mkdir(parents=True)
+    assert "hours" not in dryrun.describe(planned(), tmp_path)
+    metrics.write_text('{"images_per_second": 1}\n{"images_per_second": 500}\n{"images_per')  # a full disk cut it
+    assert "hours at the speed of the runs here" in dryrun.describe(planned(), tmp_path)
 
 
 def test_planning_is_repeatable(planned):

@@ -119,6 +119,18 @@ def shared_items(a: Component, b: Component) -> dict[str, list[str]]:
     return {split: sorted(shared[split]) for split in SPLITS if shared.get(split)}
 
 
+def copies(a: Component, b: Component) -> dict[str, int]:
+    """held-out split of `b` -> its items whose image, before any transform, is byte for byte one that `a` trains on,
+    of another file; only splits that have any, and none where contents are not known (see `shared_items` for one file).
+    """
+    known = all(c.splits["train"].items is not None and c.reading.notes.exact for c in (a, b))
+    if a.file == b.file or not known:
+        return {}
+    trained = {row.tobytes() for row in a.splits["train"].items.contents}
+    counts = {s: sum(row.tobytes() in trained for row in b.splits[s].items.contents) for s in SPLITS if s != "train"}
+    return {split: count for split, count in counts.items() if count}
+
+
 _loaded: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
@@ -284,12 +296,6 @@ def _look(split, origin, chain, data, partners, source) -> dict:
     if chain or not source.file:
         look["seed"] = data.split_seed
     return look
-
-
-def touch(component: Component) -> None:
-    """Fetches one item of every split, so that files that cannot be read are met (UserError) before any work."""
-    for examples in component.splits.values():
-        examples.fetch(np.arange(min(1, len(examples))))
 
 
 def _held(examples: Examples, prefix: str) -> Callable[[np.ndarray], np.ndarray]:

@@ -21,11 +21,9 @@ from bottleneck.data.source import SPLITS, DataSpec, Examples, Source
 from bottleneck.errors import UserError
 
 FACTORS = ("shape", "colour", "texture", "background")
-SHAPES = ("disc", "cross", "triangle", "square", "ring", "bar", "tee", "pair")
-COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan", "orange", "white")
-TEXTURES = ("horizontal", "vertical", "diagonal", "antidiagonal", "checks", "dots", "rings", "plain")
-# The side on which the background is brighter:
-BACKGROUNDS = ("right", "left", "down", "up", "down right", "up left", "down left", "up right")
+# Their values, from 0 on: disc, cross, triangle, square, ring, bar, tee, pair; red, green, blue, yellow, magenta, cyan,
+# orange, white; horizontal, vertical, diagonal, antidiagonal, checks, dots, rings, plain; and for the background the
+# side on which it is brighter: right, left, down, up, down right, up left, down left, up right.
 
 _RGB = np.array(
     [
@@ -75,8 +73,8 @@ class FactorsSpec:
                 raise UserError(f"reliability.{factor}", reliability, f"one of the factors {known}")
             if not 0 <= reliability <= 1:
                 raise UserError(f"reliability.{factor}", reliability, "a probability")
-        if not 2 <= self.values <= len(SHAPES):
-            raise UserError("values", self.values, f"2 to {len(SHAPES)}")
+        if not 2 <= self.values <= len(_SHAPES):
+            raise UserError("values", self.values, f"2 to {len(_SHAPES)}")
         for field in ("relief", "shading", "noise"):
             if not 0 <= getattr(self, field) <= 1:
                 raise UserError(field, getattr(self, field), "a number from 0 to 1")

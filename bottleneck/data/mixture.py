@@ -271,14 +271,13 @@ def _scramble(value):
 class LabelSpace:
     """How the components' classes share the outputs of one classifier.
 
-    offset int32 [J]: added to a component's labels. mask bool [J, outputs]: logits its loss may use. blocks:
-    for each component the (start, stop) of the columns of its own classes.
+    offset int32 [J]: added to a component's labels. blocks: for each component the (start, stop) of the columns of its
+    own classes.
     """
 
     kind: str
     outputs: int
     offset: np.ndarray
-    mask: np.ndarray
     blocks: tuple[tuple[int, int], ...]
 
 
@@ -299,8 +298,4 @@ def label_space(
     total = max(counts) if kind == "shared" else sum(counts)
     offset = np.zeros(len(counts), int) if kind == "shared" else np.cumsum([0, *counts[:-1]])
     blocks = tuple((int(start), int(start) + count) for start, count in zip(offset, counts, strict=True))
-    mask = np.ones((len(counts), total), bool)
-    if kind == "per_component":
-        column = np.arange(total)
-        mask = np.stack([(column >= start) & (column < stop) for start, stop in blocks])
-    return LabelSpace(kind, total, offset.astype(np.int32), mask, blocks)
+    return LabelSpace(kind, total, offset.astype(np.int32), blocks)

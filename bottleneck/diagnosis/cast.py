@@ -16,7 +16,7 @@ from bottleneck.analysis import gap, information, intervals, ladder, nonlinear, 
 from bottleneck.analysis.screen import Reading
 from bottleneck.data.component import Component
 from bottleneck.features import extract
-from bottleneck.features.source import SPLITS, Kept, Member, Pixels
+from bottleneck.features.source import SPLITS, Member, Pixels
 from bottleneck.rows import Finding
 from bottleneck.tasks import Asked
 
@@ -186,7 +186,3 @@ def over_seeds(metric: str, unit: str | None, values, n_examples: int, **at) -> 
     if len(values) == 1 or not np.isfinite(values).all():
         return Finding(metric, float(values.mean()), unit, {**at, "n_seeds": len(values)})
     return Finding(metric, intervals.two_way(values[:, None]), unit, at)
-
-
-def is_untrained(member: Member) -> bool:
-    return isinstance(member.source, Kept) and member.source.step == 0

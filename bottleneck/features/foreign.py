@@ -2,7 +2,7 @@
 
 A directory of foreign features holds, for every target and split (probe, val, test, and train where it is wanted),
 `<target>-<split>.npy` [n, p] and `<target>-<split>-ids.npy` [n], the ids of the examples its rows belong to. Rows are
-matched by id, whatever their order; `component` is one of a study's (data.component.load):
+matched by id, whatever their order; `component` is one of a study's (planning.plan.component):
 
     for split in foreign.SPLITS:
         examples = component.splits[split]
@@ -27,8 +27,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from bottleneck import atomic, jobs
+from bottleneck import atomic, jobs, typed
 from bottleneck.analysis.precision import objection
+from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 
 SPLITS = ("probe", "val", "test")  # what probes read
@@ -105,12 +106,13 @@ def extract(
     - a PyTorch module and its state dict, the file of one (safetensors, or torch.save: weights only), or None;
     - any function `f(variables, x)` and whatever it takes, or an Orbax directory.
 
-    `x` are images [B, H, W, 3] (PyTorch: [B, 3, H, W]) normalised by data.mean and data.std, float32, in batches of
-    one size. The network returns features, or (logits, features), or (logits, taps), or a dictionary; `layer` names the
-    tap. Maps and tokens are average-pooled to [B, p]. All in evaluation mode and float32 at highest matmul precision,
-    whatever trained the network. Raises UserError where network and variables do not belong together.
+    `x` are images [B, H, W, 3] (PyTorch: [B, 3, H, W]) normalised by mean and std of the study's `data` (a DataSpec, or
+    config.data), float32, in batches of one size. The network returns features, or (logits, features), or (logits,
+    taps), or a dictionary; `layer` names the tap. Maps and tokens are average-pooled to [B, p]. All in evaluation mode
+    and float32 at highest matmul precision, whatever trained the network. Raises UserError where network and variables
+    do not belong together.
     """
-    forward = _forward(apply, variables, layer, data)
+    forward = _forward(apply, variables, layer, typed.build(DataSpec, data, "data"))
     for split in splits:
         save(directory, component.name, split, _through(component.splits[split], forward), component.splits[split].ids)
 

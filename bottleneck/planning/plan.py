@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from dataclasses import dataclass
 
 import jax
@@ -59,8 +60,12 @@ class Plan:
 
     @property
     def reading(self) -> dict[str, list[str]]:
-        """What was read, in lines, by component."""
-        return {name: describe(component.reading) for name, component in self.targets.items()}
+        """What was read, in lines, by component, and what of it other components train on."""
+        lines = {name: describe(component.reading) for name, component in self.targets.items()}
+        for a, b in itertools.product(self.episodes.components.values(), self.targets.values()):
+            for split, count in components.copies(a, b).items():
+                lines[b.name].append(f"  exact duplicates: {count:,} {split} items are in {a.name}'s train split")
+        return lines
 
 
 def plan(study: StudySpec) -> Plan:

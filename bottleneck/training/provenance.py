@@ -25,7 +25,6 @@ def current(mesh) -> dict:
         "platform": devices[0].platform,
         "devices": [d.device_kind for d in devices],
         "processes": jax.process_count(),
-        "fleet": 1,
     }
 
 

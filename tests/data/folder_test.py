@@ -126,6 +126,18 @@ def test_components_of_one_folder_share_items(folder):
     assert "probe" not in component.shared_items(one, on_train)
 
 
+def test_copies_in_another_folder_are_counted(folder, tmp_path_factory):
+    """Both hold out by name, so that what one trains on is what the other trains on, but for the one that moved."""
+    one = load(folder)
+    other = tmp_path_factory.mktemp("left") / "other"
+    shutil.copytree(folder, other)
+    moved = folder / one.splits["train"].items.names[0]
+    moved.rename(other / "test" / moved.parent.name / "moved.png")
+    assert component.copies(one, load(folder)) == {}  # one file: see shared_items
+    assert component.copies(load(folder), load(other)) == {}
+    assert component.copies(one, load(other)) == {"test": 1}
+
+
 def test_halves_of_dominoes_are_items_too(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("left") / "other"
     shutil.copytree(folder, other)

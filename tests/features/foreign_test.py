@@ -5,6 +5,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import ml_dtypes
 import numpy as np
 import optax
@@ -244,7 +245,8 @@ def test_any_function_of_variables_and_images(checkpoint, variables, target, tmp
     for name, given in (("directory", checkpoint), ("at hand", variables)):
         foreign.extract(network, given, target, DATA, tmp_path / name)
         same_as_by_hand(variables, target, tmp_path / name)
-    foreign.extract(lambda scale, x: scale * x.reshape(len(x), -1), 2.0, target, DATA, tmp_path / "pixels")
+    config = ml_collections.ConfigDict(dict(image_size=8))  # a study's config.data, with what it leaves at its default
+    foreign.extract(lambda scale, x: scale * x.reshape(len(x), -1), 2.0, target, config, tmp_path / "pixels")
     assert foreign.load(tmp_path / "pixels", target)["test"].shape == (7, 192)
 
 
