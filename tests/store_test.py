@@ -1,5 +1,6 @@
 """A work directory: outputs by name, rows and items, kept steps and features that can be trusted."""
 
+import dataclasses
 import json
 import threading
 
@@ -32,10 +33,18 @@ class Note(Task):
 
 
 @pytest.fixture(scope="module")
-def run_and_target(tiny):
-    plan = plans.plan(study.spec(tiny()))
-    run = next(task.episode for task in plan.graph.of(Train) if task.episode.name == "mixture")
-    return run, plan.targets["first"]
+def plan(tiny):
+    return plans.plan(study.spec(tiny()))
+
+
+@pytest.fixture(scope="module")
+def train(plan):
+    return next(task for task in plan.graph.of(Train) if task.episode.name == "mixture")
+
+
+@pytest.fixture(scope="module")
+def run_and_target(plan, train):
+    return train.episode, plan.targets["first"]
 
 
 @pytest.fixture
@@ -138,6 +147,15 @@ def test_a_damaged_step_is_named_and_removed(store, run_and_target):
         store.variables(run, 20)
     assert str(path) in str(error.value) and "trains it again" in str(error.value)
     assert not path.exists() and not store.has(f"runs/{run.key}@20")
+
+
+@pytest.mark.parametrize("field", ["mean", "std"])
+def test_a_pool_of_another_normalisation_is_another_pool(field, store, train):
+    run, components, data = train.episode, train.components, train.data
+    plain = store.pool(run, components, data)
+    assert store.pool(run, components, data) is plain
+    other = store.pool(run, components, dataclasses.replace(data, **{field: (0.1, 0.1, 0.1)}))
+    np.testing.assert_allclose(getattr(other, field), 0.1)
 
 
 @pytest.fixture
