@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from bottleneck import jobs, lock, results, signals, sweep, typed
+from bottleneck import checkpoint, jobs, lock, results, signals, sweep, typed
 from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
@@ -42,6 +42,7 @@ def study(
 
     Raises UserError, before anything is written; signals.Stopped after a signal, with everything saved.
     """
+    check_retrain(retrain, stage, shard)
     spec = studies.spec(config)
     workdir = workdir or pathlib.Path("runs") / spec.name
     try:
@@ -54,10 +55,9 @@ def study(
     if dry_run:
         print(describe(plan, workdir))
         return DONE
-    store = Store(workdir)
-    store.outcomes = Outcomes(plan.graph, store)
+    store = opened(plan, workdir)
     stages = STAGES if stage == "all" else (stage,)
-    if stages == ("report",) or output is not None and not store.outcomes.left():
+    if stages == ("report",) or output is not None and not retrain and not store.outcomes.left():
         return finish(plan, store, config, output, write=False)
     results.usable(workdir)
     print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
@@ -65,10 +65,26 @@ def study(
     with lock.hold(workdir, shard) if jax.process_index() == 0 else contextlib.nullcontext():
         results.record(workdir, plan, config)
         if retrain:
-            results.forget_runs(plan, store)
+            checkpoint.primary(lambda: results.forget_runs(plan, store))
+            store = opened(plan, workdir)  # what the first one knows is of what was there
         with signals.graceful() as stop:
             carry_out(plan.graph, store, stages, shard, stop)
         return finish(plan, store, config, output, write=True, stages=stages, shard=shard)
+
+
+def check_retrain(retrain: bool, stage: str, shard: tuple[int, int]) -> None:
+    """Raises UserError where runs cannot be made again: by a stage that trains none, or beside other shards, from under
+    which they would be taken."""
+    if retrain and (stage not in ("pretrain", "all") or shard[1] > 1):
+        given = f"--stage={stage} --shard={shard[0]}/{shard[1]}"
+        raise UserError("--retrain", given, "--stage=pretrain or all, and no shards until the runs are there again")
+
+
+def opened(plan: Plan | Sweep, workdir: pathlib.Path) -> Store:
+    """The store of a plan's outputs, with what has become of its tasks."""
+    store = Store(workdir)
+    store.outcomes = Outcomes(plan.graph, store)
+    return store
 
 
 def carry_out(

@@ -152,9 +152,19 @@ def _merged(values: list):
 
 
 def forget_runs(plan, store: Store) -> None:
-    """Removes all that the study's runs have left, so that they are trained again."""
-    for train in plan.graph.of(Train):
-        loop.forget(store.place_of(train.episode))
+    """Removes what the study's runs have left and all that was made of it, so that both are made again; says which
+    other studies stand on these runs."""
+    made = plan.graph.downstream(plan.graph.of(Train))
+    for task in reversed(made):  # the runs last: what a kill leaves then belongs together
+        if isinstance(task, Train):
+            loop.forget(store.place_of(task.episode))
+        else:
+            store.forget(task)
+    keys = {task.key for task in made}
+    for path in sorted((store.workdir / "configs").glob("*.tasks")):
+        tasks = json.loads(path.read_text())
+        if keys & set(tasks["runs"]) and not plan.graph.tasks.keys() >= set(tasks["rows"]):
+            print(f"{tasks['study']} ({path.stem}) has rows of runs that are made again: use --retrain there too")
 
 
 def usable(workdir: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import pathlib
+import shutil
 import threading
 from collections.abc import Callable, Iterable
 
@@ -64,6 +65,17 @@ class Store:
             return checkpoint.is_sealed(self.run_directory(key) / "checkpoints" / step)
         key, _, layer = name.partition(":")
         return cache.holds(self.features_path(key), (layer,), SPLITS)
+
+    def forget(self, task: Task) -> None:
+        """Removes the rows and features that a task has left, or that it had nothing to leave."""
+        self._empty(task).unlink(missing_ok=True)
+        for output in task.makes:
+            kind, _, name = output.partition("/")
+            if kind == "rows":
+                for path in (self.rows_path(name), self.rows_path(name).with_suffix(".npz")):
+                    path.unlink(missing_ok=True)
+            elif kind == "features":
+                shutil.rmtree(self.features_path(name.partition(":")[0]), ignore_errors=True)
 
     def _empty(self, task: Task) -> pathlib.Path:
         return self.workdir / "rows" / f"{task.key}.empty"

@@ -11,6 +11,7 @@ import pytest
 from bottleneck import execute
 from bottleneck import rows as row_files
 from bottleneck.arms import ARMS
+from bottleneck.errors import UserError
 from bottleneck.probing import Probe
 from bottleneck.training import loop
 
@@ -212,6 +213,49 @@ def test_retrain_makes_all_runs_again_and_they_are_the_same(plain, tmp_path, tra
     assert execute.study(config, workdir, retrain=True) == execute.DONE
     assert sorted(trainings) == sorted(f"{n}/{s}" for n in ("mixture", "direct-first", "direct-second") for s in (0, 1))
     assert outcome(workdir) == outcome(plain[1])
+
+
+def elsewhere(path):
+    """Changes what was made of the runs of a work directory, as if other devices had trained them."""
+    for rows in path.glob("rows/*.jsonl"):
+        if '"arm": "pixels"' not in rows.read_text():
+            rows.write_text(rows.read_text().replace('"value": ', '"value": 9'))
+    for features in path.glob("features/*/manifest.json"):
+        features.write_text(features.read_text().replace('"sha256": "', '"sha256": "0'))
+
+
+@pytest.mark.parametrize("place", [None, "pages"])
+def test_what_was_made_of_runs_is_made_again_with_them(place, plain, tmp_path, trainings, capsys):
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy")
+    elsewhere(workdir)
+    assert execute.study(config, workdir, retrain=True, output=place and tmp_path / place) == execute.DONE
+    assert len(trainings) == 6 and "is damaged" not in capsys.readouterr().out  # no features of before were met
+    assert row_files.read(workdir / "results.jsonl") == results(plain[1])
+
+
+def test_runs_made_again_halfway_are_still_to_be_made(plain, tmp_path, trainings):
+    """Some are there, some are not, and somebody has looked at them before they went."""
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy", "mixture-s1-*", "results.jsonl")
+    assert execute.study(config, workdir, retrain=True, output=tmp_path / "pages") == execute.DONE
+    assert len(trainings) == 6
+
+
+@pytest.mark.parametrize("given", [{"stage": "report"}, {"stage": "transfer"}, {"shard": (0, 2)}], ids=str)
+def test_runs_are_made_again_by_one_process_that_trains(given, plain, tmp_path):
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy")
+    before = files(workdir, ".")
+    with pytest.raises(UserError, match="^--retrain="):
+        execute.study(config, workdir, retrain=True, **given)
+    assert files(workdir, ".") == before
+
+
+def test_other_studies_of_runs_that_are_made_again_are_named(plain, tiny, tmp_path, capsys):
+    workdir = moved(plain[1], tmp_path / "two")
+    assert execute.study(tiny({"name": "other", "seeds": "1", "arms": "mixture,direct,longer"}), workdir) == 0
+    capsys.readouterr()
+    assert execute.study(plain[0], workdir, "pretrain", retrain=True) == execute.DONE
+    said = [line for line in capsys.readouterr().out.splitlines() if "--retrain" in line]
+    assert len(said) == 1 and said[0].startswith("other (")
 
 
 def test_a_dry_run_writes_nothing(tiny, tmp_path, capsys):
