@@ -8,11 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from bottleneck import execute
+from bottleneck import execute, signals
 from bottleneck import rows as row_files
 from bottleneck.arms import ARMS
 from bottleneck.errors import UserError
 from bottleneck.probing import Probe
+from bottleneck.store import Store
 from bottleneck.training import loop
 
 EVERYTHING = {
@@ -400,6 +401,21 @@ def test_two_studies_in_one_directory(plain, tiny, tmp_path, trainings):
         own = [r for r in rows if r["study"] == name]
         assert own and (alone is None or own == alone)
     assert {r["arm"] for r in rows if r["study"] == "tiny"}.isdisjoint({"longer"})
+
+
+def test_a_study_that_was_stopped_has_its_rows_still_when_another_ends(plain, tiny, tmp_path, monkeypatch):
+    workdir, write, made = moved(plain[1], tmp_path / "two"), Store.write, []
+
+    def cut_short(store, task, *args):
+        write(store, task, *args)
+        made.append(store.rows_path(task.key))
+        raise signals.Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(signals.Stopped):
+        patch.setattr(Store, "write", cut_short)
+        execute.study(tiny({"name": "other", "probe.scalings": "raw,"}), workdir)
+    assert execute.study(plain[0], workdir) == execute.DONE
+    assert made and all(path.is_file() for path in made) and not (workdir / "rows" / "superseded").exists()
 
 
 def test_a_representation_added_later_trains_only_the_steps_it_asks_for(plain, tiny, tmp_path):
