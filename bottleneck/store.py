@@ -44,6 +44,7 @@ class Store:
         self.outcomes: Outcomes | None = None  # of the graph that is carried out here
         self.variables = functools.lru_cache(maxsize=4)(self._variables)
         self.choices = functools.cache(self._choices)
+        self.say = functools.cache(functools.partial(print, flush=True))  # a line, once: it may be met again and again
 
     # Outputs
 

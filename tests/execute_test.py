@@ -1,5 +1,6 @@
 """Whole studies, small: from a config to rows, verdicts and a report, again, in stages, elsewhere, and after damage."""
 
+import contextlib
 import json
 import math
 import os
@@ -8,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bottleneck import execute, signals
+from bottleneck import execute, lock, signals
 from bottleneck import rows as row_files
 from bottleneck.arms import ARMS
 from bottleneck.errors import UserError
@@ -328,17 +329,39 @@ def damage(path):
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
+def damaged_step(workdir):
+    """A kept step of which the largest file is damaged."""
+    (step,) = workdir.glob("runs/mixture-s0-*/checkpoints/20")
+    inside = (p for p in step.rglob("*") if p.is_file() and p.name != "manifest.json")
+    damage(max(inside, key=lambda p: p.stat().st_size))
+    return step
+
+
 def test_a_damaged_checkpoint_is_named_and_trained_again(plain, tmp_path, capsys, trainings):
     config, workdir = plain[0], moved(plain[1], tmp_path / "copy", "features", "rows")
-    (step,) = workdir.glob("runs/mixture-s0-*/checkpoints/20")
-    damage(
-        max((p for p in step.rglob("*") if p.is_file() and p.name != "manifest.json"), key=lambda p: p.stat().st_size)
-    )
+    step = damaged_step(workdir)
     assert execute.study(config, workdir, "transfer") == execute.UNFINISHED  # another stage trains
     said = capsys.readouterr().out
-    assert str(step) in said and "SHA-256" in said and "training it again" in said and not trainings
+    assert str(step) in said and "SHA-256" in said and said.count("training replaces it") == 1 and not trainings
     assert execute.study(config, workdir) == execute.DONE
     assert outcome(workdir) == outcome(plain[1]) and trainings == ["mixture/0"]
+
+
+@pytest.mark.parametrize("look", [{"dry_run": True}, {"stage": "report"}, {"output": True}], ids=str)
+def test_who_only_looks_at_a_damaged_checkpoint_removes_nothing(look, plain, tmp_path, monkeypatch):
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy")
+    step = damaged_step(workdir)
+    before = files(workdir, "runs")
+    if "output" in look:  # it would go on to train: what it does before it holds the lock is looked at
+        look = {"output": tmp_path / "pages"}
+        monkeypatch.setattr(lock, "hold", refused)
+    with contextlib.suppress(UserError):
+        execute.study(config, workdir, **look)
+    assert step.is_dir() and files(workdir, "runs") == before
+
+
+def refused(workdir, shard):
+    raise UserError("workdir", str(workdir), "nobody else")
 
 
 def test_damaged_features_are_named_and_made_again(plain, tmp_path, capsys, trainings):
