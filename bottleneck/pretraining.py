@@ -75,7 +75,7 @@ class Train(Task):
         """Trains, or goes on. With a chooser, the chosen candidate of the same seed is taken over where it is there."""
         episode, directory = self._kept(self.resolved(store)), store.place_of(self.episode)
         if self.chooser and not directory.is_dir() and self._intact(episode, store):
-            temporary = directory.with_name(f".{directory.name}")
+            temporary = directory.with_name(f".{directory.name}.copied")  # a run is found by the end of its name
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.copytree(store.place_of(episode), temporary)
             temporary.rename(directory)

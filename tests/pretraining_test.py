@@ -1,5 +1,6 @@
 """The task that trains, around the training: what is taken over from a candidate, and what looking at it leaves."""
 
+import shutil
 
 import pytest
 
@@ -40,6 +41,23 @@ def test_the_chosen_candidate_is_taken_over(tuned):
     task.run(store)
     assert task.done(store) and store.place_of(task.episode) != store.place_of(candidate)
     assert (store.place_of(task.episode) / "checkpoints" / "20" / "array").read_text() == "weights"
+
+
+def test_a_kill_while_the_candidate_is_copied_leaves_no_run(tuned, monkeypatch):
+    task, candidate, store = tuned
+    whole = shutil.copytree
+
+    def killed(source, target, *args, **kwargs):
+        whole(source, target, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copytree", killed)
+        task.run(store)
+    assert not task.done(store) and not store.run_directory(task.key).exists()
+    task.run(store)
+    assert task.done(store) and store.run_directory(task.key).name == task.episode.folder
+    assert {path.name for path in store.workdir.glob("runs/*")} == {task.episode.folder, candidate.folder}
 
 
 def test_a_damaged_candidate_is_not_taken_over_and_stays(tuned, monkeypatch, capsys):
