@@ -172,17 +172,12 @@ def paths(config) -> dict[tuple[str, ...], str]:
 
 
 def absolute(config, cwd: pathlib.Path | None = None) -> dict:
-    """The config as plain data whose `paths` hold from anywhere: relative to `cwd` (default: here), `~` expanded."""
+    """The config as plain data whose `paths` hold from anywhere: relative to `cwd` (default: here), `~` expanded.
+
+    It is the same as written and made absolute, and what a hash of the config is made of.
+    """
     cwd = pathlib.Path(cwd or pathlib.Path.cwd()).absolute()
     return _moved(to_dict(config), lambda text: str(cwd / os.path.expanduser(text)))
-
-
-def placeless(config) -> dict:
-    """The config as plain data with no more of its `paths` than the last name: what a hash of the config is made of.
-
-    It is the same as written and made `absolute`, wherever that was; files of one name in two folders look the same.
-    """
-    return _moved(absolute(config), lambda text: pathlib.Path(text).name)
 
 
 def _moved(node, change: Callable[[str], str]):

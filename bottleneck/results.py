@@ -47,7 +47,8 @@ class Outcome:
 
 
 def config_hash(config) -> str:
-    return identity.digest(configs.placeless(config), 12)
+    """Of all that a config says, where the data lie included: what lies elsewhere may be other data."""
+    return identity.digest(configs.absolute(config), 12)
 
 
 def record(workdir: pathlib.Path, plan, config) -> None:

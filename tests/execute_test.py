@@ -396,6 +396,30 @@ def test_a_finished_study_reports_when_its_data_are_gone(tiny, images, tmp_path,
     assert outcome(workdir) == whole and "reporting from the rows on disk" in capsys.readouterr().err
 
 
+def test_no_study_is_reported_for_data_that_lie_elsewhere(tiny, images, tmp_path):
+    """Not even where nothing lies, as after a slip in a directory's name."""
+    overrides, path = images
+    execute.study(tiny(overrides), tmp_path / "study")
+    whole = outcome(tmp_path / "study")
+    slip = {**overrides, "components": overrides["components"].replace(str(path), f"/no{path}")}
+    with pytest.raises(UserError, match="/no/"):
+        execute.study(tiny(slip), tmp_path / "study")
+    assert outcome(tmp_path / "study") == whole
+
+
+def test_data_of_one_name_in_two_directories_are_two_studies(tiny, images, tmp_path):
+    overrides, path = images
+    (tmp_path / "other").mkdir()
+    with np.load(path) as held:
+        np.savez(tmp_path / "other" / path.name, **{name: held[name][::-1] for name in held})
+    second = {**overrides, "components": overrides["components"].replace(str(tmp_path), str(tmp_path / "other"))}
+    workdir = tmp_path / "study"
+    for each in (overrides, second):
+        assert execute.study(tiny(each), workdir) == execute.DONE
+    assert len({r["config_hash"] for r in results(workdir)}) == 2 == len(list(workdir.glob("configs/*.json")))
+    assert not (workdir / "rows" / "superseded").exists()
+
+
 def test_a_finished_study_reports_from_a_directory_that_is_read_only(plain, tmp_path):
     config, workdir = plain[0], moved(plain[1], tmp_path / "archive")
     for path in (workdir, *workdir.rglob("*")):

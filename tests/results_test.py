@@ -28,19 +28,24 @@ def leave_tasks(workdir, name, rows, complete=True, config=CONFIG, runs=()):
     return hashed
 
 
-def test_the_hash_of_a_config_is_not_of_where_its_data_lie(tmp_path, monkeypatch):
-    relative = results.config_hash(CONFIG)
-    elsewhere = {**CONFIG, "data": {"path": "/elsewhere/images.npz"}}
+def test_the_hash_of_a_config_is_of_where_its_data_lie_however_that_is_written(tmp_path, monkeypatch):
+    def at(path):
+        return results.config_hash({**CONFIG, "data": {"path": path}})
+
     monkeypatch.chdir(tmp_path)
-    assert results.config_hash(CONFIG) == relative == results.config_hash(elsewhere)
-    assert results.config_hash({**CONFIG, "seeds": 3}) != relative
+    monkeypatch.setenv("HOME", str(tmp_path))
+    here = results.config_hash(CONFIG)
+    assert here == at(f"{tmp_path}/images.npz") == at("~/images.npz")
+    assert here != at("/elsewhere/images.npz") and here != results.config_hash({**CONFIG, "seeds": 3})
+    monkeypatch.chdir("/")
+    assert results.config_hash(CONFIG) != here
 
 
 def test_a_config_is_kept_with_paths_that_hold_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     results.record(tmp_path / "study", types.SimpleNamespace(points=(), tasks=()), CONFIG)
     (path,) = (tmp_path / "study" / "configs").glob("*.json")
-    assert path.stem == results.config_hash(CONFIG)
+    assert path.stem == results.config_hash(CONFIG) == results.config_hash(json.loads(path.read_text()))
     assert json.loads(path.read_text()) == {**CONFIG, "data": {"path": str(tmp_path / "images.npz")}}
 
 
