@@ -48,10 +48,12 @@ def study(
     try:
         plan = sweep.plan(config)
     except UserError as error:
-        if stage in ("report", "all") and not dry_run and results.is_complete(workdir, config):
-            print(f"the data cannot be read ({error}): reporting from the rows on disk", file=sys.stderr)
-            return report(results.from_disk(workdir, config), output or workdir)
-        raise
+        if dry_run or retrain or stage == "pretrain" or not results.is_complete(workdir, config):
+            raise
+        print(f"{stage}: the data cannot be read ({error}); what was found is on disk", file=sys.stderr)
+        if stage in ("transfer", "analyze"):
+            return DONE
+        return report(results.from_disk(workdir, config), output or workdir)
     if dry_run:
         print(describe(plan, workdir))
         return DONE

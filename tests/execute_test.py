@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bottleneck import execute, lock, signals
+from bottleneck import analyze, execute, lock, signals
 from bottleneck import rows as row_files
 from bottleneck.arms import ARMS
 from bottleneck.errors import UserError
@@ -393,7 +393,17 @@ def test_a_finished_study_reports_when_its_data_are_gone(tiny, images, tmp_path,
     path.unlink()
     (workdir / "report.html").unlink()
     assert execute.study(config, workdir) == execute.DONE
-    assert outcome(workdir) == whole and "reporting from the rows on disk" in capsys.readouterr().err
+    assert outcome(workdir) == whole and "the data cannot be read" in capsys.readouterr().err
+    (workdir / "report.html").unlink()
+    assert analyze.main(["analyze", str(workdir)]) == execute.DONE
+    assert outcome(workdir) == whole and "Traceback" not in capsys.readouterr().err
+    for given in ({"stage": "pretrain"}, {"retrain": True}, {"dry_run": True}):
+        with pytest.raises(UserError, match="images.npz"):
+            execute.study(config, workdir, **given)
+    next(workdir.glob("rows/*.jsonl")).unlink()
+    for stage in ("transfer", "analyze", "report", "all"):
+        with pytest.raises(UserError, match="images.npz"):
+            execute.study(config, workdir, stage)
 
 
 def test_no_study_is_reported_for_data_that_lie_elsewhere(tiny, images, tmp_path):
