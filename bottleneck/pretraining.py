@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bottleneck import checkpoint, signals
+from bottleneck import checkpoint
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.features.source import output
@@ -71,7 +71,7 @@ class Train(Task):
         looks holds no lock."""
         return self._intact(self.episode, store)
 
-    def run(self, store, on_progress: Callable = lambda steps: None, stop: signals.Stop | None = None) -> None:
+    def run(self, store, on_progress: Callable = lambda steps: None) -> None:
         """Trains, or goes on. With a chooser, the chosen candidate of the same seed is taken over where it is there."""
         episode, directory = self._kept(self.resolved(store)), store.place_of(self.episode)
         if self.chooser and not directory.is_dir() and self._intact(episode, store):
@@ -90,7 +90,7 @@ class Train(Task):
             pool=store.pool(episode, components, self.data),
             initial=self.start and (lambda: self.start.variables(store)),
             on_progress=on_progress,
-            stop=stop,
+            stop=store.stop,
         )
 
     def resolved(self, store) -> Run:

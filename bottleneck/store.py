@@ -23,6 +23,7 @@ from bottleneck.features import cache, extract
 from bottleneck.features.source import SPLITS, Source
 from bottleneck.graph import Outcomes
 from bottleneck.rows import Finding
+from bottleneck.signals import Stop
 from bottleneck.tasks import Task
 from bottleneck.training import mesh as meshes
 from bottleneck.training.run import Run
@@ -42,6 +43,7 @@ class Store:
         self._held_lock = threading.Lock()
         self._memory: dict = {}
         self.outcomes: Outcomes | None = None  # of the graph that is carried out here
+        self.stop = Stop()  # whether whoever carries it out was asked to end
         self.variables = functools.lru_cache(maxsize=4)(self._variables)
         self.choices = functools.cache(self._choices)
         self.say = functools.cache(functools.partial(print, flush=True))  # a line, once: it may be met again and again

@@ -5,11 +5,13 @@ import json
 import math
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
 
-from bottleneck import analyze, execute, lock, signals
+from bottleneck import analyze, execute, lock, signals, sweep
+from bottleneck import results as studied
 from bottleneck import rows as row_files
 from bottleneck.arms import ARMS
 from bottleneck.errors import UserError
@@ -265,6 +267,38 @@ def test_a_dry_run_writes_nothing(tiny, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
     said = capsys.readouterr().out
     assert "120 steps" in said and "image-forwards" in said and "parameters" in said
+
+
+@pytest.fixture
+def unanswered():
+    """SIGTERM that nobody answers is an error, and not the end of the tests."""
+
+    def handler(number, frame):
+        raise AssertionError("nobody answered")
+
+    before = signal.signal(signal.SIGTERM, handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    "module, moment", [(sweep, "plan"), (studied, "record"), (studied, "leave"), (execute, "report")]
+)
+def test_a_signal_at_any_moment_is_answered_and_the_same_command_goes_on(
+    module, moment, plain, tmp_path, monkeypatch, unanswered
+):
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy", "rows", "results.jsonl", "report.html")
+    done = getattr(module, moment)
+
+    def struck(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return done(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(signals.Stopped):
+        patch.setattr(module, moment, struck)
+        execute.study(config, workdir)
+    assert not (workdir / "report.html").exists() and not list(workdir.glob("locks/*-of-*"))
+    assert execute.study(config, workdir) == execute.DONE and outcome(workdir) == outcome(plain[1])
 
 
 # On demand, and in stages
