@@ -22,7 +22,7 @@ from bottleneck import typed
 from bottleneck.errors import UserError, nearest
 from bottleneck.typed import build, check, choices, hints_of, read, to_dict  # noqa: F401  (what users of configs need)
 
-PLACES = ("path", "data_dir", "external", "arrays", "directory")  # keys whose text says where data lie
+PLACES = ("path", "data_dir", "arrays")  # keys that say where data lie: a text, or several in a sequence
 
 
 def parse_arg(arg: str, /, **defaults):
@@ -157,39 +157,33 @@ def _like(value):
     return typing.Any if value is None else type(value) | None
 
 
-def paths(config) -> dict[tuple[str, ...], str]:
-    """Where a config says that data lie: the keys that lead to a place -> its text.
-
-    Those are the texts at keys named in PLACES, at any depth, but for empty ones and addresses (gs://...).
-    """
-    places = {}
-    for key, value in to_dict(config).items():
-        if _is_place(key, value):
-            places[(key,)] = value
-        elif isinstance(value, Mapping):
-            places.update({(key, *below): text for below, text in paths(value).items()})
-    return places
-
-
 def absolute(config, cwd: pathlib.Path | None = None) -> dict:
-    """The config as plain data whose `paths` hold from anywhere: relative to `cwd` (default: here), `~` expanded."""
-    cwd = pathlib.Path(cwd or pathlib.Path.cwd()).absolute()
-    return _moved(to_dict(config), lambda text: str(cwd / os.path.expanduser(text)))
+    """The config as plain data whose places of data hold from anywhere: after `cwd` (default: here), `~` expanded.
 
-
-def placeless(config) -> dict:
-    """The config as plain data with no more of its `paths` than the last name: what a hash of the config is made of.
-
-    It is the same as written and made `absolute`, wherever that was; files of one name in two folders look the same.
+    Those are the texts at keys named in PLACES, at any depth, but for empty ones and addresses (gs://...). It is the
+    same as written and made absolute, and what a hash of the config is made of.
     """
-    return _moved(absolute(config), lambda text: pathlib.Path(text).name)
+    cwd = pathlib.Path(cwd or pathlib.Path.cwd()).absolute()
+    plain = to_dict(config)
+    swept = {key: _listed(value) for key, value in plain.items() if key == "sweep"}
+    return _placed({**plain, **swept}, cwd, place=False)
 
 
-def _moved(node, change: Callable[[str], str]):
-    if not isinstance(node, Mapping):
-        return node
-    return {k: change(v) if _is_place(k, v) else _moved(v, change) for k, v in node.items()}
+def _placed(node, cwd: pathlib.Path, place: bool):
+    """`node` with its places made absolute; `place`: whether the texts in it are places themselves."""
+    if isinstance(node, Mapping):
+        return {key: _placed(value, cwd, key in PLACES) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(_placed(value, cwd, place) for value in node)
+    return str(cwd / os.path.expanduser(node)) if place and isinstance(node, str) and _is_local(node) else node
 
 
-def _is_place(key: str, value) -> bool:
-    return key in PLACES and isinstance(value, str) and bool(value) and "://" not in value
+def _is_local(text: str) -> bool:
+    return bool(text) and "://" not in text
+
+
+def _listed(node, place: bool = False):
+    """Axes of a sweep, with the places that the command line gives as a,b in a sequence."""
+    if isinstance(node, Mapping):
+        return {key: _listed(value, key in PLACES) for key, value in node.items()}
+    return read(tuple, node, "sweep.axes") if place and isinstance(node, str) else node

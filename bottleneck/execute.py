@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from bottleneck import jobs, lock, results, signals, sweep, typed
+from bottleneck import checkpoint, jobs, lock, results, signals, sweep, typed
 from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
@@ -42,39 +42,62 @@ def study(
 
     Raises UserError, before anything is written; signals.Stopped after a signal, with everything saved.
     """
+    check_retrain(retrain, stage, shard)
     spec = studies.spec(config)
     workdir = workdir or pathlib.Path("runs") / spec.name
-    try:
-        plan = sweep.plan(config)
-    except UserError as error:
-        if stage in ("report", "all") and not dry_run and results.is_complete(workdir, config):
-            print(f"the data cannot be read ({error}): reporting from the rows on disk", file=sys.stderr)
-            return report(results.from_disk(workdir, config), output or workdir)
-        raise
-    if dry_run:
-        print(describe(plan, workdir))
+    with signals.graceful() as stop:
+        try:
+            plan = sweep.plan(config)
+        except UserError as error:
+            if dry_run or retrain or stage == "pretrain" or not results.is_complete(workdir, config):
+                raise
+            return without_data(error, config, workdir, stage, output)
+        if dry_run:
+            print(describe(plan, workdir))
+            return DONE
+        store = opened(plan, workdir, stop)
+        stages = STAGES if stage == "all" else (stage,)
+        if stages == ("report",) or output is not None and not retrain and not store.outcomes.left():
+            return finish(plan, store, config, output, write=False)
+        results.usable(workdir)
+        print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
+        compilation_cache(workdir)
+        with lock.hold(workdir, shard) if jax.process_index() == 0 else contextlib.nullcontext():
+            results.record(workdir, plan, config)
+            if retrain:
+                checkpoint.primary(lambda: results.forget_runs(plan, store))
+                store = opened(plan, workdir, stop)  # what the first one knows is of what was there
+            with stop.noted():
+                carry_out(plan.graph, store, stages, shard)
+            return finish(plan, store, config, output, write=True, stages=stages, shard=shard)
+
+
+def without_data(error: UserError, config, workdir: pathlib.Path, stage: str, output: pathlib.Path | None) -> int:
+    """A stage of a finished study whose data cannot be read any more: the report, or nothing that is left to do."""
+    print(f"{stage}: the data cannot be read ({error}); what was found is on disk", file=sys.stderr)
+    if stage in ("transfer", "analyze"):
         return DONE
+    return report(results.from_disk(workdir, config), output or workdir)
+
+
+def check_retrain(retrain: bool, stage: str, shard: tuple[int, int]) -> None:
+    """Raises UserError where runs cannot be made again: by a stage that trains none, or beside other shards, from under
+    which they would be taken."""
+    if retrain and (stage not in ("pretrain", "all") or shard[1] > 1):
+        given = f"--stage={stage} --shard={shard[0]}/{shard[1]}"
+        raise UserError("--retrain", given, "--stage=pretrain or all, and no shards until the runs are there again")
+
+
+def opened(plan: Plan | Sweep, workdir: pathlib.Path, stop: signals.Stop) -> Store:
+    """The store of a plan's outputs, with what has become of its tasks."""
     store = Store(workdir)
-    store.outcomes = Outcomes(plan.graph, store)
-    stages = STAGES if stage == "all" else (stage,)
-    if stages == ("report",) or output is not None and not store.outcomes.left():
-        return finish(plan, store, config, output, write=False)
-    results.usable(workdir)
-    print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
-    compilation_cache(workdir)
-    with lock.hold(workdir, shard) if jax.process_index() == 0 else contextlib.nullcontext():
-        results.record(workdir, plan, config)
-        if retrain:
-            results.forget_runs(plan, store)
-        with signals.graceful() as stop:
-            carry_out(plan.graph, store, stages, shard, stop)
-        return finish(plan, store, config, output, write=True, stages=stages, shard=shard)
+    store.outcomes, store.stop = Outcomes(plan.graph, store), stop
+    return store
 
 
-def carry_out(
-    graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1), stop: signals.Stop | None = None
-) -> None:
-    """Every task of these stages and this shard whose needs are there, until none is left. Raises signals.Stopped."""
+def carry_out(graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1)) -> None:
+    """Every task of these stages and this shard whose needs are there, until none is left. Raises signals.Stopped once
+    `store.stop` is asked for."""
     store.outcomes = outcomes = store.outcomes or Outcomes(graph, store)
     dealt = graph.deal(shard[1])
     mine = [task for task in graph if dealt[task.key] == shard[0] and task.STAGE in stages]
@@ -82,15 +105,15 @@ def carry_out(
         outcomes.refresh()
         ready = [task for task in mine if outcomes.of(task) == "ready" and outcomes.wanted(task)]
         if alone := [task for task in ready if task.ALONE]:
-            one_by_one(alone, store, stop)
+            one_by_one(alone, store)
         elif ready:
             groups = few_programs(chains(mine, outcomes))
-            jobs.carry_out(stage_of(groups), "task", groups, lambda task: make(task, store), stop=stop)
+            jobs.carry_out(stage_of(groups), "task", groups, lambda task: make(task, store), store.stop)
         else:
             return
 
 
-def one_by_one(tasks: list[Task], store: Store, stop) -> None:
+def one_by_one(tasks: list[Task], store: Store) -> None:
     """Training runs, those that share a resident pool together."""
     tasks = sorted(tasks, key=lambda task: (task.episode.components, task.episode.data))
     images = sum(task.episode.steps * task.episode.train.batch for task in tasks)
@@ -99,7 +122,7 @@ def one_by_one(tasks: list[Task], store: Store, stop) -> None:
             bar.set_postfix_str(f"{task.episode.name} seed {task.episode.seed}")
             batch = task.episode.train.batch
             _make_room({loop.program(task.episode, None)})
-            task.run(store, lambda steps, batch=batch: bar.update(steps * batch), stop)
+            task.run(store, lambda steps, batch=batch: bar.update(steps * batch))
 
 
 def few_programs(groups: list[list[Task]]) -> list[list[Task]]:

@@ -58,6 +58,14 @@ class Graph:
                     self._readers.setdefault(self.maker[output].key, []).append(each)
         return self._readers.get(task.key, [])
 
+    def downstream(self, tasks: Iterable[Task]) -> list[Task]:
+        """`tasks` and all that is made of their outputs, in order."""
+        keys = {task.key for task in tasks}
+        for task in self:
+            if any(self.maker[output].key in keys for output in task.needs):
+                keys.add(task.key)
+        return [task for task in self if task.key in keys]
+
     def __iter__(self):
         return iter(self.tasks.values())
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bottleneck import checkpoint, signals
+from bottleneck import checkpoint
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.features.source import output
@@ -67,23 +67,17 @@ class Train(Task):
         return tuple(output(self.episode, step) for step in self.keep)
 
     def done(self, store) -> bool:
-        """Whether every step it should leave is there, with the bytes that were written."""
-        directory = store.place_of(self.episode)
-        try:
-            return loop.is_done(self._kept(self.episode), directory)
-        except checkpoint.Damaged as error:
-            print(f"{error}; training it again", flush=True)
-            checkpoint.remove(error.path)
-            return False
+        """Whether every step it should leave is there, with the bytes that were written. Changes nothing: who only
+        looks holds no lock."""
+        return self._intact(self.episode, store)
 
-    def run(self, store, on_progress: Callable = lambda steps: None, stop: signals.Stop | None = None) -> None:
+    def run(self, store, on_progress: Callable = lambda steps: None) -> None:
         """Trains, or goes on. With a chooser, the chosen candidate of the same seed is taken over where it is there."""
         episode, directory = self._kept(self.resolved(store)), store.place_of(self.episode)
-        chosen = store.place_of(episode)
-        if self.chooser and loop.is_done(episode, chosen) and not directory.is_dir():
-            temporary = directory.with_name(f".{directory.name}")
+        if self.chooser and not directory.is_dir() and self._intact(episode, store):
+            temporary = directory.with_name(f".{directory.name}.copied")  # a run is found by the end of its name
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.copytree(chosen, temporary)
+            shutil.copytree(store.place_of(episode), temporary)
             temporary.rename(directory)
             return
         components = restrict(episode, self.components)
@@ -96,7 +90,7 @@ class Train(Task):
             pool=store.pool(episode, components, self.data),
             initial=self.start and (lambda: self.start.variables(store)),
             on_progress=on_progress,
-            stop=stop,
+            stop=store.stop,
         )
 
     def resolved(self, store) -> Run:
@@ -106,6 +100,14 @@ class Train(Task):
         chosen = store.settings(self.chooser)
         optimizer = dataclasses.replace(self.episode.optimizer, **chosen)
         return dataclasses.replace(self.episode, optimizer=optimizer, tuned="")
+
+    def _intact(self, run: Run, store) -> bool:
+        """Whether every kept step of `run` is there as it was written; what is damaged is said, once."""
+        try:
+            return loop.is_done(self._kept(run), store.place_of(run))
+        except checkpoint.Damaged as error:
+            store.say(f"{error}; training replaces it")
+            return False
 
     def _kept(self, run: Run) -> Run:
         return dataclasses.replace(run, keep=self.keep)

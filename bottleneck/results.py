@@ -1,12 +1,14 @@
 """The outcome of a study: which rows are live, their union, and what made them.
 
 `configs/<hash>.json` holds a config; `configs/<hash>.tasks`, beside it, which rows its plan has (so that a study
-reports again when its data are gone) and at which points of sweeps it lies. `results.jsonl` joins the rows of all
-configs of a work directory; rows that none has any more are set aside in `rows/superseded`.
+reports again when its data are gone), at which points of sweeps it lies and, from its start to its end, which rows it
+is to have. `results.jsonl` joins the rows of all configs of a work directory; rows that none has or is to have any more
+are set aside in `rows/superseded`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -45,14 +47,17 @@ class Outcome:
 
 
 def config_hash(config) -> str:
-    return identity.digest(configs.placeless(config), 12)
+    """Of all that a config says, where the data lie included: what lies elsewhere may be other data."""
+    return identity.digest(configs.absolute(config), 12)
 
 
 def record(workdir: pathlib.Path, plan, config) -> None:
-    """Leaves the config, and those of a sweep's points, here, with data paths that hold from anywhere."""
-    for each in (*(point.config for point in plan.points), config):
+    """Leaves the config, and those of a sweep's points, here, with data paths that hold from anywhere; and which rows
+    are to come, so that no other study takes them for nobody's should this one be cut short."""
+    for each, of in (*((point.config, point.plan) for point in plan.points), (config, plan)):
         plain = json.dumps(configs.absolute(each), sort_keys=True, indent=1)
         atomic.write(workdir / "configs" / f"{config_hash(each)}.json", plain)
+        _note(workdir, each, planned=[task.key for task in row_tasks(of)])
 
 
 def leave(plan, store: Store, config, complete: bool) -> None:
@@ -65,18 +70,23 @@ def leave(plan, store: Store, config, complete: bool) -> None:
 
 def _leave(plan, among: Iterable[Task], store: Store, config, complete: bool, at: dict | None = None) -> None:
     """`at`: the point of a sweep that is recorded, None where the study stands for itself. Both may be so."""
-    places = _tasks(store.workdir, config).get("points", [])
+    places = _tasks(store.workdir, config)["points"]
     at = json.loads(json.dumps(at))
     live = {
         "study": plan.study.name,
         "points": places if at in places else [*places, at],
         "complete": complete,
+        "planned": [] if complete else [task.key for task in row_tasks(plan)],
         "rows": [task.key for task in row_tasks(plan) if store.present(task)],
         "runs": [task.episode.key for task in among if isinstance(task, Train) and store.present(task)],
-        "versions": sorted({f"{task.KIND}-{task.VERSION}" for task in row_tasks(plan)}),
         "reading": plan.reading,
     }
-    atomic.write(store.workdir / "configs" / f"{config_hash(config)}.tasks", json.dumps(live))
+    _note(store.workdir, config, **live)
+
+
+def _note(workdir: pathlib.Path, config, **known) -> None:
+    """Writes what is now known of a config's tasks; the rest stays as it is."""
+    atomic.write(_tasks_path(workdir, config), json.dumps({**_tasks(workdir, config), **known}))
 
 
 def row_tasks(plan) -> list[Task]:
@@ -89,7 +99,7 @@ def union(workdir: pathlib.Path, aside: bool) -> None:
     lines, live = set(), set()
     for path in sorted((workdir / "configs").glob("*.tasks")):
         tasks = json.loads(path.read_text())
-        live |= set(tasks["rows"])
+        live |= {*tasks["rows"], *tasks.get("planned", ())}
         files = [workdir / "rows" / f"{key}.jsonl" for key in tasks["rows"]]
         for file in filter(pathlib.Path.is_file, files):
             rows = row_files.read(file, study=tasks["study"], config_hash=path.stem)
@@ -99,7 +109,8 @@ def union(workdir: pathlib.Path, aside: bool) -> None:
     for file in (workdir / "rows").glob("*.*") if aside else ():
         if file.suffix in (".jsonl", ".npz") and file.stem not in live and file.name[0] != ".":
             (workdir / "rows" / "superseded").mkdir(exist_ok=True)
-            os.replace(file, workdir / "rows" / "superseded" / file.name)
+            with contextlib.suppress(FileNotFoundError):  # another shard that ends now was faster
+                os.replace(file, workdir / "rows" / "superseded" / file.name)
 
 
 def _at_point(row: dict, point: dict) -> dict:
@@ -113,8 +124,8 @@ def _at_point(row: dict, point: dict) -> dict:
 def is_complete(workdir: pathlib.Path, config) -> bool:
     """Whether a study of this config was finished here."""
     tasks = _tasks(workdir, config)
-    files = [workdir / "rows" / f"{key}.jsonl" for key in tasks.get("rows", ())]
-    return bool(tasks.get("complete")) and all(file.is_file() for file in files)
+    files = [workdir / "rows" / f"{key}.jsonl" for key in tasks["rows"]]
+    return tasks["complete"] and all(file.is_file() for file in files)
 
 
 def from_disk(workdir: pathlib.Path, config) -> Outcome:
@@ -152,9 +163,19 @@ def _merged(values: list):
 
 
 def forget_runs(plan, store: Store) -> None:
-    """Removes all that the study's runs have left, so that they are trained again."""
-    for train in plan.graph.of(Train):
-        loop.forget(store.place_of(train.episode))
+    """Removes what the study's runs have left and all that was made of it, so that both are made again; says which
+    other studies stand on these runs."""
+    made = plan.graph.downstream(plan.graph.of(Train))
+    for task in reversed(made):  # the runs last: what a kill leaves then belongs together
+        if isinstance(task, Train):
+            loop.forget(store.place_of(task.episode))
+        else:
+            store.forget(task)
+    keys = {task.key for task in made}
+    for path in sorted((store.workdir / "configs").glob("*.tasks")):
+        tasks = json.loads(path.read_text())
+        if keys & set(tasks["runs"]) and not plan.graph.tasks.keys() >= set(tasks["rows"]):
+            print(f"{tasks['study']} ({path.stem}) has rows of runs that are made again: use --retrain there too")
 
 
 def usable(workdir: pathlib.Path) -> None:
@@ -167,8 +188,12 @@ def usable(workdir: pathlib.Path) -> None:
 
 
 def _tasks(workdir: pathlib.Path, config) -> dict:
-    path = workdir / "configs" / f"{config_hash(config)}.tasks"
+    """What is known of a config's tasks; nothing of one that was never begun here."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(_tasks_path(workdir, config).read_text())
     except (OSError, ValueError):
-        return {}
+        return {"study": "", "points": [], "complete": False, "rows": [], "runs": []}
+
+
+def _tasks_path(workdir: pathlib.Path, config) -> pathlib.Path:
+    return workdir / "configs" / f"{config_hash(config)}.tasks"

@@ -10,24 +10,48 @@ from collections.abc import Iterator
 HANDLED = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopped(Exception):
-    """Work was stopped by a signal and saved: the same command goes on from there. `main` exits with code 3."""
+class Stopped(BaseException):
+    """Work was stopped by a signal and saved: the same command goes on from there. `main` exits with code 3.
+
+    No Exception: what puts up with damaged files and the like must not put up with this.
+    """
 
 
 class Stop:
-    """Whether an end was asked for, and by which signal ("" as long as none came)."""
+    """Whether an end was asked for, and by which signal ("" as long as none came). `raises`: whether that raises
+    Stopped at once, or is left to who looks."""
 
     def __init__(self):
-        self.asked, self.name = False, ""
+        self.asked, self.name, self.raises = False, "", False
 
     def ask(self, number: int, frame=None) -> None:
         """The handler. The first signal counts; a second one changes nothing, since saving has begun."""
-        self.asked, self.name = True, self.name or signal.Signals(number).name
+        if not self.asked:
+            self.asked, self.name = True, signal.Signals(number).name
+            if self.raises:
+                raise Stopped(self.name)
+
+    def check(self) -> None:
+        """Raises Stopped where an end was asked for."""
+        if self.asked:
+            raise Stopped(self.name)
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Inside it a signal is only noted: the work looks at `asked` where it can be gone on from. Raises Stopped at
+        its end if one came."""
+        before, self.raises = self.raises, False
+        try:
+            yield
+        finally:
+            self.raises = before
+        self.check()
 
 
 @contextlib.contextmanager
 def graceful() -> Iterator[Stop]:
-    """Inside it, SIGTERM and SIGINT set `stop.asked` instead of ending the process; the handlers before it come back.
+    """Inside it, SIGTERM and SIGINT raise Stopped, or are noted by the `stop` that it gives, instead of ending the
+    process; the handlers before it come back.
 
     Python handles signals in the main thread only; in another one (a notebook's worker) nothing changes and `asked`
     stays False.
@@ -37,11 +61,13 @@ def graceful() -> Iterator[Stop]:
         yield stop
         return
     before = {number: signal.getsignal(number) for number in HANDLED}
+    stop.raises = True
     try:
         for number in HANDLED:
             signal.signal(number, stop.ask)
         yield stop
     finally:
+        stop.raises = False  # too late to stop anything
         for number, handler in before.items():
             if handler is not None:  # None: set by C code, which Python cannot set again
                 signal.signal(number, handler)

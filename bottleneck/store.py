@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import io
 import json
 import pathlib
+import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -22,11 +24,50 @@ from bottleneck.features import cache, extract
 from bottleneck.features.source import SPLITS, Source
 from bottleneck.graph import Outcomes
 from bottleneck.rows import Finding
+from bottleneck.signals import Stop
 from bottleneck.tasks import Task
 from bottleneck.training import mesh as meshes
 from bottleneck.training.run import Run
 
 HELD_FEATURES = 16  # layers of one target, all splits, kept in memory
+HELD_BYTES = 2**28  # of small results that several tasks share
+
+
+class Recent:
+    """What was held last, by name: of all that is held, whatever `weigh` says of it, at most `most` together."""
+
+    def __init__(self, most: int, weigh: Callable = lambda held: 1):
+        self.most, self.weigh, self.weight = most, weigh, 0
+        self._held: collections.OrderedDict = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self):
+        return len(self._held)
+
+    def get(self, name: tuple, make: Callable):
+        """What is held by a name, `make()` where nothing is. One thread at a time may ask for one name."""
+        with self._lock:
+            if name in self._held:
+                self._held.move_to_end(name)
+                return self._held[name][0]
+        made = make()
+        with self._lock:
+            self._held[name] = made, self.weigh(made)
+            self.weight += self._held[name][1]
+            while self.weight > self.most and len(self._held) > 1:
+                self.weight -= self._held.popitem(last=False)[1][1]
+        return made
+
+
+def bytes_of(held) -> int:
+    """The bytes of all arrays in dictionaries, sequences and dataclasses."""
+    if dataclasses.is_dataclass(held):
+        return sum(bytes_of(getattr(held, field.name)) for field in dataclasses.fields(held))
+    if isinstance(held, Mapping):
+        return sum(map(bytes_of, held.values()))
+    if isinstance(held, list | tuple):
+        return sum(map(bytes_of, held))
+    return getattr(held, "nbytes", 0)
 
 
 class Store:
@@ -37,12 +78,13 @@ class Store:
         self.mesh = functools.cache(meshes.make)
         self._pool: tuple[tuple, object] = ((), None)
         self._locks = collections.defaultdict(threading.Lock)  # one pass over the images, whoever asks first
-        self._held: collections.OrderedDict = collections.OrderedDict()
-        self._held_lock = threading.Lock()
-        self._memory: dict = {}
+        self._features = Recent(HELD_FEATURES)
+        self._results = Recent(HELD_BYTES, bytes_of)
         self.outcomes: Outcomes | None = None  # of the graph that is carried out here
+        self.stop = Stop()  # whether whoever carries it out was asked to end
         self.variables = functools.lru_cache(maxsize=4)(self._variables)
         self.choices = functools.cache(self._choices)
+        self.say = functools.cache(functools.partial(print, flush=True))  # a line, once: it may be met again and again
 
     # Outputs
 
@@ -64,6 +106,17 @@ class Store:
             return checkpoint.is_sealed(self.run_directory(key) / "checkpoints" / step)
         key, _, layer = name.partition(":")
         return cache.holds(self.features_path(key), (layer,), SPLITS)
+
+    def forget(self, task: Task) -> None:
+        """Removes the rows and features that a task has left, or that it had nothing to leave."""
+        self._empty(task).unlink(missing_ok=True)
+        for output in task.makes:
+            kind, _, name = output.partition("/")
+            if kind == "rows":
+                for path in (self.rows_path(name), self.rows_path(name).with_suffix(".npz")):
+                    path.unlink(missing_ok=True)
+            elif kind == "features":
+                shutil.rmtree(self.features_path(name.partition(":")[0]), ignore_errors=True)
 
     def _empty(self, task: Task) -> pathlib.Path:
         return self.workdir / "rows" / f"{task.key}.empty"
@@ -142,7 +195,8 @@ class Store:
         if run.train.feed == "stream":
             return None
         restricted = run.unique and (run.unique, run.seed)
-        key = (run.train.batch, run.components, tuple(c.fingerprints["train"] for c in components), restricted)
+        looks = (tuple(c.fingerprints["train"] for c in components), data.mean, data.std)  # no fingerprint holds these
+        key = (run.train.batch, run.components, looks, restricted)
         if self._pool[0] != key:
             self._pool = ((), None)
             pool = resident.pool(components, data)
@@ -164,33 +218,20 @@ class Store:
     def features(self, source: Source, layer: str, component: Component) -> dict[str, np.ndarray]:
         """split -> [n, ...] of one layer. What is on disk but cannot be trusted is named and made again."""
         directory = self.features_path(extract.key(source, component))
+
+        def read():
+            try:
+                return {split: cache.read(directory, layer, split, component) for split in SPLITS}
+            except cache.Stale as reason:
+                print(f"features: {reason}; made again", flush=True)
+                passed = self.extract(source, component, (layer,))
+                return {split: passed[layer, split] for split in SPLITS}
+
         with self._locks[directory.name]:
-            held = self._recall((directory.name, layer))
-            if held is None:
-                try:
-                    held = {split: cache.read(directory, layer, split, component) for split in SPLITS}
-                except cache.Stale as reason:
-                    print(f"features: {reason}; made again", flush=True)
-                    passed = self.extract(source, component, (layer,))
-                    held = {split: passed[layer, split] for split in SPLITS}
-                self._hold((directory.name, layer), held)
-            return held
-
-    def _recall(self, name: tuple) -> dict | None:
-        with self._held_lock:
-            if name in self._held:
-                self._held.move_to_end(name)
-            return self._held.get(name)
-
-    def _hold(self, name: tuple, held: dict) -> None:
-        with self._held_lock:
-            self._held[name] = held
-            while len(self._held) > HELD_FEATURES:
-                self._held.popitem(last=False)
+            return self._features.get((directory.name, layer), read)
 
     def remember(self, key: tuple, compute: Callable):
-        """`compute()`, once per process and key: small results that several tasks share."""
+        """`compute()`, once per process and key as long as it is among the last that were asked for: small results that
+        several tasks share."""
         with self._locks["memory", key]:
-            if key not in self._memory:
-                self._memory[key] = compute()
-            return self._memory[key]
+            return self._results.get(key, compute)

@@ -68,6 +68,8 @@ def plan(config) -> Plan | Sweep:
     study = studies.spec(config)
     if not (study.sweep.axes or study.sweep.points):
         return plans.plan(study)
+    config = configs.absolute(config)  # a place of data on an axis is the same point from anywhere
+    study = studies.spec(config)
     made = tuple(Point(at, each, _plan(at, each)) for at, each in points(config, study.sweep))
     own, outside = tuple(study.components), tuple(study.targets)
     curve = Curve(tuple(made[0].at), study.sweep.log, (own, outside), tuple(_place(point) for point in made))

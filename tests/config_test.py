@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import Any, Literal
 
@@ -359,44 +358,44 @@ def test_values_as_python_writes_them_are_read_back(hint, data):
 
 def test_places_of_data_hold_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    domino = dict(source=dict(name="arrays", path="../digits.npz"))
-    config = ml_collections.ConfigDict(
-        dict(
+
+    def placed(images, digits, at_home, one, several):
+        domino = dict(source=dict(name="arrays", path=digits))
+        return dict(
             name="path",
             components=dict(
-                photos=dict(source=dict(name="folder", path="images"), transforms=dict(dominoes=domino)),
+                photos=dict(source=dict(name="folder", path=images), transforms=dict(dominoes=domino)),
                 books=dict(source=dict(name="tfds", dataset="books", data_dir="gs://bucket/data")),
-                home=dict(source=dict(name="folder", path="~/images", metadata="")),
+                home=dict(source=dict(name="folder", path=at_home, metadata="")),
                 none=dict(source=dict(name="tfds", dataset="none", data_dir=None)),
                 path=dict(source=dict(name="factors")),
             ),
-            representations=dict(mine=dict(external="features", members=()), ours=dict(external="", members=("a",))),
+            sources=dict(clip=dict(arrays=several), dino=dict(arrays=one), none=dict(arrays="")),
+            sweep=dict(points=(dict(sources=dict(clip=dict(arrays=several))),)),
         )
-    ).lock()
+
+    def at(place):
+        several = (f"{place}/clip0", f"{place}/clip1")
+        return placed(f"{place}/images", f"{place}/../digits.npz", f"{tmp_path}/home/images", f"{place}/dino", several)
+
+    config = ml_collections.ConfigDict(placed("images", "../digits.npz", "~/images", "dino", ("clip0", "clip1"))).lock()
     before = configs.to_dict(config)
-    assert configs.paths(config) == {
-        ("components", "photos", "source", "path"): "images",
-        ("components", "photos", "transforms", "dominoes", "source", "path"): "../digits.npz",
-        ("components", "home", "source", "path"): "~/images",
-        ("representations", "mine", "external"): "features",
-    }
     monkeypatch.chdir(tmp_path)
     here = configs.absolute(config)
     assert configs.to_dict(config) == before
-    assert configs.paths(here) == {
-        ("components", "photos", "source", "path"): f"{tmp_path}/images",
-        ("components", "photos", "transforms", "dominoes", "source", "path"): f"{tmp_path}/../digits.npz",
-        ("components", "home", "source", "path"): f"{tmp_path}/home/images",
-        ("representations", "mine", "external"): f"{tmp_path}/features",
-    }
-    assert (
-        configs.absolute(config, tmp_path / "sub")["representations"]["mine"]["external"] == f"{tmp_path}/sub/features"
-    )
+    assert here == at(tmp_path) and configs.absolute(config, tmp_path / "sub") == at(tmp_path / "sub")
     monkeypatch.chdir("/")
     assert configs.absolute(here) == here
-    stored = json.loads(json.dumps(here))  # as a work directory keeps it
-    assert configs.placeless(config) == configs.placeless(here) == configs.placeless(stored)
-    assert configs.placeless(config)["components"]["photos"]["source"]["path"] == "images"
+
+
+@pytest.mark.parametrize("given", [("a.npz", "b.npz"), ["a.npz", "b.npz"], "a.npz,b.npz"], ids=str)
+def test_places_of_data_on_an_axis_hold_from_anywhere(given):
+    source = dict(name="arrays", path="a.npz")
+    axes = dict(components=dict(photos=dict(source=dict(path=given))), name=("a", "b"))
+    config = dict(components=dict(photos=dict(source=source)), sweep=dict(axes=axes))
+    found = configs.absolute(config, "/data")["sweep"]["axes"]
+    assert tuple(found["components"]["photos"]["source"]["path"]) == ("/data/a.npz", "/data/b.npz")
+    assert found["name"] == ("a", "b")
 
 
 def test_config_argument():

@@ -1,17 +1,22 @@
 """Whole studies, small: from a config to rows, verdicts and a report, again, in stages, elsewhere, and after damage."""
 
+import contextlib
 import json
 import math
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
 
-from bottleneck import execute
+from bottleneck import analyze, execute, lock, signals, sweep
+from bottleneck import results as studied
 from bottleneck import rows as row_files
 from bottleneck.arms import ARMS
+from bottleneck.errors import UserError
 from bottleneck.probing import Probe
+from bottleneck.store import Store
 from bottleneck.training import loop
 
 EVERYTHING = {
@@ -214,11 +219,86 @@ def test_retrain_makes_all_runs_again_and_they_are_the_same(plain, tmp_path, tra
     assert outcome(workdir) == outcome(plain[1])
 
 
+def elsewhere(path):
+    """Changes what was made of the runs of a work directory, as if other devices had trained them."""
+    for rows in path.glob("rows/*.jsonl"):
+        if '"arm": "pixels"' not in rows.read_text():
+            rows.write_text(rows.read_text().replace('"value": ', '"value": 9'))
+    for features in path.glob("features/*/manifest.json"):
+        features.write_text(features.read_text().replace('"sha256": "', '"sha256": "0'))
+
+
+@pytest.mark.parametrize("place", [None, "pages"])
+def test_what_was_made_of_runs_is_made_again_with_them(place, plain, tmp_path, trainings, capsys):
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy")
+    elsewhere(workdir)
+    assert execute.study(config, workdir, retrain=True, output=place and tmp_path / place) == execute.DONE
+    assert len(trainings) == 6 and "is damaged" not in capsys.readouterr().out  # no features of before were met
+    assert row_files.read(workdir / "results.jsonl") == results(plain[1])
+
+
+def test_runs_made_again_halfway_are_still_to_be_made(plain, tmp_path, trainings):
+    """Some are there, some are not, and somebody has looked at them before they went."""
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy", "mixture-s1-*", "results.jsonl")
+    assert execute.study(config, workdir, retrain=True, output=tmp_path / "pages") == execute.DONE
+    assert len(trainings) == 6
+
+
+@pytest.mark.parametrize("given", [{"stage": "report"}, {"stage": "transfer"}, {"shard": (0, 2)}], ids=str)
+def test_runs_are_made_again_by_one_process_that_trains(given, plain, tmp_path):
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy")
+    before = files(workdir, ".")
+    with pytest.raises(UserError, match="^--retrain="):
+        execute.study(config, workdir, retrain=True, **given)
+    assert files(workdir, ".") == before
+
+
+def test_other_studies_of_runs_that_are_made_again_are_named(plain, tiny, tmp_path, capsys):
+    workdir = moved(plain[1], tmp_path / "two")
+    assert execute.study(tiny({"name": "other", "seeds": "1", "arms": "mixture,direct,longer"}), workdir) == 0
+    capsys.readouterr()
+    assert execute.study(plain[0], workdir, "pretrain", retrain=True) == execute.DONE
+    said = [line for line in capsys.readouterr().out.splitlines() if "--retrain" in line]
+    assert len(said) == 1 and said[0].startswith("other (")
+
+
 def test_a_dry_run_writes_nothing(tiny, tmp_path, capsys):
     assert execute.study(tiny(), tmp_path / "none", dry_run=True) == execute.DONE
     assert not (tmp_path / "none").exists()
     said = capsys.readouterr().out
     assert "120 steps" in said and "image-forwards" in said and "parameters" in said
+
+
+@pytest.fixture
+def unanswered():
+    """SIGTERM that nobody answers is an error, and not the end of the tests."""
+
+    def handler(number, frame):
+        raise AssertionError("nobody answered")
+
+    before = signal.signal(signal.SIGTERM, handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    "module, moment", [(sweep, "plan"), (studied, "record"), (studied, "leave"), (execute, "report")]
+)
+def test_a_signal_at_any_moment_is_answered_and_the_same_command_goes_on(
+    module, moment, plain, tmp_path, monkeypatch, unanswered
+):
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy", "rows", "results.jsonl", "report.html")
+    done = getattr(module, moment)
+
+    def struck(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return done(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(signals.Stopped):
+        patch.setattr(module, moment, struck)
+        execute.study(config, workdir)
+    assert not (workdir / "report.html").exists() and not list(workdir.glob("locks/*-of-*"))
+    assert execute.study(config, workdir) == execute.DONE and outcome(workdir) == outcome(plain[1])
 
 
 # On demand, and in stages
@@ -283,17 +363,39 @@ def damage(path):
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
+def damaged_step(workdir):
+    """A kept step of which the largest file is damaged."""
+    (step,) = workdir.glob("runs/mixture-s0-*/checkpoints/20")
+    inside = (p for p in step.rglob("*") if p.is_file() and p.name != "manifest.json")
+    damage(max(inside, key=lambda p: p.stat().st_size))
+    return step
+
+
 def test_a_damaged_checkpoint_is_named_and_trained_again(plain, tmp_path, capsys, trainings):
     config, workdir = plain[0], moved(plain[1], tmp_path / "copy", "features", "rows")
-    (step,) = workdir.glob("runs/mixture-s0-*/checkpoints/20")
-    damage(
-        max((p for p in step.rglob("*") if p.is_file() and p.name != "manifest.json"), key=lambda p: p.stat().st_size)
-    )
+    step = damaged_step(workdir)
     assert execute.study(config, workdir, "transfer") == execute.UNFINISHED  # another stage trains
     said = capsys.readouterr().out
-    assert str(step) in said and "SHA-256" in said and "training it again" in said and not trainings
+    assert str(step) in said and "SHA-256" in said and said.count("training replaces it") == 1 and not trainings
     assert execute.study(config, workdir) == execute.DONE
     assert outcome(workdir) == outcome(plain[1]) and trainings == ["mixture/0"]
+
+
+@pytest.mark.parametrize("look", [{"dry_run": True}, {"stage": "report"}, {"output": True}], ids=str)
+def test_who_only_looks_at_a_damaged_checkpoint_removes_nothing(look, plain, tmp_path, monkeypatch):
+    config, workdir = plain[0], moved(plain[1], tmp_path / "copy")
+    step = damaged_step(workdir)
+    before = files(workdir, "runs")
+    if "output" in look:  # it would go on to train: what it does before it holds the lock is looked at
+        look = {"output": tmp_path / "pages"}
+        monkeypatch.setattr(lock, "hold", refused)
+    with contextlib.suppress(UserError):
+        execute.study(config, workdir, **look)
+    assert step.is_dir() and files(workdir, "runs") == before
+
+
+def refused(workdir, shard):
+    raise UserError("workdir", str(workdir), "nobody else")
 
 
 def test_damaged_features_are_named_and_made_again(plain, tmp_path, capsys, trainings):
@@ -325,7 +427,41 @@ def test_a_finished_study_reports_when_its_data_are_gone(tiny, images, tmp_path,
     path.unlink()
     (workdir / "report.html").unlink()
     assert execute.study(config, workdir) == execute.DONE
-    assert outcome(workdir) == whole and "reporting from the rows on disk" in capsys.readouterr().err
+    assert outcome(workdir) == whole and "the data cannot be read" in capsys.readouterr().err
+    (workdir / "report.html").unlink()
+    assert analyze.main(["analyze", str(workdir)]) == execute.DONE
+    assert outcome(workdir) == whole and "Traceback" not in capsys.readouterr().err
+    for given in ({"stage": "pretrain"}, {"retrain": True}, {"dry_run": True}):
+        with pytest.raises(UserError, match="images.npz"):
+            execute.study(config, workdir, **given)
+    next(workdir.glob("rows/*.jsonl")).unlink()
+    for stage in ("transfer", "analyze", "report", "all"):
+        with pytest.raises(UserError, match="images.npz"):
+            execute.study(config, workdir, stage)
+
+
+def test_no_study_is_reported_for_data_that_lie_elsewhere(tiny, images, tmp_path):
+    """Not even where nothing lies, as after a slip in a directory's name."""
+    overrides, path = images
+    execute.study(tiny(overrides), tmp_path / "study")
+    whole = outcome(tmp_path / "study")
+    slip = {**overrides, "components": overrides["components"].replace(str(path), f"/no{path}")}
+    with pytest.raises(UserError, match="/no/"):
+        execute.study(tiny(slip), tmp_path / "study")
+    assert outcome(tmp_path / "study") == whole
+
+
+def test_data_of_one_name_in_two_directories_are_two_studies(tiny, images, tmp_path):
+    overrides, path = images
+    (tmp_path / "other").mkdir()
+    with np.load(path) as held:
+        np.savez(tmp_path / "other" / path.name, **{name: held[name][::-1] for name in held})
+    second = {**overrides, "components": overrides["components"].replace(str(tmp_path), str(tmp_path / "other"))}
+    workdir = tmp_path / "study"
+    for each in (overrides, second):
+        assert execute.study(tiny(each), workdir) == execute.DONE
+    assert len({r["config_hash"] for r in results(workdir)}) == 2 == len(list(workdir.glob("configs/*.json")))
+    assert not (workdir / "rows" / "superseded").exists()
 
 
 def test_a_finished_study_reports_from_a_directory_that_is_read_only(plain, tmp_path):
@@ -356,6 +492,21 @@ def test_two_studies_in_one_directory(plain, tiny, tmp_path, trainings):
         own = [r for r in rows if r["study"] == name]
         assert own and (alone is None or own == alone)
     assert {r["arm"] for r in rows if r["study"] == "tiny"}.isdisjoint({"longer"})
+
+
+def test_a_study_that_was_stopped_has_its_rows_still_when_another_ends(plain, tiny, tmp_path, monkeypatch):
+    workdir, write, made = moved(plain[1], tmp_path / "two"), Store.write, []
+
+    def cut_short(store, task, *args):
+        write(store, task, *args)
+        made.append(store.rows_path(task.key))
+        raise signals.Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(signals.Stopped):
+        patch.setattr(Store, "write", cut_short)
+        execute.study(tiny({"name": "other", "probe.scalings": "raw,"}), workdir)
+    assert execute.study(plain[0], workdir) == execute.DONE
+    assert made and all(path.is_file() for path in made) and not (workdir / "rows" / "superseded").exists()
 
 
 def test_a_representation_added_later_trains_only_the_steps_it_asks_for(plain, tiny, tmp_path):

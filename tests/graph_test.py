@@ -125,6 +125,18 @@ def test_every_task_comes_once_and_after_what_it_needs(tasks):
 
 @given(chained())
 @settings(deadline=None)
+def test_what_is_made_of_tasks_has_one_of_them_among_its_ancestors(tasks):
+    graph = Graph(tasks)
+    begun = list(graph)[:: max(1, len(graph) // 2)][:2]
+    expected = {task.name for task in begun}
+    for task in graph:
+        if expected & set(task.wants):
+            expected.add(task.name)
+    assert [task.name for task in graph.downstream(begun)] == [task.name for task in graph if task.name in expected]
+
+
+@given(chained())
+@settings(deadline=None)
 def test_readers_are_those_that_need_an_output(tasks):
     graph = Graph(tasks)
     for task in graph:

@@ -14,9 +14,9 @@ from bottleneck import signals
 
 
 @pytest.mark.parametrize("number", signals.HANDLED, ids=lambda n: n.name)
-def test_a_signal_asks_and_a_second_one_changes_nothing(number):
+def test_a_noted_signal_asks_and_a_second_one_changes_nothing(number):
     before = {n: signal.getsignal(n) for n in signals.HANDLED}
-    with signals.graceful() as stop:
+    with pytest.raises(signals.Stopped, match=number.name), signals.graceful() as stop, stop.noted():
         assert not stop.asked and stop.name == ""
         os.kill(os.getpid(), number)
         assert stop.asked and stop.name == number.name
@@ -24,6 +24,22 @@ def test_a_signal_asks_and_a_second_one_changes_nothing(number):
             os.kill(os.getpid(), later)
         assert stop.asked and stop.name == number.name
     assert {n: signal.getsignal(n) for n in signals.HANDLED} == before
+
+
+@pytest.mark.parametrize("number", signals.HANDLED, ids=lambda n: n.name)
+def test_a_signal_that_nobody_notes_ends_the_work_at_once_and_a_second_one_not_its_cleaning_up(number):
+    before, cleaned = {n: signal.getsignal(n) for n in signals.HANDLED}, []
+    with pytest.raises(signals.Stopped, match=number.name), signals.graceful():
+        try:
+            os.kill(os.getpid(), number)
+            pytest.fail("it went on")
+        except Exception:  # whatever the work puts up with
+            pytest.fail("it was put up with")
+        finally:
+            for later in signals.HANDLED:
+                os.kill(os.getpid(), later)
+            cleaned.append(True)
+    assert cleaned and {n: signal.getsignal(n) for n in signals.HANDLED} == before
 
 
 def test_handlers_are_restored_after_an_error():
@@ -52,7 +68,7 @@ from bottleneck import signals
 made = runpy.run_path("tests/training/conftest.py")["make"](
     {"train.steps": "100000000", "train.log_every": "100000000", "train.save_every": "100000000"}
 )
-with signals.graceful() as stop:
+with signals.graceful() as stop, stop.noted():
     try:
         made.train(pathlib.Path(sys.argv[1]), stop=stop, on_progress=lambda steps: print(steps, flush=True))
     except signals.Stopped as error:

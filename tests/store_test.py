@@ -1,5 +1,6 @@
 """A work directory: outputs by name, rows and items, kept steps and features that can be trusted."""
 
+import dataclasses
 import json
 import threading
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from bottleneck import checkpoint, study
+from bottleneck.analysis.screen import Reading
 from bottleneck.errors import UserError
 from bottleneck.features import extract
 from bottleneck.features.source import SPLITS, Pixels
@@ -14,7 +16,7 @@ from bottleneck.graph import Graph, Outcomes
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
 from bottleneck.rows import KEYS, Finding
-from bottleneck.store import HELD_FEATURES, Store
+from bottleneck.store import HELD_FEATURES, Recent, Store, bytes_of
 from bottleneck.tasks import Task
 
 
@@ -32,10 +34,18 @@ class Note(Task):
 
 
 @pytest.fixture(scope="module")
-def run_and_target(tiny):
-    plan = plans.plan(study.spec(tiny()))
-    run = next(task.episode for task in plan.graph.of(Train) if task.episode.name == "mixture")
-    return run, plan.targets["first"]
+def plan(tiny):
+    return plans.plan(study.spec(tiny()))
+
+
+@pytest.fixture(scope="module")
+def train(plan):
+    return next(task for task in plan.graph.of(Train) if task.episode.name == "mixture")
+
+
+@pytest.fixture(scope="module")
+def run_and_target(plan, train):
+    return train.episode, plan.targets["first"]
 
 
 @pytest.fixture
@@ -140,6 +150,15 @@ def test_a_damaged_step_is_named_and_removed(store, run_and_target):
     assert not path.exists() and not store.has(f"runs/{run.key}@20")
 
 
+@pytest.mark.parametrize("field", ["mean", "std"])
+def test_a_pool_of_another_normalisation_is_another_pool(field, store, train):
+    run, components, data = train.episode, train.components, train.data
+    plain = store.pool(run, components, data)
+    assert store.pool(run, components, data) is plain
+    other = store.pool(run, components, dataclasses.replace(data, **{field: (0.1, 0.1, 0.1)}))
+    np.testing.assert_allclose(getattr(other, field), 0.1)
+
+
 @pytest.fixture
 def passes(monkeypatch):
     """How often pixels are read."""
@@ -182,11 +201,14 @@ def test_threads_that_want_the_same_features_wait_for_one_pass(store, run_and_ta
     assert len(passes) == 1
 
 
-def test_few_features_are_held_at_once(store):
+def test_few_features_are_held_at_once():
+    held = Recent(HELD_FEATURES)
     for i in range(HELD_FEATURES + 5):
-        store._hold(("pass", i), {"test": i})
-    assert len(store._held) == HELD_FEATURES and store._recall(("pass", 0)) is None
-    assert store._recall(("pass", HELD_FEATURES + 4)) == {"test": HELD_FEATURES + 4}
+        held.get(("pass", i), lambda i=i: {"test": i})
+        held.get(("pass", 3), lambda: {"test": 3})  # asked for again and again: it stays
+    assert len(held) == HELD_FEATURES == held.weight
+    assert held.get(("pass", 3), lambda: "made again") == {"test": 3}
+    assert held.get(("pass", 0), lambda: "made again") == "made again"
 
 
 def test_small_results_are_worked_out_once(store):
@@ -195,3 +217,16 @@ def test_small_results_are_worked_out_once(store):
         assert store.remember(("a", 1), lambda: calls.append(1) or "result") == "result"
     store.remember(("a", 2), lambda: calls.append(1))
     assert len(calls) == 2
+
+
+def test_results_of_many_points_are_not_held_for_ever(store, monkeypatch):
+    reading = Reading(np.zeros(8), np.zeros(8, bool), np.zeros(8, bool), 0.0, 1.0, "", "raw")
+    assert bytes_of({None: reading, "colour": [reading]}) == 2 * (64 + 8 + 8)
+    monkeypatch.setattr(store._results, "most", 1000)
+    for point in range(50):
+        store.remember(("linear", point), lambda: {None: reading})
+    assert len(store._results) == 12 and store._results.weight == 12 * 80
+    assert store.remember(("linear", 49), lambda: "made again") == {None: reading}
+    assert store.remember(("linear", 0), lambda: "made again") == "made again"
+    store.remember(("linear", 50), lambda: {None: np.zeros(1000)})  # more than all: held until the next one comes
+    assert len(store._results) == 1

@@ -104,6 +104,23 @@ def test_a_mistake_is_one_line(keys, said):
     assert "\n" not in str(met.value)
 
 
+def test_a_path_on_an_axis_is_the_same_point_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("a.npz", "b.npz")):
+        x, y = np.random.default_rng(seed).integers(0, 256, (160, 8, 8, 3), dtype=np.uint8), np.arange(160) % 2
+        np.savez(name, x_train=x[:120], y_train=y[:120], x_test=x[120:], y_test=y[120:])
+    source = {"source": {"name": "arrays", "path": "a.npz"}}
+    given = {"components": str({"first": source, "second": {**source, "transforms": {"tint": {}}}})}
+    given |= {"data.train": "None", "data.test": "None", "sweep.axes.components.first.source.path": "a.npz,b.npz"}
+    config = configs.load(TINY, given.items(), studies.StudySpec, studies.spec_of)
+    here, stored = sweep.plan(config), json.loads(json.dumps(configs.absolute(config)))
+    monkeypatch.chdir("/")
+    there = sweep.plan(ml_collections.ConfigDict(stored, convert_dict=True))
+    places = [{"components.first.source.path": str(tmp_path / name)} for name in ("a.npz", "b.npz")]
+    assert [point.at for point in here.points] == [point.at for point in there.points] == places
+    assert here.curve.key == there.curve.key
+
+
 # One graph
 
 

@@ -18,6 +18,7 @@ from bottleneck.diagnosis.cast import (
     reference,
     table,
 )
+from bottleneck.features import extract
 from bottleneck.features.source import SPLITS, Member
 from bottleneck.rows import Finding
 
@@ -87,17 +88,19 @@ class Ladder(Diagnosis):
         """The raw-scale ridge penalty of the least validation error on the mixture's own labels, weighted as it is; of
         a foreign network, on the target's own label."""
 
+        weighted = [(self.cast.targets[name], weight) for name, weight in self.weights or ((self.subject, 1.0),)]
+
         def least():
             total = 0.0
-            for name, weight in self.weights or ((self.subject, 1.0),):
-                component = self.cast.targets[name]
+            for component, weight in weighted:
                 y, classes = factors(component)[LABEL]
                 total = total + weight * screen.errors(
                     store.features(member.source, member.layer, component), y, classes
                 )
             return float(solvers.GRID[int(total.argmin())])
 
-        return store.remember(("penalty", member.source.key, member.layer, self.weights or self.subject), least)
+        read = tuple((extract.of_member(member, component), weight) for component, weight in weighted)
+        return store.remember(("penalty", read), least)
 
     def readings(self, store, climbed: Climbed, factor: str | None):
         """What every rung, layer, untrained network, the reference and the pooled input read of one factor."""

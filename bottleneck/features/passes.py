@@ -13,6 +13,7 @@ from bottleneck.data.resident import normalise
 from bottleneck.data.source import Examples
 from bottleneck.features.layers import LOGITS, spatial, tap_and_mode
 from bottleneck.models import statistics
+from bottleneck.signals import Stop
 
 BATCH = 500
 
@@ -26,10 +27,13 @@ def forward(model, variables, x, mean, std, layers):
         return {layer: spatial(taps[tap], mode).astype(jnp.float32) for layer, (tap, mode) in read.items()}
 
 
-def through(examples: Examples, read: Callable) -> dict[str, np.ndarray]:
-    """One pass over `examples`: `read(x)` gives name -> [BATCH, ...] for a batch; name -> float32 [n, ...] for all."""
+def through(examples: Examples, read: Callable, stop: Stop) -> dict[str, np.ndarray]:
+    """One pass over `examples`: `read(x)` gives name -> [BATCH, ...] for a batch; name -> float32 [n, ...] for all.
+
+    Raises Stopped between batches, once `stop` is asked for.
+    """
     whole: dict[str, np.ndarray] = {}
-    for x, rows in batches(examples):
+    for x, rows in batches(examples, stop):
         for name, values in read(x).items():
             if name not in whole:
                 whole[name] = np.empty((len(examples), *values.shape[1:]), np.float32)
@@ -37,18 +41,21 @@ def through(examples: Examples, read: Callable) -> dict[str, np.ndarray]:
     return whole
 
 
-def batches(examples: Examples):
-    """Batches of one shape, the last one padded by repeating its first item: (x, the rows it holds)."""
+def batches(examples: Examples, stop: Stop):
+    """Batches of one shape, the last one padded by repeating its first item: (x, the rows it holds). Raises Stopped
+    before any of them, once `stop` is asked for."""
     for start in range(0, len(examples), BATCH):
+        stop.check()
         rows = np.arange(start, min(start + BATCH, len(examples)))
         yield examples.fetch(np.concatenate([rows, np.full(BATCH - len(rows), start)])), rows
 
 
-def remeasured(model, variables: dict, examples: Examples, mean, std) -> dict:
-    """`variables` with BatchNorm statistics measured on the whole batches of `examples`; unchanged without any."""
+def remeasured(model, variables: dict, examples: Examples, mean, std, stop: Stop) -> dict:
+    """`variables` with BatchNorm statistics measured on the whole batches of `examples`; unchanged without any. Raises
+    Stopped like `through`."""
     if "batch_stats" not in variables:
         return variables
-    whole = [x for x, rows in batches(examples) if len(rows) == BATCH]
+    whole = [x for x, rows in batches(examples, stop) if len(rows) == BATCH]
     whole = whole or [examples.fetch(np.arange(len(examples)))]
     return {
         **variables,

@@ -90,12 +90,14 @@ class Kept(Source):
         variables = jax.device_put(store.variables(self.run, self.step))
         mean, std = np.float32(self.data.mean), np.float32(self.data.std)
         if self.adapt:
-            variables = passes.remeasured(model, variables, component.splits["probe"], mean, std)
+            variables = passes.remeasured(model, variables, component.splits["probe"], mean, std, store.stop)
         layers = tuple(sorted({*layers, LOGITS}))
         whole = {}
         for split in splits:
             read = passes.through(
-                component.splits[split], lambda x: passes.forward(model, variables, x, mean, std, layers)
+                component.splits[split],
+                lambda x: passes.forward(model, variables, x, mean, std, layers),
+                store.stop,
             )
             whole |= {(layer, split): x for layer, x in read.items()}
         for (layer, split), x in whole.items():

@@ -12,6 +12,7 @@ from bottleneck.data.source import DataSpec
 from bottleneck.features.source import Kept
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
+from bottleneck.signals import Stop
 from bottleneck.training import loop, mesh
 from bottleneck.training import step as steps
 
@@ -34,7 +35,7 @@ def network(tiny):
             state = steps.create(loop.program(run, mesh.make(run.train.batch)), np.int32(3), (8, 8, 3))
             stats = {"batch_stats": state.batch_stats} if state.batch_stats else {}
             variables = {"params": state.params, **stats}
-        store = types.SimpleNamespace(variables=lambda asked, step: variables if asked == run else None)
+        store = types.SimpleNamespace(variables=lambda asked, step: variables if asked == run else None, stop=Stop())
         return Kept("mixture/0@20", run, 20, DATA, adapt), store
 
     return make

@@ -1,6 +1,7 @@
 """Feature sources: what they read, that it is exact, what they are made of."""
 
 import dataclasses
+import signal
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from bottleneck.errors import UserError
 from bottleneck.features import foreign, passes
 from bottleneck.features.source import SPLITS, Arrays, Kept, Member, Pixels
+from bottleneck.signals import Stopped
 
 LAYERS = ("layer1", "features", "logits")
 
@@ -51,6 +53,14 @@ def test_float32_whatever_trained_the_network(network, target):
 def test_any_split_is_read(network, target):
     source, store = network()
     assert source.extract(store, target, ("features",), ("train",))["features", "train"].shape == (20, 8)
+
+
+@pytest.mark.parametrize("adapt", [False, True])
+def test_a_pass_through_a_network_ends_when_its_store_is_asked_to(adapt, network, target):
+    source, store = network({"model": "{'name': 'resnet', 'width': 0.125}"}, adapt=adapt)
+    store.stop.ask(signal.SIGTERM)
+    with pytest.raises(Stopped):
+        source.extract(store, target, ("features",), SPLITS)
 
 
 # Model, tap, positions, channels.
