@@ -49,7 +49,7 @@ class Answer(Task):
     batch_norm: bool
 
     KIND = "answer"
-    VERSION = 2
+    VERSION = 3
     STAGE = "analyze"
     JOINS = True
 
@@ -97,7 +97,7 @@ class Answer(Task):
         """Verdicts on one subject, with the parts of each gap, its causes and one sentence per target."""
         for look, decider in enumerate(subject.deciders, 1):
             if store.present(decider):
-                for name, verdict in decider.verdicts(store, items).items():
+                for name, verdict in decider.verdicts(store).items():
                     final = look == len(subject.deciders) or verdict.verdict != "inconclusive"
                     if final:
                         yield from self.judged_target(items, subject, decider, name, verdict, look)

@@ -93,14 +93,17 @@ class Decide(Choose):
         return (*super().needs, *(chooser.output for chooser in self.earlier))
 
     def answers(self, store, items):
-        for name, verdict in self.verdicts(store, items).items():
+        for name, verdict in self.verdicts(store).items():
             for look in range(self.look + 1):  # interventions have the seeds of the verdict's look
                 yield choice("lost", name, look, verdict.verdict == "lost", verdict.verdict)
             yield choice("undecided", name, self.look + 1, verdict.verdict == "inconclusive", verdict.verdict)
 
-    def verdicts(self, store, items: Items) -> dict[str, gap.Verdict]:
-        """Verdicts of the targets that no earlier look decided, each family by itself."""
-        components = {probe.target: probe.component for probe in self.probes}
+    def verdicts(self, store) -> dict[str, gap.Verdict]:
+        """Verdicts of the targets that no earlier look decided, each family by itself.
+
+        On this look's own probes: a later look's seeds, which would test the same hypothesis again, have no say.
+        """
+        items, components = Items(store, self.probes), {probe.target: probe.component for probe in self.probes}
         decided: dict[str, gap.Verdict] = {}
         for family in self.families:
             tables = {}
