@@ -34,14 +34,19 @@ def data(study: StudySpec, inside: dict[str, Component], targets: dict[str, Comp
 
 def shared_labels(study: StudySpec, inside: dict[str, Component]) -> None:
     """A shared label space joins classes by position: components must not name the same position differently."""
-    named = [c for c in inside.values() if not all(name.isdigit() for name in c.classes) and not relabelled(c)]
-    for component in named if study.mixture.label_space == "shared" else ():
-        if component.classes != named[0].classes:
-            expected = (
-                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` "
-                "that says which belong together, or 'disjoint'"
-            )
-            raise UserError("mixture.label_space", "shared", expected)
+    if study.mixture.label_space != "shared":
+        return
+    named = [component for component in inside.values() if not relabelled(component)]
+    longest = max(named, key=lambda component: component.num_classes, default=None)
+    for component in named:
+        for index, (name, other) in enumerate(zip(component.classes, longest.classes)):
+            if name != other:
+                expected = (
+                    f"one name for class {index}, which is {name!r} in {component.name!r} and {other!r} in "
+                    f"{longest.name!r}; or a transform `labels` or `classes` that says which belong together, or "
+                    "'disjoint'"
+                )
+                raise UserError("mixture.label_space", "shared", expected)
 
 
 def relabelled(component: Component) -> bool:
