@@ -13,7 +13,7 @@ import numpy as np
 
 from bottleneck.analysis import causes, gap, information
 from bottleneck.data.component import Component
-from bottleneck.items import PROTOCOL, Items
+from bottleneck.items import Items
 from bottleneck.probing import Probe, null
 from bottleneck.rows import Finding
 from bottleneck.tasks import Asked, Task
@@ -123,19 +123,18 @@ class Expose(Choose):
     """Which lost targets lack exposure, so that scarcity is worth asking about."""
 
     targets: tuple[str, ...]
-    probes: tuple[Probe, ...]  # mixture, direct, alone; by the protocol of the split
+    probes: tuple[Probe, ...]  # mixture, direct, alone; with BatchNorm, re-measured too
     looks: tuple[int, ...]
-    protocol: str = PROTOCOL
 
     @property
     def identity(self):
-        return ["expose", self.targets, self.looks, self.protocol]
+        return ["expose", self.targets, self.looks]
 
     def answers(self, store, items):
         for name in self.targets:
-            tables = items.tables(("mixture", "direct", "alone"), name, protocol=self.protocol)
-            if len(tables) == 3:
-                answer = causes.exposed(causes.split(**tables))
+            tables = items.tables(causes.SPLIT, name)
+            if len(tables) == len(causes.SPLIT):
+                answer = causes.exposed(causes.split(**tables, adapted=items.adapted(name)))
                 yield from self.about_seeds("exposed", name, tables["alone"], self.looks, answer)
 
 

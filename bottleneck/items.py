@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from bottleneck.analysis.causes import SPLIT
 from bottleneck.probing import Probe
 
 PROTOCOL = "linear_probe"  # the family of verdicts: the final step and the last layer, by linear probe
+ADAPTED = "linear_probe_bn"  # the same with BatchNorm statistics re-measured on the component's probe items
 
 
 class Items:
@@ -41,3 +43,8 @@ class Items:
         """arm -> [S, N], of the arms that were read."""
         each = {arm: self.table(arm, target, **where) for arm in arms}
         return {arm: table for arm, table in each.items() if table is not None}
+
+    def adapted(self, target: str, outcome: str = "information") -> dict[str, np.ndarray] | None:
+        """The arms of the split as re-measured; None where not all of them were read so."""
+        tables = self.tables(SPLIT, target, outcome=outcome, protocol=ADAPTED)
+        return tables if len(tables) == len(SPLIT) else None

@@ -23,6 +23,7 @@ from bottleneck import arms
 from bottleneck.analysis.gap import testability
 from bottleneck.analysis.intervals import Interval, contrast
 
+SPLIT = ("mixture", "direct", "alone")  # the arms that split a gap
 HALF = 0.5  # the share of the gap that a cause must account for
 NEARLY_ALL = 0.99  # of the unique examples: a mixture that draws so many is not short of examples
 DOUBLED = 2.0  # equal weights are an intervention only where they raise the weight so much
@@ -222,7 +223,7 @@ def _why_not(evidence: Evidence, arm: arms.Arm, tables: Mapping, level: float) -
     if arm.equal_weights and not diluted(evidence.weights)[0]:
         return diluted(evidence.weights)[1]
     if arm.unique and "alone" in tables:
-        parts = [tables[name] for name in ("mixture", "direct", "alone")]
+        parts = [tables[name] for name in SPLIT]
         if not exposed(split(*parts, adapted=evidence.adapted, level=level)):
             return "exposure, of which it is a part, is ruled out"
     if arm.randomised and {"mixture", "direct"} <= set(tables):

@@ -90,7 +90,6 @@ def plan(study: StudySpec) -> Plan:
         not_asked=interventions.not_asked(),
         raised={name: (episodes.share(name), 1 / len(episodes.components)) for name in episodes.components},
         drawn={name: episodes.unique_share(name) for name in episodes.components if episodes.share(name)},
-        batch_norm=batch_norm,
     )
     planner.add(answer)
     return Plan(study, episodes, planner.everything(), answer)
