@@ -82,13 +82,14 @@ class Answer(Task):
         """Mean over seeds of every arm, target and protocol."""
         for (arm, target, protocol, shots, factor), group in items.probes.items():
             steps = max(r["train_steps"] for r in store.rows(group[0]))
-            where = dict(outcome="information", protocol=protocol, shots=shots, factor=factor)
+            where = dict(protocol=protocol, shots=shots, factor=factor)
             at = dict(arm=arm, target=target, protocol=protocol, n_shot=shots, factor=factor, representation=arm)
             at["train_steps"] = steps
-            yield Finding("information", intervals.two_way(items.table(arm, target, **where)), self.unit, at)
-            correct = items.table(arm, target, **{**where, "outcome": "correct"})
-            if correct is not None:
-                yield Finding("accuracy", intervals.two_way(correct), "fraction", at)
+            metrics = {"information": ("information", self.unit), "correct": ("accuracy", "fraction")}
+            for outcome, (metric, unit) in metrics.items():
+                draws = items.draws(arm, target, outcome, **where)
+                if draws is not None:
+                    yield Finding(metric, intervals.few_shot([(1.0, draws)]), unit, at)
 
     def judged(self, store, items: Items, subject: Subject) -> Iterator[Finding]:
         """Verdicts on one subject, with the parts of each gap, its causes and one sentence per target."""
@@ -268,7 +269,7 @@ class Answer(Task):
         for name in (arm, f"{arm}|direct"):
             group = items.probes[name, target, PROTOCOL, None, None]
             members = [
-                np.mean([items.of(singles[repr(m.identity), target]) for m in dict.fromkeys(p.members)], axis=0)
+                np.mean([items.of(singles[repr(m.identity), target])[0] for m in dict.fromkeys(p.members)], axis=0)
                 for p in group
             ]
             sides += [items.table(name, target), np.stack(members)]

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from bottleneck import study
+from bottleneck.analysis import intervals
 from bottleneck.arms import ARMS, CAUSES
+from bottleneck.items import Items
 from bottleneck.planning import plan as plans
+from bottleneck.rows import row as finding_row
 from bottleneck.rows import select
 from tests.planted import Held, bits, outcome
 
@@ -237,6 +240,27 @@ def test_vectors_are_answered_in_r2(tiny, tmp_path):
     assert {r["unit"] for r in rows if r["metric"] in ("gap", "margin", "information")} == {"r2"}
     assert not select(rows, metric="accuracy") and not select(rows, metric="bound")
     assert "R2" in one(rows, metric="gap", target="first")["extra"]["sentence"]
+
+
+@pytest.mark.parametrize("seeds, unit", [("1", "draws and items"), ("3", "seeds and items")])
+def test_with_one_network_the_draws_of_few_shots_take_the_place_of_seeds(seeds, unit, tiny, tmp_path):
+    """Or the interval would say that another draw of the shots could not have read anything else."""
+    few = {"seeds": seeds, "probe.protocols": "linear_probe,k_shot", "probe.shots": "4,", "probe.draws": "3"}
+    answer, store = plans.plan(study.spec(tiny(few))).answer, Held(tmp_path)
+    read = {}
+    for probe in answer.probes:
+        draws = 3 if probe.protocol == "k_shot" else 1
+        information = np.stack([bits(0.5, 10 * probe.seed + draw) for draw in range(draws)])
+        outcome(store, probe, information, information > 0.5)
+        read.setdefault((probe.arm, probe.target, probe.protocol), []).append(information)
+    found = [finding_row(finding, "answer", 1) for finding in answer.means(store, Items(store, answer.probes))]
+    for (arm, target, protocol), tables in read.items():
+        at = dict(arm=arm, target=target, protocol=protocol)
+        for metric, table in (("information", np.stack(tables)), ("accuracy", np.stack(tables) > 0.5)):
+            row, expected = one(found, metric=metric, **at), intervals.few_shot([(1.0, table)])
+            assert (row["value"], *row["ci95"]) == pytest.approx((expected.value, expected.low, expected.high))
+            of_whole = "items" if len(tables) == 1 else "seeds and items"
+            assert row["ci_unit"] == (unit if protocol == "k_shot" else of_whole) and row["n_seeds"] == len(tables)
 
 
 LOOKS = {"seeds": "3,9", "arms": "mixture,direct"}
