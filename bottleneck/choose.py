@@ -184,7 +184,8 @@ class Rise(Choose):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tune(Choose):
-    """Which of a grid of (learning rate, weight decay) has the least validation log-loss, averaged by weight."""
+    """Which of a grid of (learning rate, weight decay) has the least validation log-loss, averaged by weight; of those
+    at which training did not diverge."""
 
     grid: tuple[tuple[float, float], ...]
     probes: tuple[Probe, ...]  # of one seed: the candidates' probes, grouped by `arm` = the candidate's index as text
@@ -195,12 +196,13 @@ class Tune(Choose):
         return ["tune", self.grid, self.weights]
 
     def answers(self, store, items):
-        losses = np.zeros(len(self.grid))
+        losses: dict[int, float] = {}  # of the candidates that ended: a diverged one has no rows
         for probe in self.probes:
-            weight = dict(self.weights).get(probe.target, 0.0)
-            (row,) = [r for r in store.rows(probe) if r["split"] == "val"]
-            losses[int(probe.arm)] += weight * row["value"]
-        best = int(np.argmin(losses))
-        for index, ((lr, decay), loss) in enumerate(zip(self.grid, losses, strict=True)):
-            at = {"split": "val", "extra": {"lr": lr, "weight_decay": decay, "chosen": index == best}}
-            yield Finding("tuning_loss", float(loss), "nats", at)
+            for row in (r for r in store.rows(probe) if r["split"] == "val"):
+                weight, index = dict(self.weights).get(probe.target, 0.0), int(probe.arm)
+                losses[index] = losses.get(index, 0.0) + weight * row["value"]
+        best, members = min(losses, key=losses.__getitem__), {int(probe.arm): probe.members for probe in self.probes}
+        for index, (lr, decay) in enumerate(self.grid):
+            extra = {"lr": lr, "weight_decay": decay, "chosen": index == best, "diverged": index not in losses}
+            at = {"split": "val", "members": [str(member) for member in members[index]], "extra": extra}
+            yield Finding("tuning_loss", losses.get(index), "nats", at)

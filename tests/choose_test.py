@@ -199,6 +199,20 @@ def test_the_settings_of_the_least_weighted_validation_loss_are_taken(planted, t
         assert [r["split"] for r in rows] == ["val"] * 3 and sum(r["extra"]["chosen"] for r in rows) == 1
 
 
+def test_settings_at_which_training_diverged_are_not_taken(planted, targets):
+    store, _ = planted
+    probes = tuple(Probe(str(i), 0, "a", targets["a"], (member(f"{i}/a"),), "tuning") for i in range(3))
+    store.leave_empty(probes[0], "the loss is not finite")
+    for probe, loss in zip(probes[1:], (0.9, 0.8), strict=True):
+        store.write(probe, [Finding("log_loss", loss, "nats", {"split": "val"})])
+    tune = Tune(((10.0, 0.0), (0.2, 0.0), (0.1, 0.0)), probes, (("a", 1.0),))
+    tune.run(store)
+    assert store.settings(tune.output) == {"lr": 0.1, "weight_decay": 0.0}
+    rows = store.rows(tune)
+    assert [r["value"] for r in rows] == [None, 0.9, 0.8]
+    assert [r["extra"]["diverged"] for r in rows] == [True, False, False]
+
+
 def test_the_key_of_a_choice_is_what_it_reads(planted):
     _, plant = planted
     few, more = plant({("direct", "a"): 0.9}, range(2)), plant({("direct", "a"): 0.9}, range(3))
