@@ -11,8 +11,9 @@ from bottleneck.data.component import Component
 from bottleneck.data.transforms import Classes, Labels
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
-from bottleneck.features.layers import POSITIONS, tap_and_mode
+from bottleneck.features.layers import LAST, POSITIONS, tap_and_mode
 from bottleneck.planning.episodes import Episodes
+from bottleneck.representations import source_of
 from bottleneck.study import StudySpec
 from bottleneck.training.run import duration
 
@@ -93,6 +94,16 @@ def layers(read: Iterable[tuple[str, str, dict[str, int]]]) -> None:
             raise UserError(path, layer, f"a layer of the model: {', '.join(taps)}")
         if mode == POSITIONS and (path != "analysis.layers" or taps[tap] < 3):
             raise UserError(path, layer, "one vector per item here: pooled, or flattened")
+
+
+def members(study: StudySpec) -> None:
+    """Whether members from elsewhere name the only layer there is, which has no steps."""
+    for name, spec in study.representations.items():
+        for pattern in spec.patterns:
+            whose, _, which = pattern.partition("@")
+            if source_of(pattern) in study.sources and which not in (f"last:{LAST}", f"0:{LAST}"):
+                expected = f"{whose}@last:{LAST}, as features from elsewhere are of one step and one layer"
+                raise UserError(f"representations.{name}.members", pattern, expected)
 
 
 def shots(episodes: Episodes) -> None:

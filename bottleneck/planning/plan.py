@@ -71,6 +71,7 @@ def plan(study: StudySpec) -> Plan:
     checks.shots(episodes)
     checks.analyses(study, episodes.targets)
     checks.sources(study, episodes.targets)
+    checks.members(study)
     episodes.tables  # noqa: B018  refuses weights and batches that cannot be drawn, before anything is planned
     planner = Planner(study, episodes)
     taps, batch_norm = shapes(planner.plain_run("mixture", study.run_seeds[0]), episodes.shape)
