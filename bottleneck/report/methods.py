@@ -11,7 +11,7 @@ from bottleneck.rows import select
 LEVEL = 0.05
 LIMITS = (
     "Shares need not add up. While training is still rising, capacity and dilution are at most likely and unfinished "
-    "training is at most undecided; where a wider network reads the label untrained, capacity is undecided."
+    "training is not ruled out; where a wider network reads the label untrained, capacity is undecided."
 )
 
 

@@ -113,6 +113,7 @@ def test_tables_are_in_the_page(study):
 def test_methods_are_made_from_the_rows(study):
     rows = study(seeds=3)
     said = " ".join(methods.methods(rows))
+    assert "unfinished training is not ruled out" in said  # it may well be named
     for part in (
         "for 700 steps in a shared label space",
         "3 seeds, 1,500 test items",
