@@ -11,19 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck.analysis import causes, concatenation, gap, intervals, probes, sentences
+from bottleneck.analysis.causes import SPLIT
 from bottleneck.arms import ARMS
 from bottleneck.choose import Decide, entropy
 from bottleneck.data import factors
 from bottleneck.data.component import Component
 from bottleneck.diagnosis import summary
-from bottleneck.items import PROTOCOL, Items
+from bottleneck.items import ADAPTED, PROTOCOL, Items
 from bottleneck.probing import Probe
 from bottleneck.rows import Finding
 from bottleneck.study import StudySpec
 from bottleneck.tasks import Task
-
-ADAPTED = "linear_probe_bn"
-SPLIT = ("mixture", "direct", "alone")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,10 +44,9 @@ class Answer(Task):
     not_asked: dict[tuple[str, str], str]
     raised: dict[str, tuple[float, float]]  # target -> its weight in the mixture and at equal weights, shares
     drawn: dict[str, float]  # target -> the expected share of its unique examples that the mixture draws
-    batch_norm: bool
 
     KIND = "answer"
-    VERSION = 2
+    VERSION = 3
     STAGE = "analyze"
     JOINS = True
 
@@ -57,7 +54,7 @@ class Answer(Task):
     def identity(self):
         asked = [f"{arm} {target} {reason}" for (arm, target), reason in self.not_asked.items()]
         names = [(name, name in self.study.components) for name in self.targets]
-        return [names, self.study.margin, self.study.mixture, self.study.arms, sorted(asked), self.batch_norm]
+        return [names, self.study.margin, self.study.mixture, self.study.arms, sorted(asked)]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -85,19 +82,20 @@ class Answer(Task):
         """Mean over seeds of every arm, target and protocol."""
         for (arm, target, protocol, shots, factor), group in items.probes.items():
             steps = max(r["train_steps"] for r in store.rows(group[0]))
-            where = dict(outcome="information", protocol=protocol, shots=shots, factor=factor)
+            where = dict(protocol=protocol, shots=shots, factor=factor)
             at = dict(arm=arm, target=target, protocol=protocol, n_shot=shots, factor=factor, representation=arm)
             at["train_steps"] = steps
-            yield Finding("information", intervals.two_way(items.table(arm, target, **where)), self.unit, at)
-            correct = items.table(arm, target, **{**where, "outcome": "correct"})
-            if correct is not None:
-                yield Finding("accuracy", intervals.two_way(correct), "fraction", at)
+            metrics = {"information": ("information", self.unit), "correct": ("accuracy", "fraction")}
+            for outcome, (metric, unit) in metrics.items():
+                draws = items.draws(arm, target, outcome, **where)
+                if draws is not None:
+                    yield Finding(metric, intervals.few_shot([(1.0, draws)]), unit, at)
 
     def judged(self, store, items: Items, subject: Subject) -> Iterator[Finding]:
         """Verdicts on one subject, with the parts of each gap, its causes and one sentence per target."""
         for look, decider in enumerate(subject.deciders, 1):
             if store.present(decider):
-                for name, verdict in decider.verdicts(store, items).items():
+                for name, verdict in decider.verdicts(store).items():
                     final = look == len(subject.deciders) or verdict.verdict != "inconclusive"
                     if final:
                         yield from self.judged_target(items, subject, decider, name, verdict, look)
@@ -108,7 +106,7 @@ class Answer(Task):
         evidence = self.evidence(items, name) if arm == "mixture" else None
         lost, parts, why = verdict.verdict == "lost", None, ()
         if evidence is not None and "alone" in evidence.arms:
-            parts = causes.split(*(evidence.arms[a] for a in SPLIT), adapted=self.adapted(items, name))
+            parts = causes.split(*(evidence.arms[a] for a in SPLIT), adapted=items.adapted(name))
         if evidence is not None and lost:
             why = causes.causes(evidence)
         points = self.points(items, arm, reference, name)
@@ -164,14 +162,9 @@ class Answer(Task):
             entropy=entropy(self.targets[name]),
             weights=self.raised.get(name),
             drawn=self.drawn.get(name),
-            adapted=self.adapted(items, name) or {},
+            adapted=items.adapted(name) or {},
             longer=self.study.longer.factors,
         )
-
-    def adapted(self, items: Items, name: str, outcome: str = "information") -> dict[str, np.ndarray] | None:
-        """The three arms of the split with BatchNorm statistics of the component itself."""
-        tables = items.tables(SPLIT, name, protocol=ADAPTED, outcome=outcome) if self.batch_norm else {}
-        return tables if len(tables) == len(SPLIT) else None
 
     def points(self, items: Items, arm: str, reference: str, name: str):
         """The gap in accuracy points; None for regression."""
@@ -187,7 +180,7 @@ class Answer(Task):
         each = [(parts, self.unit)]
         correct = items.tables(SPLIT, name, outcome="correct")
         if len(correct) == len(SPLIT):
-            adapted = self.adapted(items, name, "correct")
+            adapted = items.adapted(name, "correct")
             scaled = adapted and {arm: 100.0 * table for arm, table in adapted.items()}
             each.append((causes.split(*(100.0 * correct[a] for a in SPLIT), adapted=scaled), "points"))
         for split, unit in each:
@@ -276,7 +269,7 @@ class Answer(Task):
         for name in (arm, f"{arm}|direct"):
             group = items.probes[name, target, PROTOCOL, None, None]
             members = [
-                np.mean([items.of(singles[repr(m.identity), target]) for m in dict.fromkeys(p.members)], axis=0)
+                np.mean([items.of(singles[repr(m.identity), target])[0] for m in dict.fromkeys(p.members)], axis=0)
                 for p in group
             ]
             sides += [items.table(name, target), np.stack(members)]

@@ -13,7 +13,7 @@ import numpy as np
 
 from bottleneck.analysis import causes, gap, information
 from bottleneck.data.component import Component
-from bottleneck.items import PROTOCOL, Items
+from bottleneck.items import Items
 from bottleneck.probing import Probe, null
 from bottleneck.rows import Finding
 from bottleneck.tasks import Asked, Task
@@ -93,14 +93,17 @@ class Decide(Choose):
         return (*super().needs, *(chooser.output for chooser in self.earlier))
 
     def answers(self, store, items):
-        for name, verdict in self.verdicts(store, items).items():
+        for name, verdict in self.verdicts(store).items():
             for look in range(self.look + 1):  # interventions have the seeds of the verdict's look
                 yield choice("lost", name, look, verdict.verdict == "lost", verdict.verdict)
             yield choice("undecided", name, self.look + 1, verdict.verdict == "inconclusive", verdict.verdict)
 
-    def verdicts(self, store, items: Items) -> dict[str, gap.Verdict]:
-        """Verdicts of the targets that no earlier look decided, each family by itself."""
-        components = {probe.target: probe.component for probe in self.probes}
+    def verdicts(self, store) -> dict[str, gap.Verdict]:
+        """Verdicts of the targets that no earlier look decided, each family by itself.
+
+        On this look's own probes: a later look's seeds, which would test the same hypothesis again, have no say.
+        """
+        items, components = Items(store, self.probes), {probe.target: probe.component for probe in self.probes}
         decided: dict[str, gap.Verdict] = {}
         for family in self.families:
             tables = {}
@@ -120,19 +123,18 @@ class Expose(Choose):
     """Which lost targets lack exposure, so that scarcity is worth asking about."""
 
     targets: tuple[str, ...]
-    probes: tuple[Probe, ...]  # mixture, direct, alone; by the protocol of the split
+    probes: tuple[Probe, ...]  # mixture, direct, alone; with BatchNorm, re-measured too
     looks: tuple[int, ...]
-    protocol: str = PROTOCOL
 
     @property
     def identity(self):
-        return ["expose", self.targets, self.looks, self.protocol]
+        return ["expose", self.targets, self.looks]
 
     def answers(self, store, items):
         for name in self.targets:
-            tables = items.tables(("mixture", "direct", "alone"), name, protocol=self.protocol)
-            if len(tables) == 3:
-                answer = causes.exposed(causes.split(**tables))
+            tables = items.tables(causes.SPLIT, name)
+            if len(tables) == len(causes.SPLIT):
+                answer = causes.exposed(causes.split(**tables, adapted=items.adapted(name)))
                 yield from self.about_seeds("exposed", name, tables["alone"], self.looks, answer)
 
 
@@ -182,7 +184,8 @@ class Rise(Choose):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Tune(Choose):
-    """Which of a grid of (learning rate, weight decay) has the least validation log-loss, averaged by weight."""
+    """Which of a grid of (learning rate, weight decay) has the least validation log-loss, averaged by weight; of those
+    at which training did not diverge."""
 
     grid: tuple[tuple[float, float], ...]
     probes: tuple[Probe, ...]  # of one seed: the candidates' probes, grouped by `arm` = the candidate's index as text
@@ -193,12 +196,13 @@ class Tune(Choose):
         return ["tune", self.grid, self.weights]
 
     def answers(self, store, items):
-        losses = np.zeros(len(self.grid))
+        losses: dict[int, float] = {}  # of the candidates that ended: a diverged one has no rows
         for probe in self.probes:
-            weight = dict(self.weights).get(probe.target, 0.0)
-            (row,) = [r for r in store.rows(probe) if r["split"] == "val"]
-            losses[int(probe.arm)] += weight * row["value"]
-        best = int(np.argmin(losses))
-        for index, ((lr, decay), loss) in enumerate(zip(self.grid, losses, strict=True)):
-            at = {"split": "val", "extra": {"lr": lr, "weight_decay": decay, "chosen": index == best}}
-            yield Finding("tuning_loss", float(loss), "nats", at)
+            for row in (r for r in store.rows(probe) if r["split"] == "val"):
+                weight, index = dict(self.weights).get(probe.target, 0.0), int(probe.arm)
+                losses[index] = losses.get(index, 0.0) + weight * row["value"]
+        best, members = min(losses, key=losses.__getitem__), {int(probe.arm): probe.members for probe in self.probes}
+        for index, (lr, decay) in enumerate(self.grid):
+            extra = {"lr": lr, "weight_decay": decay, "chosen": index == best, "diverged": index not in losses}
+            at = {"split": "val", "members": [str(member) for member in members[index]], "extra": extra}
+            yield Finding("tuning_loss", losses.get(index), "nats", at)

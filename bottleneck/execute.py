@@ -122,7 +122,7 @@ def one_by_one(tasks: list[Task], store: Store) -> None:
             bar.set_postfix_str(f"{task.episode.name} seed {task.episode.seed}")
             batch = task.episode.train.batch
             _make_room({loop.program(task.episode, None)})
-            task.run(store, lambda steps, batch=batch: bar.update(steps * batch))
+            make(task, store, lambda steps, batch=batch: bar.update(steps * batch))
 
 
 def few_programs(groups: list[list[Task]]) -> list[list[Task]]:
@@ -173,9 +173,10 @@ def stage_of(groups: list[list[Task]]) -> str:
     return max((task.STAGE for group in groups for task in group), key=STAGES.index)
 
 
-def make(task: Task, store: Store) -> None:
+def make(task: Task, store: Store, *watched) -> None:
+    """Carries out a task; `watched`: what a long one reports to."""
     try:
-        task.run(store)
+        task.run(store, *watched)
     except Empty as reason:
         store.leave_empty(task, str(reason))
 

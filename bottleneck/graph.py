@@ -119,7 +119,7 @@ class Outcomes:
         if gate is not True:
             return "waiting" if gate is None else "empty"
         parents = {self.of(self.graph.maker[output]) for output in task.needs}
-        if parents == {"empty"} or "empty" in parents and not task.JOINS or self.store.is_empty(task):
+        if parents == {"empty"} or "empty" in parents and not task.JOINS or task.empty(self.store):
             return "empty"
         if task.done(self.store):
             return "done"

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from bottleneck import checkpoint
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
+from bottleneck.errors import UserError
 from bottleneck.features.source import output
-from bottleneck.tasks import Asked, Task
-from bottleneck.training import loop
+from bottleneck.tasks import Asked, Empty, Task
+from bottleneck.training import loop, metrics
 from bottleneck.training.run import Run, restrict
 
 
@@ -43,6 +44,7 @@ class Train(Task):
     keep: tuple[int, ...]
     start: Start | None = None
     chooser: str = ""  # the output of the chooser that gives its learning rate and weight decay
+    grids: tuple[tuple[Run, ...], ...] = ()  # the candidates of the grids that it is tried for; (): it is needed itself
     asks: tuple[Asked, ...] = ()
 
     KIND = "train"
@@ -71,8 +73,32 @@ class Train(Task):
         looks holds no lock."""
         return self._intact(self.episode, store)
 
+    def empty(self, store) -> bool:
+        """Whether it diverged as a candidate and every grid has others left: an arm must not go missing in silence."""
+        return bool(self.grids) and store.is_empty(self) and self._exhausted(store) is None
+
+    def _exhausted(self, store) -> tuple[Run, ...] | None:
+        """A grid of which every candidate has diverged."""
+        return next((grid for grid in self.grids if all(map(store.is_empty, grid))), None)
+
     def run(self, store, on_progress: Callable = lambda steps: None) -> None:
-        """Trains, or goes on. With a chooser, the chosen candidate of the same seed is taken over where it is there."""
+        """Trains, or goes on. With a chooser, the chosen candidate of the same seed is taken over where it is there.
+
+        A candidate that diverges raises Empty. Raises UserError where all of a grid have done so, or what `loop.train`
+        raises.
+        """
+        if (grid := self._exhausted(store)) is not None:
+            tried = [(run.optimizer.lr, run.optimizer.weight_decay) for run in grid]
+            expected = f"a learning rate at which the loss of {self.episode.name} stays finite (all of these diverged)"
+            raise UserError("grid", tried, expected)
+        try:
+            self._train(store, on_progress)
+        except metrics.Diverged as error:
+            if not self.grids:
+                raise
+            raise Empty(str(error)) from None
+
+    def _train(self, store, on_progress: Callable) -> None:
         episode, directory = self._kept(self.resolved(store)), store.place_of(self.episode)
         if self.chooser and not directory.is_dir() and self._intact(episode, store):
             temporary = directory.with_name(f".{directory.name}.copied")  # a run is found by the end of its name

@@ -65,7 +65,8 @@ class Probe(extract.Reads):
         named = [self.arm, self.seed, self.target, self.protocol, self.factor]
         how = [self.scalings, self.shots, self.draws, self.reduce, self.average, self.head]
         train = self.component.fingerprints["train"]  # class frequencies of its training items are part of the null
-        return [named, how, [member.identity for member in self.members], train]
+        unit = ["draws and items"] if self.protocol == "k_shot" else []  # of one network's interval: it was items alone
+        return [named, how, [member.identity for member in self.members], train, *unit]
 
     @property
     def reads(self):
@@ -226,11 +227,11 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None):
         extra |= {"guard": dataclasses.asdict(guard)} if guard else {}
         at |= dict(scaling=result.scaling, grad_norm=result.grad_norm, dim=result.weights.shape[0])
         at["lambda"] = result.lam
-    mean = np.mean([r.bits for r in results], axis=0)[None]
-    yield Finding("information", intervals.two_way(mean), unit, {**at, "extra": extra})
+    bits = np.stack([r.bits for r in results])[None]
+    yield Finding("information", intervals.few_shot([(1.0, bits)]), unit, {**at, "extra": extra})
     if result.correct is not None:
-        correct = np.mean([r.correct for r in results], axis=0)[None]
-        yield Finding("accuracy", intervals.two_way(correct), "fraction", {**at, "extra": extra})
+        correct = np.stack([r.correct for r in results])[None]
+        yield Finding("accuracy", intervals.few_shot([(1.0, correct)]), "fraction", {**at, "extra": extra})
     counts = {"n_seeds": 1, "n_examples": len(probe.labels["val"])}
     loss = result.val_loss if isinstance(result, Scores) else result.scalings[result.scaling].val_loss
     yield Finding(

@@ -104,7 +104,7 @@ def union(workdir: pathlib.Path, aside: bool) -> None:
         for file in filter(pathlib.Path.is_file, files):
             rows = row_files.read(file, study=tasks["study"], config_hash=path.stem)
             for point in tasks["points"]:
-                lines |= {json.dumps(_at_point(row, point) if point else row) for row in rows}
+                lines |= {json.dumps(each) for row in rows for each in _at_point(row, point)}
     atomic.write(workdir / "results.jsonl", "".join(line + "\n" for line in sorted(lines)))
     for file in (workdir / "rows").glob("*.*") if aside else ():
         if file.suffix in (".jsonl", ".npz") and file.stem not in live and file.name[0] != ".":
@@ -113,12 +113,15 @@ def union(workdir: pathlib.Path, aside: bool) -> None:
                 os.replace(file, workdir / "rows" / "superseded" / file.name)
 
 
-def _at_point(row: dict, point: dict) -> dict:
-    """A row of a sweep's point, which has intervals and no verdicts of its own: the test of a sweep is its slope."""
+def _at_point(row: dict, point: dict | None) -> list[dict]:
+    """A row as it is or, of a sweep's point, as one that has intervals and no verdicts of its own, nor the choices that
+    follow from them: the test of a sweep is its slope."""
+    if point is None:
+        return [row]
     row = {**row, "point": point}
     if row["metric"] in ("gap", "restored") and row["extra"]:
         row["extra"] = {key: value for key, value in row["extra"].items() if key not in VERDICTS}
-    return row
+    return [row] if row["metric"] != "choice" else []
 
 
 def is_complete(workdir: pathlib.Path, config) -> bool:

@@ -76,6 +76,10 @@ class Task:
         """Whether all that it makes is there."""
         return all(store.has(output) for output in self.makes)
 
+    def empty(self, store) -> bool:
+        """Whether it was carried out and there was nothing to make."""
+        return store.is_empty(self)
+
     def run(self, store) -> None:
         """Makes `makes`. Raises Empty where there is nothing to make."""
         raise NotImplementedError

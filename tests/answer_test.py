@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from bottleneck import study
+from bottleneck.analysis import intervals
 from bottleneck.arms import ARMS, CAUSES
+from bottleneck.items import Items
 from bottleneck.planning import plan as plans
+from bottleneck.rows import row as finding_row
 from bottleneck.rows import select
 from tests.planted import Held, bits, outcome
 
@@ -237,3 +240,68 @@ def test_vectors_are_answered_in_r2(tiny, tmp_path):
     assert {r["unit"] for r in rows if r["metric"] in ("gap", "margin", "information")} == {"r2"}
     assert not select(rows, metric="accuracy") and not select(rows, metric="bound")
     assert "R2" in one(rows, metric="gap", target="first")["extra"]["sentence"]
+
+
+@pytest.mark.parametrize("seeds, unit", [("1", "draws and items"), ("3", "seeds and items")])
+def test_with_one_network_the_draws_of_few_shots_take_the_place_of_seeds(seeds, unit, tiny, tmp_path):
+    """Or the interval would say that another draw of the shots could not have read anything else."""
+    few = {"seeds": seeds, "probe.protocols": "linear_probe,k_shot", "probe.shots": "4,", "probe.draws": "3"}
+    answer, store = plans.plan(study.spec(tiny(few))).answer, Held(tmp_path)
+    read = {}
+    for probe in answer.probes:
+        draws = 3 if probe.protocol == "k_shot" else 1
+        information = np.stack([bits(0.5, 10 * probe.seed + draw) for draw in range(draws)])
+        outcome(store, probe, information, information > 0.5)
+        read.setdefault((probe.arm, probe.target, probe.protocol), []).append(information)
+    found = [finding_row(finding, "answer", 1) for finding in answer.means(store, Items(store, answer.probes))]
+    for (arm, target, protocol), tables in read.items():
+        at = dict(arm=arm, target=target, protocol=protocol)
+        for metric, table in (("information", np.stack(tables)), ("accuracy", np.stack(tables) > 0.5)):
+            row, expected = one(found, metric=metric, **at), intervals.few_shot([(1.0, table)])
+            assert (row["value"], *row["ci95"]) == pytest.approx((expected.value, expected.low, expected.high))
+            of_whole = "items" if len(tables) == 1 else "seeds and items"
+            assert row["ci_unit"] == (unit if protocol == "k_shot" else of_whole) and row["n_seeds"] == len(tables)
+
+
+LOOKS = {"seeds": "3,9", "arms": "mixture,direct"}
+
+
+@pytest.fixture(scope="module")
+def looked(tiny, tmp_path_factory):
+    """(rows of the answer, of each decision, the answer, its store): `second` is lost, but only at the second look."""
+    answer, store = plans.plan(study.spec(tiny(LOOKS))).answer, Held(tmp_path_factory.mktemp("looks"))
+    unclear = {0: 0.3, 1: 0.8, 2: 1.3}  # seeds that do not agree
+    asked = {"first", "second"}
+    for look, decider in enumerate(answer.subjects[0].deciders):
+        for probe in answer.probes:
+            if probe.target in asked and (probe.seed >= 3) == bool(look):
+                swings = probe.arm == "mixture" and probe.target == "second" and probe.protocol == "linear_probe"
+                information = bits(unclear.get(probe.seed, 0.1) if swings else value(probe), probe.seed)
+                outcome(store, probe, information, information > 0.3)
+        decider.run(store)
+        asked = {name for name in asked if f"undecided {name} {look + 1}" in store.choices(decider.output)}
+    answer.run(store)
+    return store.rows(answer), [store.rows(decider) for decider in answer.subjects[0].deciders], answer, store
+
+
+@pytest.mark.parametrize("target, look, seeds", [("first", 1, 3), ("second", 2, 9)])
+def test_a_target_is_answered_once_by_the_look_that_decided_it(target, look, seeds, looked):
+    for metric in ("margin", "bound"):
+        assert one(looked[0], metric=metric, target=target)["look"] == look
+    row = one(looked[0], metric="gap", unit="bits", target=target)
+    assert (row["look"], row["n_seeds"], row["extra"]["verdict"]) == (look, seeds, "lost")
+    chosen = [r for r in looked[1][look - 1] if r["target"] == target and r["extra"]["choice"].startswith("lost")]
+    assert chosen and {r["extra"]["reason"] for r in chosen} == {row["extra"]["verdict"]}
+
+
+def test_a_look_is_judged_on_its_own_probes_whoever_asks(looked):
+    """Its p values are of a family at its own seeds, of those that were read then."""
+    _, decisions, answer, store = looked
+    for decider, rows in zip(answer.subjects[0].deciders, decisions, strict=True):
+        verdicts = decider.verdicts(store)
+        assert {r["target"]: r["extra"]["reason"] for r in rows} == {n: v.verdict for n, v in verdicts.items()}
+        assert {v.gap.n_seeds for v in verdicts.values()} == {decider.look * 6 + 3}
+    first, second = (one(looked[0], metric="gap", unit="bits", target=name)["extra"] for name in ("first", "second"))
+    before, after = (decider.verdicts(store) for decider in answer.subjects[0].deciders)
+    assert first["adjusted_p"] == before["first"].adjusted_p and set(after) == {"second"}
+    assert second["adjusted_p"] == after["second"].adjusted_p

@@ -14,7 +14,7 @@ def test_every_arm_is_one_complete_row():
         assert name == arm.name and arm.trained
         assert bool(arm.cause) <= bool(arm.evidence)  # what undoes a cause says what it did
         assert arm.cause or arm.shows  # and what undoes none says what it is for
-        assert fields(arm.evidence) <= {"share", "before", "after"}
+        assert fields(arm.evidence) <= {"share", "times", "before", "after"}
         assert not arm.cause or "{share}" in arm.evidence
 
 

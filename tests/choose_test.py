@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from bottleneck.analysis import causes
 from bottleneck.choose import Compete, Decide, Expose, Rise, Tune, entropy
 from bottleneck.data import component as components
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
+from bottleneck.items import ADAPTED, PROTOCOL, Items
 from bottleneck.probing import Probe
 from bottleneck.rows import Finding
 from tests.planted import Held, bits, member, outcome
@@ -120,11 +122,29 @@ def test_a_target_of_which_one_side_is_missing_is_not_judged(planted):
 SPLIT = {("direct", "a"): 0.9, ("alone", "a"): 0.3, ("mixture", "a"): 0.2}
 
 
+@pytest.fixture(params=[(0.2, 0.95, 0.65), (0.1, 0.3, 0.2)])
+def remeasured(request, planted):
+    """(store, probes) of the arms of the split, as they are and re-measured."""
+    store, plant = planted
+    first = plant({(arm, "a"): mean for arm, mean in zip(causes.SPLIT, (0.4, 0.9, 0.8))}, range(5))
+    again = {(arm, "a"): mean for arm, mean in zip(causes.SPLIT, request.param)}
+    return store, first + plant(again, range(5), protocol=ADAPTED)
+
+
 def test_scarcity_is_asked_where_exposure_is_not_ruled_out(planted):
     store, plant = planted
     interfered = {("direct", "b"): 0.9, ("alone", "b"): 0.9, ("mixture", "b"): 0.2}
     expose = Expose(NAMES, plant({**SPLIT, **interfered}, range(5)), (5,))
     assert answers(store, expose) == {"exposed a 0": True, "exposed b 0": False}
+
+
+def test_with_batch_norm_scarcity_is_asked_by_the_rule_of_the_answer(remeasured):
+    """Exposure of the re-measured reading against half of the gap as it was read at first."""
+    store, probes = remeasured
+    tables, adapted = (Items(store, probes).tables(causes.SPLIT, "a", protocol=p) for p in (PROTOCOL, ADAPTED))
+    expected = causes.exposed(causes.split(**tables, adapted=adapted))
+    assert expected != causes.exposed(causes.split(**adapted))  # half of what re-measuring leaves is another rule
+    assert answers(store, Expose(NAMES, probes, (5,))) == {"exposed a 0": expected}
 
 
 def test_a_question_is_answered_for_the_looks_whose_seeds_were_read(planted):
@@ -177,6 +197,20 @@ def test_the_settings_of_the_least_weighted_validation_loss_are_taken(planted, t
         assert store.settings(tune.output) == {"lr": best, "weight_decay": 0.0}
         rows = store.rows(tune)
         assert [r["split"] for r in rows] == ["val"] * 3 and sum(r["extra"]["chosen"] for r in rows) == 1
+
+
+def test_settings_at_which_training_diverged_are_not_taken(planted, targets):
+    store, _ = planted
+    probes = tuple(Probe(str(i), 0, "a", targets["a"], (member(f"{i}/a"),), "tuning") for i in range(3))
+    store.leave_empty(probes[0], "the loss is not finite")
+    for probe, loss in zip(probes[1:], (0.9, 0.8), strict=True):
+        store.write(probe, [Finding("log_loss", loss, "nats", {"split": "val"})])
+    tune = Tune(((10.0, 0.0), (0.2, 0.0), (0.1, 0.0)), probes, (("a", 1.0),))
+    tune.run(store)
+    assert store.settings(tune.output) == {"lr": 0.1, "weight_decay": 0.0}
+    rows = store.rows(tune)
+    assert [r["value"] for r in rows] == [None, 0.9, 0.8]
+    assert [r["extra"]["diverged"] for r in rows] == [True, False, False]
 
 
 def test_the_key_of_a_choice_is_what_it_reads(planted):

@@ -53,6 +53,8 @@ def test_few_shots_are_means_over_draws(planted):
     task = make("mixture", 0, draws, protocol="k_shot", shots=4, draws=3)
     table = Items(store, [task]).table("mixture", "t", protocol="k_shot", shots=4)
     np.testing.assert_array_equal(table, draws.mean(0)[None])
+    each = Items(store, [task]).draws("mixture", "t", protocol="k_shot", shots=4)
+    np.testing.assert_array_equal(each, draws[None])
     assert Items(store, [task]).table("mixture", "t") is None
 
 

@@ -114,6 +114,27 @@ def test_shared_labels_must_mean_the_same(planned, tmp_path):
     assert run == 5
 
 
+@pytest.mark.parametrize("first, second, agree", [((0, 1, 2), (1, 2), False), ((0, 1, 2, 3), (0, 1), True)])
+def test_numbers_are_names_of_classes_like_any_other(first, second, agree, planned, tmp_path):
+    """A class "1" that became output 0 would be taught as another component's class "0"."""
+    components = {}
+    for seed, (name, classes) in enumerate({"first": first, "second": second}.items()):
+        rng, held = np.random.default_rng(seed), {}
+        for split in ("train", "test"):
+            held[f"x_{split}"] = rng.integers(0, 256, (40, 8, 8), dtype=np.uint8)
+            held[f"y_{split}"] = np.resize(classes, 40)
+        np.savez(tmp_path / f"{name}.npz", **held)
+        components[name] = {"source": {"name": "arrays", "path": str(tmp_path / f"{name}.npz")}}
+    over = {"components": str(components), **SPLITS}
+    if agree:
+        assert planned(over)
+    else:
+        with pytest.raises(UserError, match="mixture.label_space"):
+            planned(over)
+    components["second"]["transforms"] = {"labels": {"map": {str(name): i for i, name in enumerate(second)}}}
+    assert planned({**over, "components": str(components)})  # the config says which belong together
+
+
 def test_no_component_trains_on_what_another_probes(planned, tmp_path):
     both = images(tmp_path / "a", ("cat", "dog", "emu"))
     subset = {**both, "transforms": {"classes": {"keep": ("cat", "dog")}}}

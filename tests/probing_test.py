@@ -178,6 +178,7 @@ def test_few_shots_are_the_same_for_both_arms_and_nested_in_seeds(target, tmp_pa
             row = chosen(rows, "information")
             assert row["n_shot"] == 4 and row["extra"]["draws"] == 3 and row["extra"]["draw_sd"] is not None
             assert row["value"] == pytest.approx(items["information"].mean(), abs=1e-12)
+            assert (row["ci_unit"], row["n_seeds"]) == ("draws and items", 1)  # it is one network
     assert taken["mixture", 0] == taken["direct", 0] and taken["mixture", 1] == taken["direct", 1]
     draws = taken["mixture", 0] + taken["mixture", 1]
     assert len({tuple(draw) for draw in draws}) == 6

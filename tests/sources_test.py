@@ -5,6 +5,7 @@ import pytest
 
 from bottleneck import execute, study
 from bottleneck import rows as row_files
+from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.planning import plan as plans
 from tests.planted import label_features
@@ -91,6 +92,19 @@ def test_they_are_members_of_representations(rows):
         both = one(rows, arm="both", target=target, metric="information", protocol="linear_probe", seed="all")
         assert both["value"] > 0.8
         assert {r["metric"] for r in row_files.select(rows, arm="both", target=target)} >= {"gain", "excess_gain"}
+
+
+@pytest.mark.parametrize("member, known", [("last:features", True), ("0:features", True), ("1/2:features", False)])
+def test_a_member_of_theirs_is_the_one_layer_there_is(member, known, found, tiny):
+    """What was asked for would be recorded as something else: their arrays have no steps and no layers."""
+    sources = str(found[2].sources.to_dict())
+    for pattern, accepted in ((f"good/0@{member}", known), (f"good/0@{member.replace('features', 'layer1')}", False)):
+        config = tiny({**PLAIN, "sources": sources, "representations": str({"one": {"members": pattern}})})
+        if accepted:
+            assert plans.plan(study.spec(config))
+        else:
+            with pytest.raises(UserError, match="representations.one.members=.*expected good/0@last:features"):
+                plans.plan(study.spec(config))
 
 
 def test_other_content_is_another_source_and_the_place_is_not(found, tiny, tmp_path):

@@ -316,6 +316,7 @@ def test_rows_carry_their_point_and_no_verdicts(finished):
     gaps = row_files.select(rows, metric="gap")
     assert {row_files.kind(r) for r in gaps} == {"answer", "sweep"}
     assert all("verdict" not in (r["extra"] or {}) and "adjusted_p" not in (r["extra"] or {}) for r in gaps)
+    assert not row_files.select(rows, metric="choice")  # which says what was lost
     assert sorted(r["target"] for r in row_files.select(rows, metric="slope")) == ["first", "second"]
 
 

@@ -23,9 +23,9 @@ from bottleneck import arms
 from bottleneck.analysis.gap import testability
 from bottleneck.analysis.intervals import Interval, contrast
 
+SPLIT = ("mixture", "direct", "alone")  # the arms that split a gap
 HALF = 0.5  # the share of the gap that a cause must account for
 NEARLY_ALL = 0.99  # of the unique examples: a mixture that draws so many is not short of examples
-DOUBLED = 2.0  # equal weights are an intervention only where they raise the weight so much
 STATUSES = ("named", "likely", "undecided", "ruled out", "not asked")
 
 
@@ -36,7 +36,7 @@ class Evidence:
     arms: Mapping[str, np.ndarray]  # mixture, direct, and whichever of the other arms were trained and read
     variant: Mapping[str, np.ndarray]  # mixture, direct, alone, randomised, on the randomised variant; {} without one
     untrained_wider: np.ndarray | None  # the wider network at its step 0
-    not_asked: Mapping[str, str]  # arm -> why it was not run, in words
+    not_asked: Mapping[str, str]  # arm -> why it says nothing of this target whatever was read, in words
     label_space: str  # shared | disjoint | per_component
     margin: float  # the share of I_direct that counts as retained
     entropy: float  # H(y), bits
@@ -115,16 +115,6 @@ def interference(tables: Mapping, level: float = 0.95) -> Interval | None:
 def exposed(split: Split) -> bool:
     """Whether scarcity is worth a run: unless exposure is surely less than half of the gap."""
     return not split.exposure_half.high < 0
-
-
-def diluted(weights: tuple[float, float] | None) -> tuple[bool, str]:
-    """Whether equal weights are an intervention, weights being (in the mixture, at equal weights); and why not."""
-    if weights is None:
-        return False, "it has no weight in the mixture"
-    before, after = weights
-    if after >= DOUBLED * before:
-        return True, ""
-    return False, f"equal weights would not double its weight, {_weight(before)} to {_weight(after)}"
 
 
 def competes(mixture, direct, entropy: float, level: float = 0.95) -> tuple[bool, str]:
@@ -217,12 +207,8 @@ def _why_not(evidence: Evidence, arm: arms.Arm, tables: Mapping, level: float) -
     """Why an arm says nothing of this target; "" where it does."""
     if arm.name in evidence.not_asked:
         return evidence.not_asked[arm.name]
-    if arm.heads and evidence.label_space == "per_component":
-        return "every component has a head of its own already"
-    if arm.equal_weights and not diluted(evidence.weights)[0]:
-        return diluted(evidence.weights)[1]
     if arm.unique and "alone" in tables:
-        parts = [tables[name] for name in ("mixture", "direct", "alone")]
+        parts = [tables[name] for name in SPLIT]
         if not exposed(split(*parts, adapted=evidence.adapted, level=level)):
             return "exposure, of which it is a part, is ruled out"
     if arm.randomised and {"mixture", "direct"} <= set(tables):

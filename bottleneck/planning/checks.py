@@ -11,8 +11,9 @@ from bottleneck.data.component import Component
 from bottleneck.data.transforms import Classes, Labels
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
-from bottleneck.features.layers import POSITIONS, tap_and_mode
+from bottleneck.features.layers import LAST, POSITIONS, tap_and_mode
 from bottleneck.planning.episodes import Episodes
+from bottleneck.representations import source_of
 from bottleneck.study import StudySpec
 from bottleneck.training.run import duration
 
@@ -34,14 +35,19 @@ def data(study: StudySpec, inside: dict[str, Component], targets: dict[str, Comp
 
 def shared_labels(study: StudySpec, inside: dict[str, Component]) -> None:
     """A shared label space joins classes by position: components must not name the same position differently."""
-    named = [c for c in inside.values() if not all(name.isdigit() for name in c.classes) and not relabelled(c)]
-    for component in named if study.mixture.label_space == "shared" else ():
-        if component.classes != named[0].classes:
-            expected = (
-                f"the same classes in {named[0].name!r} and {component.name!r}, or a transform `labels` or `classes` "
-                "that says which belong together, or 'disjoint'"
-            )
-            raise UserError("mixture.label_space", "shared", expected)
+    if study.mixture.label_space != "shared":
+        return
+    named = [component for component in inside.values() if not relabelled(component)]
+    longest = max(named, key=lambda component: component.num_classes, default=None)
+    for component in named:
+        for index, (name, other) in enumerate(zip(component.classes, longest.classes)):
+            if name != other:
+                expected = (
+                    f"one name for class {index}, which is {name!r} in {component.name!r} and {other!r} in "
+                    f"{longest.name!r}; or a transform `labels` or `classes` that says which belong together, or "
+                    "'disjoint'"
+                )
+                raise UserError("mixture.label_space", "shared", expected)
 
 
 def relabelled(component: Component) -> bool:
@@ -88,6 +94,16 @@ def layers(read: Iterable[tuple[str, str, dict[str, int]]]) -> None:
             raise UserError(path, layer, f"a layer of the model: {', '.join(taps)}")
         if mode == POSITIONS and (path != "analysis.layers" or taps[tap] < 3):
             raise UserError(path, layer, "one vector per item here: pooled, or flattened")
+
+
+def members(study: StudySpec) -> None:
+    """Whether members from elsewhere name the only layer there is, which has no steps."""
+    for name, spec in study.representations.items():
+        for pattern in spec.patterns:
+            whose, _, which = pattern.partition("@")
+            if source_of(pattern) in study.sources and which not in (f"last:{LAST}", f"0:{LAST}"):
+                expected = f"{whose}@last:{LAST}, as features from elsewhere are of one step and one layer"
+                raise UserError(f"representations.{name}.members", pattern, expected)
 
 
 def shots(episodes: Episodes) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from bottleneck import identity, models
 from bottleneck.analysis import trajectory
+from bottleneck.analysis.causes import NEARLY_ALL
 from bottleneck.arms import ARMS, Arm
 from bottleneck.data import mixture
 from bottleneck.data.component import Component
@@ -17,7 +18,6 @@ from bottleneck.study import StudySpec
 from bottleneck.training.run import Draws, Run, duration
 
 DOUBLED = 2.0  # equal weights must at least double a component's weight for dilution to be asked about
-NEARLY_ALL = 0.99  # of the unique examples: where the mixture draws that many, scarcity is ruled out without a run
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ class Episodes:
         return ""
 
     def never_scarce(self, target: str) -> bool:
-        """Whether the mixture sees (nearly) all of a component's training items anyway."""
+        """Whether the mixture sees (nearly) all of a component's training items: no run is needed to rule it out."""
         return target in self.components and self.unique_share(target) >= NEARLY_ALL
 
     def run(self, arm: Arm, seed: int, target: str = "") -> Run:

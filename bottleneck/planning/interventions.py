@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bottleneck.analysis.causes import SPLIT
 from bottleneck.arms import ARMS, CAUSES, Arm
 from bottleneck.choose import Choose, Compete, Expose, Rise
+from bottleneck.items import ADAPTED
 from bottleneck.planning.planner import Planner
-from bottleneck.planning.references import ADAPTED, adapted
+from bottleneck.planning.references import adapted
 from bottleneck.planning.tuning import Tuning
 
 READ_ON_VARIANT = ("mixture", "direct", "alone", "randomised")
@@ -25,12 +27,9 @@ class Interventions:
             self.intervene(ARMS[name], "lost")
         self.untrained_wider()
         components = tuple(self.episodes.components)
-        protocol = ADAPTED if self.batch_norm else "linear_probe"
         if "scarce" in self.study.arms:
-            probes = self.planner.probes_of("mixture", "direct", "alone", protocol=protocol)
-            self.intervene(
-                ARMS["scarce"], "exposed", self.planner.add(Expose(components, probes, self.study.looks, protocol))
-            )
+            probes = self.planner.probes_of(*SPLIT) + self.planner.probes_of(*SPLIT, protocol=ADAPTED)
+            self.intervene(ARMS["scarce"], "exposed", self.planner.add(Expose(components, probes, self.study.looks)))
         if "longest" in self.study.arms:
             probes = self.planner.probes_of("mixture", "direct", "longer", "direct_half")
             targets = tuple(self.episodes.targets)

@@ -76,6 +76,7 @@ def plan(study: StudySpec) -> Plan:
     checks.shots(episodes)
     checks.analyses(study, episodes.targets)
     checks.sources(study, episodes.targets)
+    checks.members(study)
     episodes.tables  # noqa: B018  refuses weights and batches that cannot be drawn, before anything is planned
     planner = Planner(study, episodes)
     taps, batch_norm = shapes(planner.plain_run("mixture", study.run_seeds[0]), episodes.shape)
@@ -95,7 +96,6 @@ def plan(study: StudySpec) -> Plan:
         not_asked=interventions.not_asked(),
         raised={name: (episodes.share(name), 1 / len(episodes.components)) for name in episodes.components},
         drawn={name: episodes.unique_share(name) for name in episodes.components if episodes.share(name)},
-        batch_norm=batch_norm,
     )
     planner.add(answer)
     return Plan(study, episodes, planner.everything(), answer)

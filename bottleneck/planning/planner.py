@@ -59,11 +59,17 @@ class Planner:
         return Member(Kept(f"{name}@{step}", run, step, self.study.data, adapt, stands_on), layer)
 
     def train(
-        self, run: Run, asks=(), start: Start | None = None, pool: tuple[Component, ...] | None = None, chooser=""
+        self,
+        run: Run,
+        asks=(),
+        start: Start | None = None,
+        pool: tuple[Component, ...] | None = None,
+        chooser="",
+        grids: tuple[tuple[Run, ...], ...] = (),
     ) -> None:
         """Asks for a run; called again, for more of its steps or on behalf of others who want it."""
         keep = tuple(sorted({*run.keep, run.steps}))
-        wanted = Train(run, pool or self.pool_of(run), self.study.data, keep, start, chooser, asks)
+        wanted = Train(run, pool or self.pool_of(run), self.study.data, keep, start, chooser, grids, asks)
         held = self.trains.get(run.key)
         self.trains[run.key] = joined(held, wanted) if held else wanted
 
@@ -151,7 +157,7 @@ class Planner:
         return tuple(chosen)
 
 
-def either(a: tuple[Asked, ...], b: tuple[Asked, ...]) -> tuple[Asked, ...]:
+def either(a: tuple, b: tuple) -> tuple:
     """Conditions under which one of two askers wants something; no condition at all is the weakest."""
     return tuple(dict.fromkeys((*a, *b))) if a and b else ()
 
@@ -159,6 +165,8 @@ def either(a: tuple[Asked, ...], b: tuple[Asked, ...]) -> tuple[Asked, ...]:
 def joined(held: Task, wanted: Task) -> Task:
     """One task for two askers of the same: wanted where either wants it, with the steps and layers of both."""
     changed = {"asks": either(held.asks, wanted.asks)}
+    if isinstance(held, Train):
+        changed["grids"] = either(held.grids, wanted.grids)
     for field, of in (("keep", Train), ("layers", Extract)):
         if isinstance(held, of):
             changed[field] = tuple(sorted({*getattr(held, field), *getattr(wanted, field)}))

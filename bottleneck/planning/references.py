@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from bottleneck import representations
-from bottleneck.answer import ADAPTED, Subject
+from bottleneck.answer import Subject
 from bottleneck.choose import Decide
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST
 from bottleneck.features.source import Arrays, Member, Pixels
+from bottleneck.items import ADAPTED
 from bottleneck.planning import finetuning
 from bottleneck.planning.planner import Planner
 from bottleneck.planning.tuning import Tuning

@@ -41,17 +41,18 @@ class Tuning:
             return self.choose("mixture", asks)
         plain = planner.plain_run(name, planner.study.run_seeds[0])
         weights = {target: 1.0} if ARMS[arm].own_weight else planner.study.mixture.weights
-        candidates, probes = [], []
-        for index, (lr, decay) in enumerate(self.grid):
-            optimizer = dataclasses.replace(plain.optimizer, lr=lr, weight_decay=decay)
-            candidate = dataclasses.replace(plain, optimizer=optimizer)
-            planner.train(candidate, asks)
+        probes = []
+        candidates = [
+            dataclasses.replace(plain, optimizer=dataclasses.replace(plain.optimizer, lr=lr, weight_decay=decay))
+            for lr, decay in self.grid
+        ]
+        for index, ((lr, decay), candidate) in enumerate(zip(self.grid, candidates, strict=True)):
+            planner.train(candidate, asks, grids=(tuple(candidates),))
             member = Member(
                 Kept(f"{name} lr {lr:g} decay {decay:g}", candidate, candidate.steps, planner.study.data),
                 planner.study.probe.layer,
             )
             options = dict(protocol=TUNING, asks=asks)
             probes += [planner.probe(str(index), plain.seed, met, (member,), **options) for met in weights]
-            candidates.append(candidate)
         chooser = Tune(self.grid, tuple(probes), tuple(weights.items()))
         return planner.add(chooser), candidates

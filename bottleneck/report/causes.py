@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bottleneck import arms
+from bottleneck.analysis.causes import STATUSES
 from bottleneck.report.lookup import SUBJECT, counts, extra, number, targets, unit, unit_name, whole
 from bottleneck.report.table import MISSING, Table
 from bottleneck.rows import select
 
-STATUSES = ("named", "likely", "undecided", "ruled out", "not asked")
 RULE = (
     "Named: the interval of what the arm restores minus half of the gap lies above 0. Likely: the share is at least "
     "half and the interval of what is restored lies above 0. Ruled out: the first interval lies below 0. Else undecided"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bottleneck.analysis.causes import HALF, STATUSES
 from bottleneck.report import causes, lookup
 from bottleneck.report.drawing import (
     BLUE,
@@ -27,10 +28,9 @@ VERDICTS = {
     "inconclusive": (PURPLE, "D"),
     "untestable": (INK, "x"),
 }
-STATUSES = {"named": VERMILLION, "likely": OCHRE, "undecided": PURPLE, "ruled out": GREY}
+COLOURS = dict(zip(STATUSES, (VERMILLION, OCHRE, PURPLE, GREY)))  # what was not asked is not drawn
 HUES = dict(zip(PARTS, (BLUE, VERMILLION, OCHRE)))
 BAR = 0.56  # of the room between two lines
-NAMED = 0.5  # the share of a gap that a cause must account for
 
 
 def sizes(rows: list[dict]) -> Figure | None:
@@ -129,9 +129,9 @@ def shares(rows: list[dict]) -> Figure | None:
     def draw(axes, target):
         of = select(restored, target=target)
         axes.axvline(0, color=INK, linewidth=0.7, alpha=0.6)
-        axes.axvline(100 * NAMED, color=INK, linewidth=0.7, alpha=0.6, linestyle=(0, (4, 3)))
+        axes.axvline(100 * HALF, color=INK, linewidth=0.7, alpha=0.6, linestyle=(0, (4, 3)))
         for y, r in enumerate(of):
-            colour = STATUSES.get(extra(r).get("status"), INK)
+            colour = COLOURS.get(extra(r).get("status"), INK)
             low, high = interval(r)
             axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
             axes.plot([100 * extra(r)["share"]], [y], marker="o", markersize=5, color=colour, linestyle="")

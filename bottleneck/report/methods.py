@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from bottleneck.analysis.gap import UNTESTABLE
 from bottleneck.report import causes, lookup
 from bottleneck.report.lookup import PARTS, PROBE, REMEASURED, SUBJECT, counts, extra, outside, span
@@ -11,7 +13,7 @@ from bottleneck.rows import select
 LEVEL = 0.05
 LIMITS = (
     "Shares need not add up. While training is still rising, capacity and dilution are at most likely and unfinished "
-    "training is at most undecided; where a wider network reads the label untrained, capacity is undecided."
+    "training is not ruled out; where a wider network reads the label untrained, capacity is undecided."
 )
 
 
@@ -111,9 +113,9 @@ def verdicts(gap_rows: list[dict]) -> list[str]:
                 f"Verdicts {family} use Holm's adjustment over those that are not untestable "
                 f"({tested} of {len(members)})."
             )
-    looks = sorted({r["look"] for r in gap_rows if r["look"]})
-    if len(looks) > 1:
-        each = [f"{sum(r['look'] == look for r in gap_rows)} at {look} seeds" for look in looks]
+    ours = select(gap_rows, arm=SUBJECT)
+    if len({r["look"] for r in ours}) > 1:
+        each = [f"{count} at {seeds} seeds" for seeds, count in sorted(Counter(r["n_seeds"] for r in ours).items())]
         said.append(f"Looks were planned before the first: {', '.join(each)}; a decided target was not asked again.")
     return said
 

@@ -80,7 +80,8 @@ def train(
     `components`: as `restrict` gives them. `pool`: their resident pool, already on the mesh; None streams batches from
     the host. `initial`: variables to start from (fine-tuning), or what gives them when they are needed; their head is
     used if there is one. `stop`: once it is asked for, the run is saved at the end of the device's call and Stopped is
-    raised. Raises UserError when the loss is not finite or the disk is full (atomic.Full); then, too, it can go on.
+    raised. Raises UserError when the loss is not finite (Diverged) or the disk is full (atomic.Full); then, too, it can
+    go on.
     """
     feed = Feed(run, program(run, mesh), components, data, pool)  # a mistake is met here, before anything is written
     models.resolved(run.model, feed.x_shape)

@@ -14,6 +14,10 @@ from bottleneck.errors import UserError
 from bottleneck.training.run import Run
 
 
+class Diverged(UserError):
+    """The loss or the gradient of a run is not finite: it needs another learning rate."""
+
+
 class Metrics:
     """The metrics of a run's sums. `path` None: nothing is written, only checked (all but the first process)."""
 
@@ -29,7 +33,7 @@ class Metrics:
         self._step, self._began = step, now
 
     def flush(self) -> None:
-        """Writes the line that is due, if one is. Raises UserError where the loss is not finite, and atomic.Full."""
+        """Writes the line that is due, if one is. Raises Diverged where the loss is not finite, and atomic.Full."""
         if self._due is None:
             return
         (step, sums, speed), self._due = self._due, None
@@ -46,10 +50,10 @@ class Metrics:
             atomic.append(self.path, json.dumps(line))
 
     def check(self, step: int, sums: dict) -> dict:
-        """`sums` on the host. Raises UserError where the loss or the gradient up to `step` is not finite."""
+        """`sums` on the host. Raises Diverged where the loss or the gradient up to `step` is not finite."""
         sums = jax.device_get(sums)
         if not np.isfinite(sums["loss"].sum() + sums["grad_norm"]):
-            raise UserError(
+            raise Diverged(
                 "optimizer.lr",
                 self.run.optimizer.lr,
                 "a rate at which the loss stays finite "
