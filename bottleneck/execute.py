@@ -45,6 +45,8 @@ def study(
     check_retrain(retrain, stage, shard)
     spec = studies.spec(config)
     workdir = workdir or pathlib.Path("runs") / spec.name
+    if output is not None:
+        results.usable(output, "--output")
     with signals.graceful() as stop:
         try:
             plan = sweep.plan(config)
@@ -205,9 +207,10 @@ def waiting(left: list[Task], shard: tuple[int, int]) -> str:
 
 
 def report(outcome: results.Outcome, directory: pathlib.Path) -> int:
-    """Writes the report, then prints the summary."""
+    """Writes the report, then prints the summary. Raises UserError where `directory` cannot be written."""
     from bottleneck.report import html, tables  # loads matplotlib, which training on a pod does not need
 
+    results.usable(directory)
     path = html.write(directory, outcome.rows, outcome.provenance, outcome.reading)
     print(tables.terminal(outcome.rows))
     print(f"\nreport: {path}")
@@ -216,9 +219,10 @@ def report(outcome: results.Outcome, directory: pathlib.Path) -> int:
 
 def compare(first: tuple, second: tuple, output: pathlib.Path | None = None) -> None:
     """Sets two finished studies, each (config, work directory), side by side: printed, and compare.html in `output`, or
-    the first one's directory."""
+    the first one's directory. Raises UserError where that cannot be written."""
     from bottleneck.report import compare as pages
 
+    results.usable(*((first[1],) if output is None else (output, "--output")))
     sides = []
     for config, workdir in (first, second):
         outcome = results.from_disk(workdir, config)

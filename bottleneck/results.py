@@ -181,12 +181,12 @@ def forget_runs(plan, store: Store) -> None:
             print(f"{tasks['study']} ({path.stem}) has rows of runs that are made again: use --retrain there too")
 
 
-def usable(workdir: pathlib.Path) -> None:
-    """Raises UserError when `workdir` cannot be a work directory."""
-    for path in (workdir, *workdir.parents):
+def usable(directory: pathlib.Path, flag: str = "--workdir") -> None:
+    """Raises UserError when `directory`, given by `flag`, is none that can be written, or made."""
+    for path in (directory, *directory.parents):
         if path.exists():
             if not path.is_dir() or not os.access(path, os.W_OK):
-                raise UserError("--workdir", str(workdir), f"a directory that can be written ({path} is not)")
+                raise UserError(flag, str(directory), f"a directory that can be written ({path} is not)")
             return
 
 

@@ -547,3 +547,18 @@ def test_a_grid_is_trained_once_and_paid_for(tiny, tmp_path, trainings):
     assert len(losses) == 6 and sum(r["extra"]["chosen"] for r in losses) == 3
     for path in tmp_path.glob("runs/mixture-s*/run.json"):
         assert json.loads(path.read_text())["optimizer"]["lr"] in (0.02, 0.05)
+
+
+@pytest.mark.parametrize("stage", ["all", "report"])
+def test_an_output_that_is_no_directory_is_one_line(stage, plain, tmp_path):
+    config, workdir = plain
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--output=.*file.*can be written"):
+        execute.study(config, workdir, stage, output=tmp_path / "file" / "pages")
+
+
+def test_a_report_where_nothing_can_be_written_is_one_line(plain, monkeypatch):
+    config, workdir = plain
+    monkeypatch.setattr(studied.os, "access", lambda path, mode: False)
+    with pytest.raises(UserError, match="--workdir=.*can be written"):
+        execute.study(config, workdir, "report")

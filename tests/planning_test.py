@@ -10,6 +10,7 @@ from bottleneck.answer import Answer
 from bottleneck.arms import ARMS
 from bottleneck.choose import Compete, Decide, Expose, Rise, Tune
 from bottleneck.data import mixture
+from bottleneck.errors import UserError
 from bottleneck.features.extract import Extract
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
@@ -139,6 +140,12 @@ def test_targets_outside_the_mixture_have_their_own_direct_runs_and_no_split(pla
     assert read == floors | {"mixture", "direct", "longer", "longest", "direct_half", "heads", "wider"}
     (decide,) = plan.graph.of(Decide)
     assert decide.families == (("first", "second"), ("other",))
+
+
+def test_fine_tuned_networks_are_no_members(planned):
+    finetuned = {"both": {"members": "finetune-mixture-first/*@last:features", "n": 2}}
+    with pytest.raises(UserError, match=r"representations.both.members=.*sources among .*direct-first, .*mixture"):
+        planned({"probe.protocols": "linear_probe,finetune", "representations": str(finetuned)})
 
 
 def test_on_demand_interventions_wait_for_the_verdict_on_their_targets(planned):

@@ -210,7 +210,7 @@ def _why_not(evidence: Evidence, arm: arms.Arm, tables: Mapping, level: float) -
     if arm.unique and "alone" in tables:
         parts = [tables[name] for name in SPLIT]
         if not exposed(split(*parts, adapted=evidence.adapted, level=level)):
-            return "exposure, of which it is a part, is ruled out"
+            return "exposure, of which it is a part, is surely less than half of the gap"
     if arm.randomised and {"mixture", "direct"} <= set(tables):
         asked, reason = competes(tables["mixture"], tables["direct"], evidence.entropy, level)
         if not asked:

@@ -10,8 +10,6 @@ from bottleneck.planning.planner import Planner
 from bottleneck.planning.references import adapted
 from bottleneck.planning.tuning import Tuning
 
-READ_ON_VARIANT = ("mixture", "direct", "alone", "randomised")
-
 
 class Interventions:
     """Every arm beyond the mixture and direct training. An arm is one row of `arms.ARMS`; what is said here of an arm
@@ -73,7 +71,6 @@ class Interventions:
         `randomised` are read on the component's variant in which the competitor says nothing. Nothing more is trained
         for that."""
         targets = self.targets(ARMS["randomised"])
-        chooser = None
         for name in ("mixture", "direct"):
             self.read_variants(name, targets, "lost")
         factor = self.study.mixture.competitor

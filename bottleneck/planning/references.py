@@ -115,7 +115,8 @@ def add_representations(planner: Planner) -> None:
     study, targets = planner.study, planner.episodes.targets
     for name, spec in declared(planner).items():
         path, sources = f"representations.{name}", [representations.source_of(p) for p in spec.patterns]
-        known = {planner.trains[key].episode.name for key in planner.trains} | {"direct", *study.sources}
+        ours = {train.episode.name for train in planner.trains.values() if train.start is None}
+        known = ours | {"direct", *study.sources}
         for source in sources:
             if source not in known:
                 raise UserError(f"{path}.members", spec.members, f"sources among {', '.join(sorted(known))}")
