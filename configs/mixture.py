@@ -10,7 +10,7 @@ What to expect, from 5 seeds (bits of 1; about 6 minutes with all analyses on 2 
     shadowed  texture, and colour at 0.9     0.99   0.99    0.86   0.00 + 0.13   label conflict, competition
     plus      background                     1.00   1.00    0.26   0.00 + 0.74   label conflict
     minus     background, flipped            1.00   1.00    0.24   0.00 + 0.76   label conflict
-    rare      shape, weight 0.01             0.96   0.65    0.12   0.32 + 0.52   equal weights restore 49 %, a head 42 %
+    rare      shape, weight 0.01             0.96   0.64    0.12   0.32 + 0.52   equal weights restore 49 %, a head 42 %
 
 Interventions are trained only for what is lost (`arms_for`).
 
