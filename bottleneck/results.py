@@ -170,10 +170,9 @@ def forget_runs(plan, store: Store) -> None:
     other studies stand on these runs."""
     made = plan.graph.downstream(plan.graph.of(Train))
     for task in reversed(made):  # the runs last: what a kill leaves then belongs together
+        store.forget(task)
         if isinstance(task, Train):
             loop.forget(store.place_of(task.episode))
-        else:
-            store.forget(task)
     keys = {task.key for task in made}
     for path in sorted((store.workdir / "configs").glob("*.tasks")):
         tasks = json.loads(path.read_text())

@@ -57,6 +57,10 @@ def test_where_every_candidate_diverges_it_is_one_line_again_and_again(tiny, tmp
         assert error.value.key == "grid" and "all of these diverged" in str(error.value)
         assert "1e+30" in str(error.value) and "2e+30" in str(error.value)
     assert len(trainings) == len(set(trainings))
+    trainings.clear()
+    with pytest.raises(UserError, match="diverged"):
+        execute.study(tiny(ALL), tmp_path, retrain=True)
+    assert trainings  # they may be tried again
 
 
 def test_a_run_that_is_no_candidate_stops_the_study_though_it_was_one_before(tiny, tmp_path):
