@@ -389,7 +389,7 @@ def folder(tmp_path):
 
 
 def test_an_unreadable_image_is_named(run, refused, folder):
-    overrides = source(name="folder", path=str(folder))
+    overrides = [*source(name="folder", path=str(folder)), "--config.mixture.label_space=disjoint"]
     assert run(*overrides, "--dry_run")[0] == 0
     for split, name in (("test", "cat/03.png"), ("train", "dog/17.png")):
         path = folder / split / name
