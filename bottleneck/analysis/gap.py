@@ -67,7 +67,8 @@ def judge(
     1: leaving them out would let those that noise lifts above the limit be tested as if they had been the only ones.
     Call it once for the mixture's own components and once for targets outside it: they are separate families. Planned
     `looks` at growing numbers of seeds share the error: each tests at `(1 - level) / looks`, and what one has decided
-    is not given to the next. Intervals keep `level`.
+    is not given to the next. So far out in the tails, with few seeds, p values that are right to second order are still
+    small too often: several looks take conservative ones. Intervals keep `level`.
     """
     contrasts, kinds = {}, {}
     for name, (direct, mixture, entropy) in targets.items():
@@ -79,19 +80,21 @@ def judge(
         )
         kinds[name] = _testability(contrasts[name]["direct"], entropy)
     family = [name for name, kind in kinds.items() if kind != "untestable"]
-    tested = {name: contrasts[name]["margin"].p() if kinds[name] == "testable" else 1.0 for name in family}
+    p_values = {name: each["margin"].p(conservative=looks > 1) for name, each in contrasts.items()}
+    tested = {name: p_values[name] if kinds[name] == "testable" else 1.0 for name in family}
     adjusted = dict(zip(family, holm(list(tested.values()))))
     alpha, order = (1.0 - level) / looks, sorted(family, key=tested.get)
     verdicts = {}
     for name, intervals in contrasts.items():
         share = alpha / (len(family) - order.index(name)) if name in family else alpha
-        p = float(adjusted.get(name, np.nan))
+        p = p_values[name], float(adjusted.get(name, np.nan))
         verdicts[name] = _verdict(intervals, float(targets[name][2]), kinds[name], p, alpha, share)
     return verdicts
 
 
-def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, adjusted_p, alpha, share) -> Verdict:
-    """The verdict of one target: `adjusted_p` against the family's error `alpha`, its p against its `share` of that."""
+def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, p, alpha, share) -> Verdict:
+    """The verdict of one target. `p`: its own and the adjusted one, which is held against the family's error `alpha`;
+    `share`: what of that its own is held against."""
     direct, margin = intervals["direct"], intervals["margin"]
     seeds, needs, verdict = min(direct.n_seeds, intervals["mixture"].n_seeds), ("", None, None), "inconclusive"
     if kind == "untestable":
@@ -100,7 +103,7 @@ def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, adjusted
         above = dataclasses.replace(direct, value=direct.value - UNTESTABLE * entropy)
         text, *numbers = _needs(above, 1.0 - direct.level)
         needs = (f"{UNCLEAR}; {text}", *numbers)
-    elif adjusted_p < alpha:
+    elif p[1] < alpha:
         verdict = "lost" if margin.value > 0 else "retained"
     else:
         needs = _needs(margin, share)
@@ -109,8 +112,8 @@ def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, adjusted
         **intervals,
         entropy=entropy,
         testability=kind,
-        p=margin.p(),
-        adjusted_p=adjusted_p,
+        p=p[0],
+        adjusted_p=p[1],
         provisional=seeds < 4,
         scope="this checkpoint" if seeds == 1 else "this recipe",
         needs=needs[0],

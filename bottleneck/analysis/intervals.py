@@ -40,26 +40,28 @@ class Interval:
     parts: tuple[float, float] = (0.0, 0.0)
     estimates: tuple[tuple[float, float], ...] = ()  # two (variance, degrees of freedom) that add up to se^2, else one
 
-    def p(self, null: float = 0.0) -> float:
-        """Two-sided p value of the mean being `null`."""
+    def p(self, null: float = 0.0, conservative: bool = False) -> float:
+        """Two-sided p value of the mean being `null`; `conservative`: at most, not about, as often small as it says."""
         difference = abs(self.value - null)
         if not self.se > 0:
             return 1.0 if difference == 0 else 0.0
         if self.estimates:
-            return _tail(difference, *self.estimates)
+            return _tail(difference, *self.estimates, conservative)
         return float(2.0 * special.stdtr(self.dof, -difference / self.se))
 
 
-def _tail(difference: float, seeds: tuple[float, float], items: tuple[float, float]) -> float:
+def _tail(difference: float, seeds: tuple[float, float], items: tuple[float, float], conservative: bool) -> float:
     """P(|error| > difference) where the error's variance is the sum of two, each estimated as (variance, dof).
 
     The estimates divided by q = chi2(dof) / dof are the true variances (Behrens and Fisher). That alone is
-    conservative; weighting every pair of true variances by the sum of their inverses makes the level right to second
-    order (Ghosh and Kim, Canadian Journal of Statistics 29, 2001). With one of the variances 0 it is the t test of the
-    other.
+    `conservative`; weighting every pair of true variances by the sum of their inverses makes the level right to second
+    order (Ghosh and Kim, Canadian Journal of Statistics 29, 2001). With one of the variances 0 both are the t test of
+    the other.
     """
     (a, p), (b, q) = ((variance, _ratios(dof)) for variance, dof in (seeds, items))
-    weights = np.outer(p[1], q[1]) * (p[0][:, None] * b + q[0] * a)
+    weights = np.outer(p[1], q[1])
+    if not conservative:
+        weights *= p[0][:, None] * b + q[0] * a
     sd = np.sqrt(a / p[0][:, None] + b / q[0])
     return float((weights * 2.0 * special.ndtr(-difference / sd)).sum() / weights.sum())
 
