@@ -46,7 +46,7 @@ class Answer(Task):
     drawn: dict[str, float]  # target -> the expected share of its unique examples that the mixture draws
 
     KIND = "answer"
-    VERSION = 3
+    VERSION = 4
     STAGE = "analyze"
     JOINS = True
 

@@ -38,7 +38,7 @@ class Choose(Task):
     """What choosers share: they read whatever probes there are."""
 
     KIND = "choose"
-    VERSION = 1
+    VERSION = 2
     STAGE = "transfer"
     JOINS = True
 
