@@ -116,7 +116,10 @@ def verdicts(gap_rows: list[dict]) -> list[str]:
     ours = select(gap_rows, arm=SUBJECT)
     if len({r["look"] for r in ours}) > 1:
         each = [f"{count} at {seeds} seeds" for seeds, count in sorted(Counter(r["n_seeds"] for r in ours).items())]
-        said.append(f"Looks were planned before the first: {', '.join(each)}; a decided target was not asked again, and p values are conservative.")
+        said.append(
+            f"Looks were planned before the first: {', '.join(each)}; a decided target was not asked again, and p "
+            "values are conservative."
+        )
     return said
 
 
