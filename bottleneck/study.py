@@ -164,7 +164,8 @@ class SweepSpec:
 
     `axes` mirrors the config, with the values of a key where the config has one:
     `dict(mixture=dict(weights=dict(rare=(0.005, 0.01, 0.05))))`. The points are the product of the axes. `points` lists
-    them instead, each a dictionary that mirrors the config, all with the same keys. `log`: the dotted keys of axes
+    them instead, each a dictionary that mirrors the config, all with the same keys; or any keys beside `point`, a name
+    that then is where it lies: `dict(point="wide", model=dict(width=512))`. `log`: the dotted keys of axes
     ("mixture.weights.rare") whose slopes are per doubling.
     """
 

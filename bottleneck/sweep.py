@@ -26,6 +26,8 @@ from bottleneck.planning.planner import joined
 from bottleneck.study import StudySpec, SweepSpec
 from bottleneck.tasks import Task
 
+NAMED = "point"  # the key of a listed point that is its name, and the axis on which such points lie
+
 
 @dataclass(frozen=True, eq=False)
 class Point:
@@ -109,12 +111,14 @@ def points(config, spec: SweepSpec) -> Iterator[tuple[dict, ml_collections.Confi
     where, seen = "points" if spec.points else "axes", set()
     for asked in listed(spec.points) if spec.points else product(spec.axes):
         changed, at = ml_collections.ConfigDict(base), {}
+        named = {NAMED: asked.pop(NAMED)} if spec.points and NAMED in asked else {}
         for key, value in asked.items():
             at[key] = _set(changed, key, value, f"sweep.{where}.{key}")
-        name = json.dumps(identity.canonical(at), sort_keys=True)
-        if name in seen:
-            raise UserError(f"sweep.{where}", _said(at), "each point once")
-        seen.add(name)
+        for text in (json.dumps(identity.canonical(each), sort_keys=True) for each in filter(None, (at, named))):
+            if text in seen:
+                raise UserError(f"sweep.{where}", _said(named or at), "each point once")
+            seen.add(text)
+        at = named or at
         _check_log(spec, at)
         yield at, changed
 
@@ -138,10 +142,14 @@ def listed(given: tuple[dict, ...]) -> Iterator[dict]:
         if not isinstance(point, Mapping) or not point:
             raise UserError("sweep.points", point, "a dictionary that mirrors the config")
         at = dict(_leaves(point))
+        if not isinstance(at.get(NAMED, ""), str):
+            raise UserError(f"sweep.points.{NAMED}", at[NAMED], "a name")
         keys = keys or tuple(at)
-        if set(at) != set(keys):
+        if (NAMED in at) != (NAMED in keys):
+            raise UserError("sweep.points", _said(at), "a name for every point, or for none")
+        if NAMED not in at and set(at) != set(keys):
             raise UserError("sweep.points", _said(at), f"the keys of the first point: {', '.join(keys)}")
-        yield {key: at[key] for key in keys}
+        yield at if NAMED in at else {key: at[key] for key in keys}
 
 
 def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

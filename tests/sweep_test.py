@@ -58,6 +58,16 @@ def test_listed_points_are_taken_as_they_are():
     assert points(swept(points=listed))[0] == at
 
 
+def test_named_points_change_what_they_like():
+    later = dict(start="1/2", weights=dict(first=1.0, second=0.0))
+    turned = dict(mixture=dict(schedule=dict(then=later)))
+    named = (dict(point="plain"), dict(point="long", train=dict(steps=30)), dict(point="turned", **turned))
+    made = sweep.plan(swept(points=named)).points
+    assert [point.at for point in made] == [{"point": "plain"}, {"point": "long"}, {"point": "turned"}]
+    assert [point.plan.episodes.steps for point in made] == [20, 30, 20]
+    assert [point.plan.episodes.schedule for point in made][2] == ((0, (0.7, 0.3)), (10, (1.0, 0.0)))
+
+
 def test_values_are_typed_by_the_spec_as_on_the_command_line():
     axes = dict(train=dict(steps=("1e1", "2 epochs")), data=dict(test=(37.0,)), mixture=dict(weights=dict(second=(1,))))
     at = points(swept(axes=axes))[0]
@@ -95,6 +105,12 @@ def test_axes_are_set_on_the_command_line():
         (dict(axes=weights(0.0, 0.2), log=(WEIGHT,)), r"numbers above 0"),
         (dict(axes=weights(0.1), points=(dict(seeds=1),)), r"sweep.points.*not both"),
         (dict(points=(dict(seeds=1), dict(model=dict(width=4)))), r"keys of the first point: seeds"),
+        (dict(points=(dict(point="a", seeds=1), dict(point="b", seeds=1))), r"sweep.points=.*'b'.*each point once"),
+        (dict(points=(dict(point="a", seeds=1), dict(point="a", seeds=2))), r"sweep.points=.*'a'.*each point once"),
+        (dict(points=(dict(point="a", model=dict(widht=4)),)), r"sweep.points.model.widht=4: .*'width'"),
+        (dict(axes=dict(point=("a", "b"))), r"sweep.axes.point='a'"),
+        (dict(points=(dict(point=3),)), r"sweep.points.point=3: expected a name"),
+        (dict(points=(dict(point="a"), dict(seeds=1))), r"a name for every point, or for none"),
         (dict(axis=dict(seeds=(1, 2))), r"sweep.axis.*'axes'"),
     ],
 )

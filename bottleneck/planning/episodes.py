@@ -61,7 +61,7 @@ class Episodes:
             if start >= self.steps:
                 raise UserError(f"{where}.start", phase.start, f"a step below {self.steps}")
             phases.append((start, tuple(phase.weights[n] for n in names)))
-        return tuple(phases)
+        return tuple(sorted(phases, key=lambda phase: phase[0]))  # a config knows its phases by name, in no order
 
     def step(self, value: int | str, key: str = "keep") -> int:
         """A step of the mixture's run: a number, a fraction of the run ("1/4"), or a duration ("2 epochs")."""
