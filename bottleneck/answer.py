@@ -32,6 +32,13 @@ class Subject:
     deciders: tuple[Decide, ...]
 
 
+def priced(rows: list[dict]) -> dict:
+    """The price keys of what has these rows, one a seed or member set: the largest of each."""
+    keys = ("train_steps", "image_forwards", "component_examples", "dim")
+    extra = {"price": (rows[0]["extra"] or {}).get("price")}
+    return {**{key: max((r[key] for r in rows if r[key] is not None), default=None) for key in keys}, "extra": extra}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Answer(Task):
     """Joins all probes of a study. `not_asked`: (arm, target) -> why an arm was not asked of a target, in words."""
@@ -46,7 +53,7 @@ class Answer(Task):
     drawn: dict[str, float]  # target -> the expected share of its unique examples that the mixture draws
 
     KIND = "answer"
-    VERSION = 4
+    VERSION = 5
     STAGE = "analyze"
     JOINS = True
 
@@ -81,10 +88,9 @@ class Answer(Task):
     def means(self, store, items: Items) -> Iterator[Finding]:
         """Mean over seeds of every arm, target and protocol."""
         for (arm, target, protocol, shots, factor), group in items.probes.items():
-            steps = max(r["train_steps"] for r in store.rows(group[0]))
             where = dict(protocol=protocol, shots=shots, factor=factor)
             at = dict(arm=arm, target=target, protocol=protocol, n_shot=shots, factor=factor, representation=arm)
-            at["train_steps"] = steps
+            at |= priced([store.rows(probe)[0] for probe in group])
             metrics = {"information": ("information", self.unit), "correct": ("accuracy", "fraction")}
             for outcome, (metric, unit) in metrics.items():
                 draws = items.draws(arm, target, outcome, **where)

@@ -14,12 +14,12 @@ from scipy import special
 from tqdm import tqdm
 
 from bottleneck.analysis import information, intervals, probes
-from bottleneck.data import mixture
 from bottleneck.data.component import Component
 from bottleneck.features import extract
 from bottleneck.features.join import collect
 from bottleneck.features.layers import LAST, LOGITS
 from bottleneck.features.source import SPLITS, Member
+from bottleneck.price import price, work
 from bottleneck.rows import Finding
 from bottleneck.tasks import Asked
 
@@ -57,7 +57,7 @@ class Probe(extract.Reads):
     asks: tuple[Asked, ...] = ()
 
     KIND = "probe"
-    VERSION = 2
+    VERSION = 3
     STAGE = "transfer"
 
     @property
@@ -182,21 +182,6 @@ def squared(predicted: dict[str, np.ndarray], y: dict) -> Scores:
     return Scores(information.r2_items(y["test"], predicted["test"]), None, float(errors.mean()))
 
 
-def price(probe: Probe) -> dict:
-    """What a representation cost: steps over distinct ancestor runs, images passed, the target's own examples."""
-    ancestry: dict = {}
-    for member in probe.members:
-        for run, step in member.source.ancestry.items():
-            ancestry[run] = max(ancestry.get(run, 0), step)
-    examples = 0
-    for run, step in ancestry.items():
-        if probe.target in run.components:
-            tables = mixture.tables(run.components, run.sizes, run.schedule, run.train.batch)
-            examples += int(mixture.drawn(tables, step, run.train.batch)[run.components.index(probe.target)])
-    passed = sum(len(probe.component.splits[s]) for s in SPLITS) * len({m.source for m in probe.members})
-    return {"train_steps": sum(ancestry.values()), "component_examples": examples, "image_forwards": passed}
-
-
 def findings(probe: Probe, results: list, guard: probes.Guard | None):
     """Information and accuracy of the chosen probe, and of every scaling that was not chosen.
 
@@ -218,12 +203,12 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None):
         step=getattr(first and first.source, "step", None),
         label_space=next((run.label_space for m in probe.members for run in m.source.ancestry), None),
     )
-    extra = {}
+    extra = {"price": work(probe, probe.protocol in HEADS)}
     if probe.protocol == "k_shot":
         spread = float(np.std([r.bits.mean() for r in results], ddof=1)) if len(results) > 1 else None
-        extra = {"draws": len(results), "draw_sd": spread}
+        extra |= {"draws": len(results), "draw_sd": spread}
     elif hasattr(result, "scaling"):
-        extra = {"at_edge": result.at_edge, "iterations": result.iterations, "chosen": True}
+        extra |= {"at_edge": result.at_edge, "iterations": result.iterations, "chosen": True}
         extra |= {"guard": dataclasses.asdict(guard)} if guard else {}
         at |= dict(scaling=result.scaling, grad_norm=result.grad_norm, dim=result.weights.shape[0])
         at["lambda"] = result.lam

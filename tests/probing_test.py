@@ -14,7 +14,7 @@ from bottleneck.data.source import DataSpec
 from bottleneck.features.source import SPLITS, Kept, Member
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
-from bottleneck.probing import Probe, null, price
+from bottleneck.probing import Probe, null
 from tests.planted import Held, label_features, member
 
 DATA = DataSpec(image_size=8, train=40, probe=400, val=200, test=1000)
@@ -211,16 +211,3 @@ def test_vectors_are_read_in_r2(tmp_path):
     assert set(items) == {"information"} and not [r for r in rows if r["metric"] == "accuracy"]
     (loss,) = [r for r in rows if r["split"] == "val"]
     assert loss["metric"] == "squared_error"
-
-
-def test_the_price_counts_every_run_once_at_its_largest_step(target, kept):
-    parent = dataclasses.replace(kept.run, name="parent", seed=7)
-    tuned = dataclasses.replace(kept, step=5, stands_on=((parent, 20),))
-    early = dataclasses.replace(kept, step=10)
-    for members, steps in (((kept,), 20), ((kept, early), 20), ((tuned,), 25), ((kept, tuned), 40)):
-        assert price(probe(target, *map(Member, members)))["train_steps"] == steps
-    assert price(probe(target, Member(kept)))["image_forwards"] == 1600
-    own = dataclasses.replace(probe(target, Member(kept)), target="first")
-    expected = 20 * kept.run.train.batch * 0.7
-    assert price(own)["component_examples"] == pytest.approx(expected, abs=1)
-    assert price(probe(target, Member(kept)))["component_examples"] == 0  # of a target it never drew

@@ -51,6 +51,11 @@ class Source:
         """The runs it stands on, and the largest step used of each: what it cost to train."""
         return {}
 
+    @property
+    def lessons(self) -> tuple[tuple[Run, int, int], ...]:
+        """(run, step, images): what training it passed through that network beside its own batches."""
+        return ()
+
     def extract(self, store, component: Component, layers: tuple[str, ...], splits: tuple[str, ...]) -> dict:
         """One pass: (layer, split) -> [n, p] or [n, m, C]. Raises UserError on an unknown layer."""
         raise NotImplementedError
@@ -68,6 +73,7 @@ class Kept(Source):
     stands_on: tuple[
         tuple[Run, int], ...
     ] = ()  # other runs that it took: of fine-tuning the parent, of tuning the grid
+    lessons: tuple[tuple[Run, int, int], ...] = ()  # of teachers and rounds: their passes over training items
     head = True
 
     def __hash__(self):

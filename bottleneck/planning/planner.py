@@ -28,6 +28,7 @@ class Planner:
         self.passes: dict[str, Extract] = {}
         self.tasks: dict[str, Task] = {}
         self.parents: dict[str, tuple[tuple[Run, int], ...]] = {}  # run key -> other runs that it stands on
+        self.lessons: dict[str, tuple[tuple[Run, int, int], ...]] = {}  # run key -> passes that its training took
         self.deciders: tuple[Decide, ...] = ()
         self._tuned: dict[tuple[str, int], Run] = {}
         self.plain_run = functools.cache(self._plain_run)
@@ -55,8 +56,8 @@ class Planner:
 
     def kept(self, run: Run, step: int, name: str, layer: str | None = None, adapt: bool = False) -> Member:
         layer = layer or self.study.probe.layer
-        stands_on = self.parents.get(run.key, ())
-        return Member(Kept(f"{name}@{step}", run, step, self.study.data, adapt, stands_on), layer)
+        stands_on, lessons = self.parents.get(run.key, ()), self.lessons.get(run.key, ())
+        return Member(Kept(f"{name}@{step}", run, step, self.study.data, adapt, stands_on, lessons), layer)
 
     def train(
         self,
