@@ -19,20 +19,16 @@ from flax import linen as nn
 
 from bottleneck import identity, typed
 from bottleneck.errors import UserError
-from bottleneck.models import mlp, resnet, vit
+from bottleneck.models import joined, mlp, resnet, vit
 
-MODULES = {
-    "mlp": (mlp.MLPSpec, mlp.MLP),
-    "resnet": (resnet.ResNetSpec, resnet.ResNet),
-    "vit": (vit.ViTSpec, vit.ViT),
-}
+MODULES = {**joined.MEMBERS, "joined": (joined.JoinedSpec, joined.Joined)}
 DTYPES = ("float32", "bfloat16", "float64")
-Spec = mlp.MLPSpec | resnet.ResNetSpec | vit.ViTSpec
+Spec = mlp.MLPSpec | resnet.ResNetSpec | vit.ViTSpec | joined.JoinedSpec
 
 
 def spec(mapping: Mapping | Spec) -> Spec:
-    """The frozen spec of a mapping of "name" ("mlp", "resnet", "vit") and that model's fields. Raises UserError under
-    "model".
+    """The frozen spec of a mapping of "name" ("mlp", "resnet", "vit", "joined") and that model's fields. Raises
+    UserError under "model".
     """
     if isinstance(mapping, Spec):
         return mapping
@@ -77,6 +73,8 @@ def build(spec: Spec, outputs: int, dtype="float32") -> nn.Module:
 
 def widen(spec: Spec, factor: float) -> Spec:
     """The same model with `factor` times the channels (hidden units, dimensions). Raises UserError."""
+    if isinstance(spec, joined.JoinedSpec):
+        return dataclasses.replace(spec, members=tuple(widen(member, factor) for member in spec.members))
     width = spec.width * factor
     if isinstance(spec.width, int):
         if width != int(width):

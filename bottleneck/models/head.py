@@ -13,12 +13,15 @@ def parameter_dtype(dtype):
 
 
 def classify(module: nn.Module, features, use_bias: bool = True, *, train: bool, dropout):
-    """Logits [B, module.outputs] of `features` [B, p], from the layer "head"; called inside a compact method.
+    """Logits [B, module.outputs] of `features` [B, p], from the layer "head"; called inside a compact method. None, and
+    no such layer, of a module without outputs: a member of a joined one.
 
     When training, `features` first go through inverted dropout at `dropout`, which may be traced: one
     executable then serves every rate. Only the literal 0 needs no "dropout" key.
     """
     literal_zero = isinstance(dropout, int | float) and dropout == 0
+    if not module.outputs:
+        return None
     if train and not literal_zero:
         keep = 1 - jnp.asarray(dropout, features.dtype)
         kept = jax.random.bernoulli(module.make_rng("dropout"), keep, features.shape)

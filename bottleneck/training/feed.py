@@ -61,7 +61,7 @@ class Feed:
         They are means over batches of the run's own distribution, drawn past `step`.
         """
         point = {"params": steps.averaged(self.code, state), "batch_stats": state.batch_stats}
-        if self.code.optimizer.name == "schedule_free" and state.batch_stats:
+        if self.code.optimizer.name == "schedule_free" and state.batch_stats and self.code.trained == "all":
             point["batch_stats"] = statistics.mean(self.code.model, point, self._images(step))
         return {name: tree for name, tree in point.items() if tree}
 

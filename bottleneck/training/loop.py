@@ -60,6 +60,7 @@ def program(run: Run, mesh) -> steps.Program:
         run.train.batch,
         run.augment,
         mesh,
+        trained=run.trained,
     )
 
 
@@ -258,6 +259,7 @@ def _start(run: Run, feed: Feed, directory: pathlib.Path, initial) -> tuple[Stat
     if initial is not None:
         given = initial() if callable(initial) else initial
         params = {**given["params"], **{k: v for k, v in state.params.items() if k not in given["params"]}}
-        fresh = optimizers.build(code.optimizer, steps.hyper(run.optimizer, run.objective, run.steps)).init(params)
+        fresh = optimizers.build(code.optimizer, steps.hyper(run.optimizer, run.objective, run.steps))
+        fresh = fresh.init(steps.trained(code, params))
         state = state._replace(params=params, batch_stats=given.get("batch_stats", {}), opt_state=fresh)
     return meshes.replicate(state, code.mesh), feed.zeros

@@ -117,12 +117,13 @@ class Run:
     objective: objectives.ObjectiveSpec
     augment: augment.AugmentSpec
     train: TrainSpec  # with `steps` resolved to a number
-    init: str = ""  # "", or "key@step" of another run
-    head: str = "fresh"  # with init: "fresh", or the probe whose classifier it starts from
+    init: str = ""  # "", or "key@step" of another run; "key@step,key@step" of the members of a joined model
+    head: str = "fresh"  # with init: "fresh", the probe whose classifier it starts from, or "mean" of the members' own
     parents: tuple[str, ...] = ()  # "key@step" of what it learns from besides `init`, such as teachers
     tuned: str = ""  # key of the choice that gives its learning rate and weight decay
     only: str | None = None  # the component whose loss counts; None: every component's
     unique: Draws | None = None  # components are restricted to what these draw: see `restrict`
+    trained: Literal["all", "head"] = "all"  # "head": the trunk stays as `init` has it, in evaluation mode
     sizes: tuple[int, ...] = identity.field(default=(), compare=False)  # training items of each component
     keep: tuple[int, ...] = identity.field(default=(), compare=False)
 

@@ -42,6 +42,7 @@ class Program:
     batch: int
     augment: augment.AugmentSpec
     mesh: Mesh
+    trained: str = "all"  # or "head"
 
     @property
     def rolled(self) -> bool:
@@ -76,8 +77,13 @@ def create(program: Program, seed, x_shape: tuple[int, ...]) -> State:
         jnp.zeros((), jnp.int32),
         params,
         variables.get("batch_stats", {}),
-        optimizers.build(program.optimizer, free).init(params),
+        optimizers.build(program.optimizer, free).init(trained(program, params)),
     )
+
+
+def trained(program: Program, params: dict) -> dict:
+    """The part of the parameters that is learned: no gradient, no decay and no optimiser state for the rest."""
+    return params if program.trained == "all" else {program.trained: params[program.trained]}
 
 
 def totals(components: int) -> dict[str, np.ndarray]:
@@ -89,14 +95,14 @@ def totals(components: int) -> dict[str, np.ndarray]:
 def learn(program: Program, state: State, sums: dict, batch: dict, given: Given) -> tuple[State, dict]:
     """One update on `batch` {x, y, component, weight, id}, x normalised."""
     key = jax.random.fold_in(jax.random.key(given.seed, impl="threefry2x32"), state.step)
-    batch = meshes.shard_batch(batch, program.mesh)
+    batch, learned = meshes.shard_batch(batch, program.mesh), trained(program, state.params)
     x = augment.augment(batch["x"], jax.random.fold_in(key, 1), program.augment)
 
-    def mean_loss(params):
+    def mean_loss(learned):  # a trunk that it does not depend on is passed forward alone
         (logits, _), updated = program.model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+            {"params": {**state.params, **learned}, "batch_stats": state.batch_stats},
             x,
-            train=True,
+            train=program.trained == "all",
             dropout=given.hyper["dropout"],
             rngs={"dropout": jax.random.fold_in(key, 2)},
             mutable=["batch_stats"],
@@ -105,8 +111,8 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
         each = each * given.counted[batch["component"]]  # masked losses leave the batch's whole weight below
         return (each * batch["weight"]).sum() / batch["weight"].sum(), (each, score, updated)
 
-    (_, (each, score, updated)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, state.opt_state, state.params)
+    (_, (each, score, updated)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)
+    step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, state.opt_state, learned)
     by_component = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32)
     sums = {
         "loss": sums["loss"] + each.astype(jnp.float32) @ by_component,
@@ -116,7 +122,7 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
     }
     return State(
         state.step + 1,
-        optax.apply_updates(state.params, step),
+        {**state.params, **optax.apply_updates(learned, step)},
         updated.get("batch_stats", state.batch_stats),
         opt_state,
     ), sums
@@ -158,4 +164,5 @@ def advance(program: Program, state: State, sums: dict, given: Given, count: int
 @partial(jax.jit, static_argnames=("program",))
 def averaged(program: Program, state: State):
     """The parameters to evaluate: the averaged point of schedule-free runs, the last ones otherwise."""
-    return optimizers.eval_params(program.optimizer, state.opt_state, state.params)
+    learned = trained(program, state.params)
+    return {**state.params, **optimizers.eval_params(program.optimizer, state.opt_state, learned)}

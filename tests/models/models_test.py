@@ -243,8 +243,9 @@ def test_what_a_spec_is_does_not_depend_on_how_it_is_written():
     )
     assert short == long == models.spec(short) and hash(short) == hash(long)
     assert identity.canonical(long) == {"name": "mlp"}
-    digests = [identity.digest(models.spec({"name": name})) for name in models.MODULES]
-    assert len(set(digests)) == len(models.MODULES)
+    plain = [{"name": name} for name in ("mlp", "resnet", "vit")]
+    plain += [{"name": "joined", "members": members} for members in (plain[:1], plain[1:2], plain[:2], plain[1::-1])]
+    assert len({identity.digest(models.spec(m)) for m in plain}) == len(plain)
 
 
 def test_widen():
