@@ -40,7 +40,7 @@ HELD_BYTES = 2**28  # a split up to this size is made once, at its first fetch, 
 class ComponentSpec:
     """config.components.<name>.
 
-    source: {"name": one of factors, arrays, folder, tfds, gaussian, **fields of its spec}. transforms:
+    source: {"name": one of factors, arrays, folder, tfds, gaussian, slabs, **fields of its spec}. transforms:
     applied in order; the key is the transform's name, or any label with {"name": transform}. randomise:
     factors made independent of the label: redrawn where they are generated or planted, all else unchanged; by
     resampling where they are known only as a column (metadata of real images). sizes: this component's own train,
@@ -231,7 +231,7 @@ def _report(name, origin, source, splits, origins, data) -> Reading:
             if count := sum(content in known for content in contents[other]):
                 duplicates[split, other] = count
     items = {split: len(part) for split, part in splits.items()}
-    shape = data.shape if source.classes else ()
+    shape = () if source.vectors else data.shape
     source_name = described(origin)["name"]
     exact = duplicates if source.notes.exact else None
     return Reading(name, source_name, items, source.classes, shape, exact, source.notes)
@@ -256,7 +256,7 @@ def _run(origin, chain, data: DataSpec, randomise: tuple[str, ...]) -> _Made:
         raise UserError("image_size", data.image_size, f"a width divisible by {2**halvings}, for dominoes")
     whole, data = data, dataclasses.replace(data, image_size=(height, width >> halvings))
     source = load_source(origin, data, tuple(f for f in randomise if f in origin.randomisable))
-    if chain and not source.classes:
+    if chain and source.vectors:
         raise UserError(f"transforms.{chain[0][0]}", type(origin).__name__, "no transforms for vector inputs")
     partners, late = {}, False
     for key, transform in chain:
@@ -291,7 +291,7 @@ def _look(split, origin, chain, data, partners, source) -> dict:
             step += [made.looks[split], _held_items(made.source.splits[split], made.source.values)]
         steps.append(step)
     look = {"split": split, "source": described(origin), "transforms": steps}
-    if source.classes:
+    if not source.vectors:
         look["shape"] = list(data.shape)
     if chain or not source.file:
         look["seed"] = data.split_seed

@@ -59,4 +59,4 @@ def load(spec: GaussianSpec, data: DataSpec, randomise: tuple[str, ...] = ()) ->
         labels[:, spec.index] = spec.scale * (inputs @ direction) + spec.noise * draws[:, -1]
         ids = np.arange(count, dtype=np.int32) + np.int32(position << 28)
         splits[split] = Examples(labels, ids, {}, inputs.astype(np.float32).__getitem__)
-    return Source(splits, ())
+    return Source(splits, (), vectors=True)

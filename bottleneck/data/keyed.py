@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from scipy import special
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
@@ -41,6 +42,13 @@ def octets(key: tuple, ids: np.ndarray, count: int) -> np.ndarray:
     words = np.arange(-(-count // 8), dtype=np.uint64) * _GAMMA
     stream = _mix(bits(key, ids)[:, None] + words)
     return stream.astype("<u8", copy=False).view(np.uint8)[:, :count]
+
+
+def normal(key: tuple, ids: np.ndarray, count: int) -> np.ndarray:
+    """float64 [n, count]: independent standard normals for each item, by inversion."""
+    words = np.arange(count, dtype=np.uint64) * _GAMMA
+    levels = _mix(bits(key, ids)[:, None] + words) >> np.uint64(12)
+    return special.ndtri((levels + 0.5) * 2.0**-52)
 
 
 def announce(key: tuple, ids: np.ndarray, labels: np.ndarray, reliability: float, values: int) -> np.ndarray:

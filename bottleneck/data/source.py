@@ -28,6 +28,7 @@ _SOURCES = {
     "folder": ("bottleneck.data.folder", "FolderSpec"),
     "tfds": ("bottleneck.data.tfds", "TfdsSpec"),
     "gaussian": ("bottleneck.data.gaussian", "GaussianSpec"),
+    "slabs": ("bottleneck.data.slabs", "SlabsSpec"),
 }
 
 
@@ -89,6 +90,7 @@ class Source:
     splits: all of SPLITS, or only `train`, `test` and perhaps `val` where `hold_out` is to make the others. classes:
     names, () for regression. values: factor -> the names of its values, where it has any. file: a digest of the data
     that names of items belong to, wherever they lie, "" for generated data. notes: what was seen while reading.
+    vectors: whether items are float32 [d] rather than images, so that the study's image size means nothing to them.
     """
 
     splits: dict[str, Examples]
@@ -96,6 +98,7 @@ class Source:
     values: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     file: str = ""
     notes: Notes = dataclasses.field(default_factory=Notes)
+    vectors: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
