@@ -29,6 +29,8 @@ _SOURCES = {
     "tfds": ("bottleneck.data.tfds", "TfdsSpec"),
     "gaussian": ("bottleneck.data.gaussian", "GaussianSpec"),
     "slabs": ("bottleneck.data.slabs", "SlabsSpec"),
+    "moons": ("bottleneck.data.moons", "MoonsSpec"),
+    "mnist1d": ("bottleneck.data.mnist1d", "Mnist1dSpec"),
 }
 
 
