@@ -9,6 +9,7 @@ import os
 import zipfile
 import zlib
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 
@@ -27,10 +28,12 @@ class ArraysSpec:
 
     An item is known by the SHA-256 of its bytes, repeats numbered. `x_val, y_val` are used where both are there. Gray
     images become three equal channels; images of another size than the study's are resized by Pillow's bilinear filter
-    (which averages when it shrinks). Classes are the labels of y_train in increasing order, named by the number.
+    (which averages when it shrinks), or, with fit="pad", laid on the middle of black. Classes are the labels of y_train
+    in increasing order, named by the number.
     """
 
     path: str = identity.field()
+    fit: Literal["stretch", "pad"] = "stretch"
 
     randomisable = ()
 
@@ -52,8 +55,11 @@ def load(spec: ArraysSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> S
         read = _load(path, tuple(version))
     except _Unusable as error:
         raise UserError("source.path", spec.path, str(error)) from None
+    for width, height in read.notes.sizes if spec.fit == "pad" else ():
+        if height > data.shape[0] or width > data.shape[1]:
+            raise UserError("source.fit", "pad", f"'stretch', for images of {width} x {height} pixels")
     splits = {
-        split: dataclasses.replace(part, fetch=functools.partial(_fetch, part.fetch, data.shape))
+        split: dataclasses.replace(part, fetch=functools.partial(_fetch, part.fetch, data.shape, spec.fit))
         for split, part in read.splits.items()
     }
     return dataclasses.replace(read, splits=splits)
@@ -158,9 +164,13 @@ def _labels(labels, name, count):
     return labels
 
 
-def _fetch(stored, shape, indices):
+def _fetch(stored, shape, fit, indices):
     chosen = stored(indices)
     chosen = chosen if chosen.ndim == 4 else chosen[..., None]
-    if chosen.shape[1:3] != shape:
+    if fit == "pad":
+        before = [(size - old) // 2 for size, old in zip(shape, chosen.shape[1:3], strict=True)]
+        after = [size - old - lead for size, old, lead in zip(shape, chosen.shape[1:3], before, strict=True)]
+        chosen = np.pad(chosen, ((0, 0), *zip(before, after, strict=True), (0, 0)))
+    elif chosen.shape[1:3] != shape:
         chosen = images.resize(chosen, shape)
     return np.repeat(chosen, 3, axis=3) if chosen.shape[3] == 1 else chosen

@@ -250,11 +250,13 @@ class _Made:
 
 def _run(origin, chain, data: DataSpec, randomise: tuple[str, ...]) -> _Made:
     """Loads source spec `origin`, makes the four splits and applies `chain`."""
-    height, width = data.shape
-    halvings = sum(isinstance(transform, transforms.Dominoes) for _, transform in chain)
-    if width % 2**halvings:
-        raise UserError("image_size", data.image_size, f"a width divisible by {2**halvings}, for dominoes")
-    whole, data = data, dataclasses.replace(data, image_size=(height, width >> halvings))
+    pairs = [transform.below for _, transform in chain if isinstance(transform, transforms.Dominoes)]
+    parts = 2 ** sum(pairs), 2 ** (len(pairs) - sum(pairs))
+    for side, size, count in zip(("height", "width"), data.shape, parts, strict=True):
+        if size % count:
+            raise UserError("image_size", data.image_size, f"a {side} divisible by {count}, for dominoes")
+    half = tuple(size // count for size, count in zip(data.shape, parts, strict=True))
+    whole, data = data, dataclasses.replace(data, image_size=half)
     source = load_source(origin, data, tuple(f for f in randomise if f in origin.randomisable))
     if chain and source.vectors:
         raise UserError(f"transforms.{chain[0][0]}", type(origin).__name__, "no transforms for vector inputs")
@@ -267,7 +269,9 @@ def _run(origin, chain, data: DataSpec, randomise: tuple[str, ...]) -> _Made:
             if isinstance(transform, transforms.Dominoes):
                 partners[key] = _run(*transform.second, data, ())
                 source = transform.apply(source, context, partners[key].source)
-                data = dataclasses.replace(data, image_size=(height, 2 * data.shape[1]))
+                height, width = data.shape
+                doubled = (2 * height, width) if transform.below else (height, 2 * width)
+                data = dataclasses.replace(data, image_size=doubled)
             else:
                 source = transform.apply(source, context)
         except UserError as error:

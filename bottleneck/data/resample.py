@@ -1,4 +1,6 @@
-"""A factor known only as a column, made independent of the label by choosing items, since it cannot be redrawn."""
+"""Choosing items: so that a factor known only as a column, which cannot be redrawn, is independent of the label, or so
+that classes are of one size.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +50,14 @@ def independent(source: Source, factors: Sequence[str], seed: int) -> Source:
         stream = ("independent", seed, split)
         splits[split] = part.take(_rows(part, cells[split], there, apportion(size * target), stream))
     return dataclasses.replace(source, splits=splits)
+
+
+def balanced(examples: Examples, stream: tuple) -> np.ndarray:
+    """Rows of as many items of every class as the smallest has, in the order they had; which ones is keyed."""
+    classes, sizes = np.unique(examples.labels, return_counts=True)
+    order = np.lexsort((keyed.bits(stream, examples.keys), examples.labels))
+    starts = np.searchsorted(examples.labels[order], classes)
+    return np.sort(np.concatenate([order[start : start + sizes.min()] for start in starts]))
 
 
 def _values(source, factors):

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from bottleneck import identity, typed
-from bottleneck.data import keyed
+from bottleneck.data import keyed, resample
 from bottleneck.data import source as sources
 from bottleneck.data.source import DataSpec, Source
 from bottleneck.errors import UserError
@@ -51,9 +51,11 @@ class Transform:
 
 @dataclasses.dataclass(frozen=True)
 class Classes(Transform):
-    """Keeps the classes named in `keep`, in that order, as classes 0, 1, ... (a number stands for its name)."""
+    """Keeps the classes named in `keep`, in that order, as classes 0, 1, ... (a number stands for its name).
+    `balanced`: as many items of each as the smallest has in that split."""
 
     keep: tuple[int | str, ...]
+    balanced: bool = False
     early = True
 
     def apply(self, source: Source, context: Context) -> Source:
@@ -65,7 +67,8 @@ class Classes(Transform):
 
         def change(split, examples):
             rest = examples.take(new[examples.labels] >= 0)
-            return dataclasses.replace(rest, labels=new[rest.labels])
+            rest = dataclasses.replace(rest, labels=new[rest.labels])
+            return rest.take(resample.balanced(rest, context.stream(split, "balanced"))) if self.balanced else rest
 
         return _changed(source, change, tuple(source.classes[c] for c in kept))
 
@@ -214,25 +217,33 @@ class RandomLabels(Transform):
 
 @dataclasses.dataclass(frozen=True)
 class Dominoes(Transform):
-    """Puts an image of a second source to the right of each image, each half as wide as the study's images.
+    """Puts an image of a second source to the right of each image, or `below` it, each half the size of the study's.
 
-    `announces`: whether the label is the class of the left image, of the right one, or of both. A half that
-    does not announce shows a class independent of the label. The right half announces with `reliability`.
-    Partners come from the same split. Class c of the second source stands for class c of the first. Adds
-    factors `left` and `right`. `source` and `transforms` are those of the second source, as in a component;
-    fingerprints state them as built.
+    `announces`: whether the label is the class of the left (top) image, of the right (bottom) one, or of both. A half
+    that does not announce shows a class independent of the label. The second half announces with `reliability`.
+    Partners come from the same split. Class c of the second source stands for class c of the first. Adds factors
+    `left` and `right`, or `top` and `bottom`. `source` and `transforms` are those of the second source, as in a
+    component; fingerprints state them as built.
     """
 
     source: dict[str, Any] = identity.field()
-    announces: Literal["left", "right", "both"] = "both"
+    announces: Literal["left", "right", "top", "bottom", "both"] = "both"
     reliability: float = 1.0
     transforms: dict[str, dict] = identity.field(default_factory=dict)
+    below: bool = False
 
     def __post_init__(self):
         _probability("reliability", self.reliability)
+        if self.announces not in (*self.halves, "both"):
+            raise UserError("announces", self.announces, f"one of {', '.join(self.halves)}, both")
+
+    @property
+    def halves(self) -> tuple[str, str]:
+        """What the first and the second image are called."""
+        return ("top", "bottom") if self.below else ("left", "right")
 
     def plants(self, key: str) -> tuple[str, ...]:
-        return ("left", "right")
+        return self.halves
 
     @property
     def second(self) -> tuple[Any, list[tuple[str, Transform]]]:
@@ -241,33 +252,32 @@ class Dominoes(Transform):
 
     def apply(self, source: Source, context: Context, second: Source) -> Source:
         """`second` is the loaded second source, at the image size of this point of the chain."""
-        values = len(source.classes)
+        values, (one, other) = len(source.classes), self.halves
         if len(second.classes) < values:
             expected = f"a source of at least {values} classes (it has {len(second.classes)})"
             raise UserError("source", self.source.get("name"), expected)
 
         def side(name, split, examples, pool):
             announces = self.announces in (name, "both") and name not in context.randomise
-            reliability = (self.reliability if name == "right" else 1.0) if announces else 1 / values
+            reliability = (self.reliability if name == other else 1.0) if announces else 1 / values
             stream = context.stream(split, name)
             shown = keyed.announce(stream, examples.keys, examples.labels, reliability, values)
             where = keyed.uniform((*stream, "item"), examples.keys)
             return shown, _members(pool, shown, where, split, second.classes)
 
         def change(split, examples):
-            right, right_item = side("right", split, examples, second.splits[split])
-            left, left_item = examples.labels, np.arange(len(examples))
-            if self.announces == "right" or "left" in context.randomise:
-                left, left_item = side("left", split, examples, examples)
-            factors = {name: codes[left_item] for name, codes in examples.factors.items()}
+            partner, partner_item = side(other, split, examples, second.splits[split])
+            own, own_item = examples.labels, np.arange(len(examples))
+            if self.announces == other or one in context.randomise:
+                own, own_item = side(one, split, examples, examples)
+            factors = {name: codes[own_item] for name, codes in examples.factors.items()}
 
             def fetch(indices):
-                return np.concatenate(
-                    [examples.fetch(left_item[indices]), second.splits[split].fetch(right_item[indices])], axis=2
-                )
+                images = examples.fetch(own_item[indices]), second.splits[split].fetch(partner_item[indices])
+                return np.concatenate(images, axis=1 if self.below else 2)
 
             both = dataclasses.replace(examples, factors=factors, fetch=fetch)
-            return _with_factors(both, {"left": left, "right": right})
+            return _with_factors(both, {one: own, other: partner})
 
         return _changed(source, change)
 
@@ -322,17 +332,15 @@ def _members(pool, classes, where, split, names):
     """For each item, an item of `pool` of class `classes`, chosen by `where` in [0, 1)."""
     order = np.argsort(pool.labels, kind="stable")
     counts = np.bincount(pool.labels, minlength=int(classes.max(initial=0)) + 1)
-    empty = [c for c in np.unique(classes) if counts[c] == 0]
-    if empty:
-        expected = f"items of every class in this split (class {names[empty[0]]!r} has none)"
-        raise UserError("source", split, expected)
+    for absent in np.setdiff1d(classes, pool.labels):
+        raise UserError("source", split, f"items of every class in this split (class {names[absent]!r} has none)")
     starts = np.cumsum(counts) - counts
     return order[starts[classes] + (where * counts[classes]).astype(np.int64)]
 
 
 def _class_index(source, field, name):
     if str(name) not in source.classes:
-        shown = ", ".join(source.classes[:20]) + (", ..." if len(source.classes) > 20 else "")
+        shown = ", ".join(source.classes[:20]) + ", ..." * (len(source.classes) > 20)
         raise UserError(field, name, f"one of the classes {shown}")
     return source.classes.index(str(name))
 

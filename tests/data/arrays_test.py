@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -45,6 +46,19 @@ def test_images_come_back(tmp_path, shape):
             np.testing.assert_array_equal(
                 pictures[row], np.broadcast_to(made[f"x_{origin}"][i].reshape(8, 8, -1), (8, 8, 3))
             )
+
+
+def test_padding_keeps_the_pixels(tmp_path):
+    np.savez(tmp_path / "a.npz", **content())
+    spec = ComponentSpec(source={"name": "arrays", "path": str(tmp_path / "a.npz"), "fit": "pad"})
+    plain = load(tmp_path / "a.npz").splits["train"].fetch(np.arange(5))
+    padded = (
+        component.load("c", spec, dataclasses.replace(DATA, image_size=(12, 9))).splits["train"].fetch(np.arange(5))
+    )
+    np.testing.assert_array_equal(padded[:, 2:10, :8], plain)
+    assert padded.shape == (5, 12, 9, 3) and padded.sum() == plain.sum()
+    with pytest.raises(UserError, match="source.fit"):
+        component.load("c", spec, dataclasses.replace(DATA, image_size=(12, 7)))
 
 
 def test_resizing_averages(tmp_path):

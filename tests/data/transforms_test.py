@@ -31,6 +31,13 @@ def test_classes():
     np.testing.assert_array_equal(every(train), every(plain)[np.isin(plain.labels, (3, 1))])
 
 
+def test_balanced_classes_are_of_the_size_of_the_smallest():
+    for split, examples in load({"classes": {"keep": (0, 2, 3), "balanced": True}}).splits.items():
+        sizes = np.bincount(PLAIN.splits[split].labels, minlength=4)[[0, 2, 3]]
+        np.testing.assert_array_equal(np.bincount(examples.labels), sizes.min())
+        assert np.all(np.isin(examples.ids, PLAIN.splits[split].ids)) and np.all(np.diff(examples.ids) > 0)
+
+
 def test_labels():
     loaded = load({"labels": {"map": {"0": 1, "1": 0, "2": 1, "3": 0}}})
     train = loaded.splits["train"]
@@ -154,12 +161,31 @@ def test_dominoes_with_a_less_reliable_half_and_its_own_transforms():
     assert not set(plain.fingerprints.values()) & set(loaded.fingerprints.values())
 
 
+def test_dominoes_one_below_the_other():
+    chain = {"dominoes": {"source": SECOND, "below": True}}
+    train, half = load(chain).splits["train"], dataclasses.replace(DATA, image_size=(4, 8))
+    assert every(train).shape == (1500, 8, 8, 3)
+    np.testing.assert_array_equal(train.factors["top"], train.factors["bottom"])
+    np.testing.assert_array_equal(every(train)[:, :4], every(load({}, half).splits["train"]))
+    second = load({}, half, source=SECOND).splits["train"]
+    shown = {image.tobytes(): label for image, label in zip(every(second), second.labels)}
+    assert [shown[image.tobytes()] for image in np.ascontiguousarray(every(train)[:, 4:])] == train.labels.tolist()
+    for name, other in (("top", "bottom"), ("bottom", "top")):
+        free = load(chain, randomise=(name,)).splits["train"].factors
+        assert np.mean(free[name] == train.labels) == pytest.approx(0.25, abs=0.04)
+        np.testing.assert_array_equal(free[other], train.labels)
+
+
 def test_dominoes_of_dominoes():
     chain = {"dominoes": {"source": SECOND}, "twice": {"name": "dominoes", "source": {**SECOND, "seed": 3}}}
     data = DataSpec(image_size=16, train=50, probe=30, val=30, test=30)
     assert every(load(chain, data).splits["val"]).shape == (30, 16, 16, 3)
     with pytest.raises(UserError, match="image_size"):
         load(chain, DataSpec(image_size=18, train=50, probe=30, val=30, test=30))
+    chain["twice"]["below"] = True
+    assert every(load(chain, data).splits["val"]).shape == (30, 16, 16, 3)
+    with pytest.raises(UserError, match="a height divisible by 2"):
+        load(chain, DataSpec(image_size=(17, 16), train=50, probe=30, val=30, test=30))
 
 
 @pytest.mark.parametrize(
@@ -177,6 +203,7 @@ def test_dominoes_of_dominoes():
         ({"dominoes": {"source": {"name": "nope"}}}, "dominoes.source.name"),
         ({"dominoes": {"source": {"name": "factors"}}}, "dominoes.source"),
         ({"dominoes": {"source": SECOND, "announces": "up"}}, "dominoes.announces"),
+        ({"dominoes": {"source": SECOND, "announces": "left", "below": True}}, "dominoes.announces"),
         ({"mirror": {}}, "mirror"),
     ],
 )
