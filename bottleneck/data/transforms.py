@@ -324,8 +324,7 @@ def _with_images(examples, change):
 
 
 def _pictures(images, change):
-    changed = [np.asarray(change(Image.fromarray(image))) for image in images]
-    return np.stack(changed) if changed else images
+    return np.stack([np.asarray(change(Image.fromarray(image))) for image in images]) if len(images) else images
 
 
 def _members(pool, classes, where, split, names):
