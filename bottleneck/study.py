@@ -165,19 +165,25 @@ class SweepSpec:
     `axes` mirrors the config, with the values of a key where the config has one:
     `dict(mixture=dict(weights=dict(rare=(0.005, 0.01, 0.05))))`. The points are the product of the axes. `points` lists
     them instead, each a dictionary that mirrors the config, all with the same keys; or any keys beside `point`, a name
-    that then is where it lies: `dict(point="wide", model=dict(width=512))`. `log`: the dotted keys of axes
-    ("mixture.weights.rare") whose slopes are per doubling.
+    that then is where it lies: `dict(point="wide", model=dict(width=512))`. `by`: further axes that are computed of
+    each point (`parameters` of the mixture's network). `log`: the dotted keys of axes ("mixture.weights.rare",
+    "parameters") whose slopes are `per` doubling or decade.
     """
 
     axes: dict[str, Any] = dataclasses.field(default_factory=dict)
     points: tuple[dict[str, Any], ...] = ()
+    by: tuple[Literal["parameters"], ...] = ()
     log: tuple[str, ...] = ()
+    per: Literal["doubling", "decade"] = "doubling"
 
     def __post_init__(self):
         if self.axes and self.points:
             raise UserError("points", self.points, "axes or points, not both")
-        if self.log and not (self.axes or self.points):
-            raise UserError("log", self.log, "no key where nothing is swept")
+        for field in ("log", "by"):
+            if getattr(self, field) and not (self.axes or self.points):
+                raise UserError(field, getattr(self, field), "no key where nothing is swept")
+            if len(set(getattr(self, field))) < len(getattr(self, field)):
+                raise UserError(field, getattr(self, field), "each once")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,16 +16,19 @@ import ml_collections
 from bottleneck import config as configs
 from bottleneck import identity, typed
 from bottleneck import study as studies
-from bottleneck.curve import Curve, Place, is_number
+from bottleneck.arms import ARMS
+from bottleneck.axes import NAMED, Axis, is_number
+from bottleneck.curve import Curve
+from bottleneck.dryrun import parameters
 from bottleneck.errors import UserError
 from bottleneck.graph import Graph
+from bottleneck.items import ADAPTED, PROTOCOL
 from bottleneck.planning import plan as plans
 from bottleneck.planning.plan import Plan
 from bottleneck.planning.planner import joined
+from bottleneck.points import Place
 from bottleneck.study import StudySpec, SweepSpec
 from bottleneck.tasks import Task
-
-NAMED = "point"  # the key of a listed point that is its name, and the axis on which such points lie
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +74,10 @@ def plan(config) -> Plan | Sweep:
         return plans.plan(study)
     config = configs.absolute(config)  # a place of data on an axis is the same point from anywhere
     study = studies.spec(config)
-    made = tuple(Point(at, each, _plan(at, each)) for at, each in points(config, study.sweep))
+    made = tuple(_point(at, each, study.sweep) for at, each in points(config, study.sweep))
     own, outside = tuple(study.components), tuple(study.targets)
-    curve = Curve(tuple(made[0].at), study.sweep.log, (own, outside), tuple(_place(point) for point in made))
-    return Sweep(study, made, curve)
+    axes = tuple(Axis(name, study.sweep.per if name in study.sweep.log else "unit") for name in made[0].at)
+    return Sweep(study, made, Curve(axes, (own, outside), tuple(map(_place, made))))
 
 
 def union(groups: Iterable[Iterable[Task]]) -> list[Task]:
@@ -87,8 +89,22 @@ def union(groups: Iterable[Iterable[Task]]) -> list[Task]:
     return list(tasks.values())
 
 
+def _point(at: dict, config, spec: SweepSpec) -> Point:
+    """A point with its plan, and what of its coordinates is computed of that."""
+    plan = _plan(at, config)
+    run = plan.episodes.run(ARMS["mixture"], plan.study.run_seeds[0])
+    computed = {"parameters": parameters(run, plan.episodes.shape)}
+    return Point({**at, **{name: computed[name] for name in spec.by}}, config, plan)
+
+
 def _place(point: Point) -> Place:
-    return Place(point.at, point.plan.study.run_seeds, point.plan.probes_of("mixture", "direct"))
+    """What of a point is read along the axes: every arm's linear probes, and those of untrained networks."""
+    study, episodes = point.plan.study, point.plan.episodes
+    factor = study.mixture.competitor
+    read = {(PROTOCOL, None), (PROTOCOL, factor), (ADAPTED, None)}
+    arms = {*study.arms, "random"}
+    probes = [p for p in point.plan.answer.probes if p.arm in arms and (p.protocol, p.factor) in read]
+    return Place(point.at, study.run_seeds, tuple(probes), factor, episodes.unopposed)
 
 
 def _plan(at: dict, config) -> Plan:
@@ -114,7 +130,7 @@ def points(config, spec: SweepSpec) -> Iterator[tuple[dict, ml_collections.Confi
         named = {NAMED: asked.pop(NAMED)} if spec.points and NAMED in asked else {}
         for key, value in asked.items():
             at[key] = _set(changed, key, value, f"sweep.{where}.{key}")
-        for text in (json.dumps(identity.canonical(each), sort_keys=True) for each in filter(None, (at, named))):
+        for text in map(identity.digest, filter(None, (at, named))):
             if text in seen:
                 raise UserError(f"sweep.{where}", _said(named or at), "each point once")
             seen.add(text)
@@ -178,7 +194,9 @@ def _set(config: ml_collections.ConfigDict, key: str, value, where: str):
 
 def _check_log(spec: SweepSpec, at: dict) -> None:
     for key in spec.log:
+        if key in spec.by:
+            continue
         if key not in at:
-            raise UserError("sweep.log", key, f"axes of the sweep: {', '.join(at)}")
+            raise UserError("sweep.log", key, f"axes of the sweep: {', '.join((*at, *spec.by))}")
         if not (is_number(at[key]) and at[key] > 0):
             raise UserError("sweep.log", key, f"an axis of numbers above 0 (one is {at[key]!r})")

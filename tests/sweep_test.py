@@ -179,11 +179,10 @@ class Planted:
 
     def __init__(self, made, table):
         self.tables = {}
-        for point in made.points:
-            seeds = point.plan.study.run_seeds
-            for probe in point.plan.probes_of("mixture", "direct"):
-                whole = table(point.at, probe.arm, probe.target)
-                self.tables[probe.key] = whole[seeds.index(probe.seed)]
+        for place in made.curve.places:
+            for probe in place.probes:
+                whole = table(place.at, probe.arm, probe.target)
+                self.tables[probe.key] = whole[place.seeds.index(probe.seed)]
 
     def present(self, task):
         return True
@@ -233,6 +232,7 @@ def test_every_point_has_its_gap_and_both_sides_and_no_verdict():
         assert {(r["metric"], r["arm"], r["unit"]) for r in of} == {
             ("information", "mixture", "bits"),
             ("information", "direct", "bits"),
+            ("information", "random", "bits"),
             ("gap", "mixture", "bits"),
             ("gap", "mixture", "points"),
         }

@@ -219,29 +219,51 @@ class Slope:
     misfit_p: float | None  # of the points lying on a line; None with two points, which always do
 
 
-def slope(tables, x, paired: bool, level: float = 0.95) -> Slope:
+def slope(tables, x, paired: bool, level: float = 0.95, groups=None) -> Slope:
     """The least-squares slope of the points' means over `x` [P]: `tables` is a list of P tables [S, N], items shared.
 
-    For a slope per doubling give log2 of the axis. `paired`: the points have the same seeds in the same order. The p
-    value of the misfit is Bonferroni's over the contrasts of the square, cube and fourth power of x, as many as there
-    are points for, each made orthogonal to those before. Raises UserError for fewer than two different values of x, and
-    for points without the same test items.
+    For a slope per doubling give log2 of the axis. `paired`: the points have the same seeds in the same order. With
+    `groups` [P] every group has a level of its own: a slope compares points of one group. The p value of the misfit is
+    Bonferroni's over the contrasts of the square, cube and fourth power of x, as many as there are points for, each
+    made orthogonal to those before. Raises UserError where x is the same in every group, and for points without the
+    same test items.
     """
-    x = np.asarray(x, np.float64)
-    if len(np.unique(x)) < 2 or len(x) != len(tables) or not np.isfinite(x).all():
+    x, groups = np.asarray(x, np.float64), [0] * len(tables) if groups is None else list(groups)
+    if len(x) != len(tables) or len(groups) != len(x) or not np.isfinite(x).all() or not coefficients(x, groups).any():
         raise UserError("x", x.tolist(), f"at least two different values, one for each of the {len(tables)} points")
-    centred = x - x.mean()
-    interval = contrast(list(zip(centred / (centred @ centred), tables)), level, paired)
+    members = np.array(groups)[:, None] == np.array(list(dict.fromkeys(groups)))
+    used = (members @ np.array([len(np.unique(x[of])) > 1 for of in members.T])).nonzero()[0]
+    x, groups, tables = x[used], [groups[i] for i in used], [tables[i] for i in used]
+    tilt = coefficients(x, groups)
+    interval = contrast(list(zip(tilt, tables)), level, paired)
+    levels = members[used][:, members[used].any(0)].astype(np.float64)
     means = np.array([np.mean(table) for table in tables])
-    residuals = means - means.mean() - interval.value * centred
-    powers = np.vander(centred / np.abs(centred).max(), min(len(np.unique(x)), HIGHEST_POWER + 1), increasing=True)
-    curved = np.linalg.qr(powers)[0].T[2:]
-    p = [contrast(list(zip(coefficients, tables)), level, paired).p() for coefficients in curved]
-    return Slope(
-        interval,
-        float(np.sqrt((residuals**2).mean())),
-        min(1.0, len(p) * min(p)) if p else None,
-    )
+    residuals = (means - interval.value * x) - levels @ (levels.T @ (means - interval.value * x) / levels.sum(0))
+    p = [contrast(list(zip(bend, tables)), level, paired).p() for bend in _bends(x, levels, tilt)]
+    return Slope(interval, float(np.sqrt((residuals**2).mean())), min(1.0, len(p) * min(p)) if p else None)
+
+
+def coefficients(x, groups) -> np.ndarray:
+    """The contrast [P] of points that is their least-squares slope over `x`, every group with a level of its own; zeros
+    where x is the same in each of them."""
+    x = np.asarray(x, np.float64)
+    means = {group: np.mean([at for at, of in zip(x, groups) if of == group]) for group in dict.fromkeys(groups)}
+    centred = x - np.array([means[group] for group in groups])
+    size = centred @ centred
+    return centred / size if size > 1e-12 * (x @ x) else np.zeros_like(x)
+
+
+def _bends(x: np.ndarray, levels: np.ndarray, tilt: np.ndarray) -> list[np.ndarray]:
+    """Contrasts of the powers of x that neither the groups' `levels` [P, G] nor the slope take up, of length 1."""
+    taken = [*(levels / np.linalg.norm(levels, axis=0)).T, tilt / np.linalg.norm(tilt)]
+    scaled = (x - x.mean()) / np.abs(x - x.mean()).max()
+    for power in range(2, HIGHEST_POWER + 1):
+        left = column = scaled**power
+        for _ in range(2):  # the second time for what rounding left of the first
+            left = left - np.transpose(taken) @ (np.array(taken) @ left)
+        if np.linalg.norm(left) > 1e-6 * np.linalg.norm(column):
+            taken.append(left / np.linalg.norm(left))
+    return taken[levels.shape[1] + 1 :]
 
 
 def over_points(tables, common_items: bool, level: float = 0.95) -> Interval:

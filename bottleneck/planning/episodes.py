@@ -22,12 +22,14 @@ DOUBLED = 2.0  # equal weights must at least double a component's weight for dil
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Episodes:
-    """Runs by arm, target and seed. `variants`: components as the arm `randomised` sees them."""
+    """Runs by arm, target and seed. `variants`: components as the arm `randomised` sees them; `unopposed`: those of
+    whose label the competing factor says nothing as they are."""
 
     study: StudySpec
     components: dict[str, Component]  # of the mixture
     outside: dict[str, Component]
     variants: dict[str, Component]
+    unopposed: tuple[str, ...] = ()
 
     @property
     def targets(self) -> dict[str, Component]:

@@ -111,7 +111,7 @@ def load(study: StudySpec) -> Episodes:
     data = dataclasses.replace(study.data, split_seed=study.data.split_seed + study.seed_offset)
     inside = {name: _load(name, spec, data, "components") for name, spec in study.components.items()}
     outside = {name: _load(name, spec, data, "targets") for name, spec in study.targets.items()}
-    variants, factor = dict(inside), study.mixture.competitor
+    variants, unopposed, factor = dict(inside), [], study.mixture.competitor
     if factor is not None:
         having = [name for name, c in inside.items() if factor in c.splits["train"].factors]
         if not having:
@@ -125,9 +125,11 @@ def load(study: StudySpec) -> Episodes:
             except EmptyCell:
                 continue  # a combination of label and factor that does not occur: not asked of this component
             before, after = (c.splits["train"].factors[factor] for c in (inside[name], variant))
-            if not np.array_equal(before, after):  # else it says nothing of the label as it is
+            if np.array_equal(before, after):
+                unopposed.append(name)
+            else:
                 variants[name] = variant
-    return Episodes(study, inside, outside, variants)
+    return Episodes(study, inside, outside, variants, tuple(unopposed))
 
 
 def _load(name, component_spec, data, path):

@@ -56,8 +56,10 @@ def figure(
     xlabel: str = "step",
     shared: bool = True,
     ceiling: float | None = None,
+    notes: dict[str, str] | None = None,
 ) -> Figure | None:
-    """A panel for every title in `curves`, of one scale if `shared`; `ceiling` as in `extent`. None without a curve."""
+    """A panel for every title in `curves`, of one scale if `shared`; `ceiling` as in `extent`; a line of `notes` below
+    each. None without a curve."""
     drawn = {t: [c for c in each if c] for t, each in curves.items()}
     drawn = {t: each for t, each in drawn.items() if each}
     every = [c for each in drawn.values() for c in each]
@@ -65,10 +67,20 @@ def figure(
         return None
     room = extent(every, ceiling) if shared else None
     svgs = tuple(
-        panel(f"{name}-{t}", t, each, ylabel, xlabel, room or extent(each, ceiling)) for t, each in drawn.items()
+        panel(f"{name}-{t}", t, each, ylabel, noted(xlabel, t, notes), room or extent(each, ceiling))
+        for t, each in drawn.items()
     )
-    key = dict.fromkeys((c.label, c.colour.replace(INK, "currentColor"), c.dashed) for c in every)
-    return Figure(name, title, caption, svgs, tuple(key))
+    return Figure(name, title, caption, svgs, key(every))
+
+
+def key(curves: list[Curve]) -> tuple[tuple[str, str, bool], ...]:
+    """What names the colours of these curves, each once."""
+    return tuple(dict.fromkeys((c.label, c.colour.replace(INK, "currentColor"), c.dashed) for c in curves))
+
+
+def noted(xlabel: str, title: str, notes: dict[str, str] | None) -> str:
+    """What stands below a panel."""
+    return "\n".join(filter(None, (xlabel, (notes or {}).get(title))))
 
 
 def panel(name: str, title: str, curves: list[Curve], ylabel: str, xlabel: str, room: tuple[float, float]) -> str:

@@ -87,12 +87,13 @@ def figure(width: float, height: float):
 
 
 def panels(
-    name, titles, draw, *, inner: float, left: float, right: float = 0.2, xlabel: str, ylabel="", labels=()
+    name, titles, draw, *, inner: float, left: float, right: float = 0.2, below=0.0, xlabel: str, ylabel="", labels=()
 ) -> str:
-    """A grid of equal panels, in inches: `inner` high, `left` for tick labels and `right` for words, a legend below."""
+    """A grid of equal panels, in inches: `inner` high, `left` for tick labels and `right` for words, `below` for long
+    tick labels, and a legend."""
     columns = min(len(titles), 3)
     lines, across = math.ceil(len(titles) / columns), 4 if columns > 1 else 2
-    cell = inner + 0.8
+    cell = inner + below + 0.8
     legend = 0.2 * math.ceil(len(labels) / across) + 0.1 if labels else 0.0
     width, height = WIDTH * columns, cell * lines + legend
     with figure(width, height) as drawn:

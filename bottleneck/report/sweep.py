@@ -1,17 +1,32 @@
-"""The report's section on a sweep: how each target's gap moves along the axes of its points, and its slope.
+"""The report's section on a sweep: how each target's arms and gap move along the axes of its points, and the slopes.
 
-Rows of kind sweep: `gap` at every `point` (axis -> value), and `slope`, whose `extra` names the `axis` and holds
-`adjusted_p`, `lack_of_fit` (a p) and a `sentence`, where they are known.
+Rows of kind sweep: `information` of every arm, `gap` and its parts at every `point` (axis -> value); `slope`, whose
+`extra` names the `axis`, the `measure`, and holds `adjusted_p`, `lack_of_fit` (a p) and a `sentence`, where they are
+known; `difference` between the names on an axis, likewise.
 """
 
 from __future__ import annotations
 
-from bottleneck.report.lookup import counts, ends, extra, number, plain, targets, titled, unit, unit_name, values
-from bottleneck.report.section import Figure, Section
+from bottleneck.axes import is_number, varying
+from bottleneck.report.lookup import (
+    LABELS,
+    PARTS,
+    counts,
+    ends,
+    extra,
+    find,
+    number,
+    plain,
+    unit,
+    unit_name,
+    values,
+)
+from bottleneck.report.section import Section
 from bottleneck.report.table import MISSING, Number, Table, trim
 from bottleneck.rows import select
 
 KIND = "sweep"
+UNADJUSTED = "95% intervals, not adjusted for multiplicity"
 
 
 def section(kinds: dict) -> Section | None:
@@ -19,13 +34,15 @@ def section(kinds: dict) -> Section | None:
     shown = tables(kinds)
     if not shown:
         return None
-    parts = (*figures(points(kinds)), *shown)
+    from bottleneck.report import sweep_figures  # loads Matplotlib, which a terminal's tables do not need
+
+    parts = (*sweep_figures.figures(kinds), *shown)
     return Section("sweep", "Sweep", " ".join(sentences(kinds)), parts, methods(kinds))
 
 
-def points(kinds: dict) -> list[dict]:
-    """The gap at every point, in the unit of information."""
-    rows = select(kinds.get(KIND, []), seed="all", metric="gap")
+def points(kinds: dict, metric: str = "gap") -> list[dict]:
+    """The rows of a metric at every point, in the unit of information."""
+    rows = select(kinds.get(KIND, []), seed="all", metric=metric)
     return [r for r in select(rows, unit=unit(rows)) if r["point"]]
 
 
@@ -33,16 +50,29 @@ def slopes(kinds: dict) -> list[dict]:
     return select(kinds.get(KIND, []), seed="all", metric="slope")
 
 
+def differences(kinds: dict) -> list[dict]:
+    return select(kinds.get(KIND, []), seed="all", metric="difference")
+
+
+def measure(row: dict) -> str:
+    """What a slope or a difference is of."""
+    return extra(row).get("measure") or "gap"
+
+
+def titled(row: dict) -> str:
+    """A row's target; with what is independent of its label, where it is not as it is."""
+    return f"{row['target']}, {row['factor']} randomised" if row["factor"] else row["target"]
+
+
 def axes(rows: list[dict]) -> list[str]:
     """The axes along which the points of these rows differ, in the order in which they are named."""
-    names = dict.fromkeys(name for r in rows for name in r["point"])
-    return [name for name in names if len({repr(r["point"].get(name)) for r in rows}) > 1]
+    return varying([r["point"] for r in rows])
 
 
 def sentences(kinds: dict) -> list[str]:
-    """What every slope says, and the gaps over all split seeds."""
-    said = [words for r in points(kinds) if (words := extra(r).get("sentence"))]
-    for r in slopes(kinds):
+    """What every slope and difference says, and the gaps over all split seeds."""
+    said = [words for r in (*points(kinds), *differences(kinds)) if (words := extra(r).get("sentence"))]
+    for r in (r for r in slopes(kinds) if measure(r) == "gap"):
         low, high = ends(r) if r["value"] is not None else (None, None)
         words = f"{titled(r)}: the slope of the gap over {extra(r).get('axis') or 'the axis'} is"
         size = "not known." if low is None else f"{r['value']:z.2f} {r['unit'] or ''} ({low:z.2f} to {high:z.2f})."
@@ -51,82 +81,105 @@ def sentences(kinds: dict) -> list[str]:
 
 
 def tables(kinds: dict) -> list[Table]:
-    """The slopes and the gaps of all points, those tables that have lines."""
-    gaps, lean = points(kinds), slopes(kinds)
-    names = axes(gaps)
-    slope_lines = tuple(
-        (titled(r), extra(r).get("axis") or MISSING, number(r, digits=3), r["unit"] or MISSING, *_tests(r))
-        for r in lean
-    )
-    point_lines = tuple(
-        (titled(r), *(_value(r["point"].get(name)) for name in names), number(r))
-        for target in values(gaps, "target")
-        for r in select(gaps, target=target)
-    )
-    unadjusted = "95% intervals, not adjusted for multiplicity"
-    slope_caption = (
-        f"{counts(lean)}; least squares over the axis, {unadjusted}; p is adjusted by Holm over the targets, one slope "
-        "a target. Lack of fit: the p of what a straight line leaves over."
-    )
-    header = ("target", "axis", "slope", "unit", "adjusted p", "lack of fit (p)")
-    made = [
-        trim(Table("slopes", "Slopes", slope_caption, header, slope_lines)),
-        Table(
-            "points",
-            "Gap at every point",
-            f"{counts(gaps)}; {unadjusted}, and no verdicts: a sweep's test is its slope.",
-            ("target", *names, f"gap ({unit_name(gaps)})"),
-            point_lines,
-        ),
-    ]
-    return [table for table in made if table.rows]
+    """Slopes, differences, gaps and arms of all points: those tables that have lines."""
+    made = [_slopes(slopes(kinds)), _differences(differences(kinds)), _gaps(kinds), _arms(kinds)]
+    return [trim(table) for table in made if table.rows]
 
 
-def figures(rows: list[dict]) -> list[Figure]:
-    """For every axis of numbers, the gap along it: a panel per target, a curve for each setting of the other axes."""
-    from bottleneck.report import curves  # loads Matplotlib, which a terminal's tables do not need
-
-    names, shown = axes(rows), []
-    for name in names:
-        of = [{**r, "step": r["point"].get(name)} for r in rows if _is_number(r["point"].get(name))]
-        drawn = {target: _curves(curves, select(of, target=target), name, names) for target in targets(of)}
-        caption = (
-            "Direct training minus the mixture's features at every point, with 95% intervals, cut at the panel's edge."
+def _slopes(rows: list[dict]) -> Table:
+    lines = tuple(
+        (
+            titled(r),
+            extra(r).get("axis") or MISSING,
+            measure(r),
+            number(r, digits=3),
+            r["unit"] or MISSING,
+            *(plain(extra(r).get(key), 3) for key in ("adjusted_p", "lack_of_fit")),
         )
-        ylabel = f"gap ({unit_name(rows)})"
-        figure = curves.figure(f"sweep-{name}", f"Gap over {name}", caption, drawn, ylabel=ylabel, xlabel=name)
-        shown += [figure] if figure else []
-    return shown
+        for r in rows
+    )
+    tests = "one slope a target"
+    if any(extra(r).get("exploratory") for r in rows):
+        tests = (
+            "the slope of a target's gap is the test, those of parts and of what has a factor randomised exploratory"
+        )
+    caption = (
+        f"{counts(rows)}; least squares over the axis among points that differ along it alone, {UNADJUSTED}; p is "
+        f"adjusted by Holm over the targets of one axis and measure ({tests}). Lack of fit: the p of what a straight "
+        "line leaves over."
+    )
+    header = ("target", "axis", "of", "slope", "unit", "adjusted p", "lack of fit (p)")
+    return Table("slopes", "Slopes", caption, header, lines)
 
 
-def _curves(curves, rows: list[dict], axis: str, names: list[str]) -> list:
-    settings: dict[str, list[dict]] = {}
-    for r in rows:
-        others = [f"{name} {_value(r['point'].get(name))}" for name in names if name != axis]
-        subject = [] if r["arm"] == "mixture" else [r["arm"]]
-        settings.setdefault(", ".join([*subject, *others]) or "gap", []).append(r)
-    return [curves.curve(of, label, hue) for (label, of), hue in zip(settings.items(), curves.hues(settings).values())]
+def _differences(rows: list[dict]) -> Table:
+    lines = tuple(
+        (
+            titled(r),
+            extra(r).get("axis") or MISSING,
+            f"{extra(r).get('name')} against {extra(r).get('against')}",
+            measure(r),
+            number(r, digits=3),
+            plain(extra(r).get("adjusted_p"), 3),
+        )
+        for r in rows
+    )
+    caption = (
+        f"{counts(rows)}; each name against the first, among points that differ in it alone, {UNADJUSTED}, exploratory;"
+        " p is adjusted by Holm over the targets of one measure and name."
+    )
+    header = ("target", "axis", "points", "of", f"difference ({unit_name(rows)})", "adjusted p")
+    return Table("differences", "Differences between points", caption, header, lines)
 
 
-def _tests(row: dict) -> tuple:
-    return tuple(plain(extra(row).get(key), 3) for key in ("adjusted_p", "lack_of_fit"))
+def _gaps(kinds: dict) -> Table:
+    """The gap and its parts at every point."""
+    gaps = points(kinds)
+    parts = {part: points(kinds, part) for part in PARTS}
+    names = axes(gaps)
+    lines = tuple((*_place(r, names), number(r), *(number(same(parts[part], r)) for part in PARTS)) for r in _by(gaps))
+    shown = f"gap ({unit_name(gaps)})", *PARTS
+    caption = f"{counts(gaps)}; {UNADJUSTED}, and no verdicts: a sweep's test is its slope."
+    return Table("points", "Gap at every point", caption, ("target", *names, *shown), lines)
 
 
-def _value(value) -> Number | str:
+def _arms(kinds: dict) -> Table:
+    """What every arm's features hold at every point."""
+    rows, gaps = points(kinds, "information"), points(kinds)
+    names, arms = axes(gaps), values(rows, "arm")
+    lines = tuple(
+        (*_place(r, names), *(number(same(select(rows, arm=arm), r)) for arm in arms)) for r in _by(gaps) if rows
+    )
+    caption = f"{counts(rows)}; {unit_name(rows)} of a linear probe on each arm's features, {UNADJUSTED}."
+    header = ("target", *names, *(LABELS.get(arm, arm) for arm in arms))
+    return Table("levels", "Every arm at every point", caption, header, lines if arms else ())
+
+
+def _by(rows: list[dict]) -> list[dict]:
+    """Rows target by target."""
+    return [r for name in dict.fromkeys(map(titled, rows)) for r in rows if titled(r) == name]
+
+
+def same(rows: list[dict], row: dict) -> dict | None:
+    """The first of these rows about the same target at the same point."""
+    return find(rows, target=row["target"], factor=row["factor"], point=row["point"])
+
+
+def _place(row: dict, names: list[str]) -> tuple:
+    return (titled(row), *(value(row["point"].get(name)) for name in names))
+
+
+def value(held) -> Number | str:
     """A coordinate as a cell: a number with the digits that it has."""
-    if not _is_number(value):
-        return MISSING if value is None else str(value)
-    digits = len(f"{value:.12f}".rstrip("0").partition(".")[2])
-    return Number(value, digits=digits)
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number(held):
+        return MISSING if held is None else str(held)
+    return Number(held, digits=len(f"{held:.12f}".rstrip("0").partition(".")[2]))
 
 
 def methods(kinds: dict) -> str:
     rows = [*points(kinds), *slopes(kinds)]
     return (
         f"A slope over a sweep ({counts(rows)}) is the least-squares contrast of the points' tables of seeds by items, "
+        "among points that differ along that axis alone (along a computed axis: in nothing that leaves it as it is), "
         "the items shared, the seeds unpaired where the points' seeds differ."
     )

@@ -273,3 +273,24 @@ def test_coverage_width_and_error_rates(shares):
     # the scalar function is the same computation
     single = intervals.two_way(d[0])
     assert (single.value, single.se, single.dof) == pytest.approx((value[0], se[0], dof[0]))
+
+
+def test_a_slope_within_groups_compares_no_others():
+    """Groups of other levels: the slope is that of each, however these lie along x; what lies alone says nothing."""
+    x, groups = [0, 1, 2, 5, 6, 9], ["a", "a", "a", "b", "b", "alone"]
+    tables = [t + dict(a=0.0, b=-7.0, alone=50.0)[g] for t, g in zip(points(0.4, x=x), groups)]
+    result = intervals.slope(tables, x, paired=True, groups=groups)
+    assert result.interval.value == pytest.approx(0.4, abs=0.05) and result.interval.low < 0.4 < result.interval.high
+    assert result.misfit < 0.1 and result.misfit_p > 0.01
+    shifted = intervals.slope([*tables[:5], tables[5] + 1000], x, paired=True, groups=groups)
+    assert shifted.interval == result.interval
+    with pytest.raises(UserError):
+        intervals.slope(tables, x, paired=True, groups="abcdef")
+
+
+def test_a_balanced_design_has_the_slope_that_it_has_without_groups():
+    x, groups = [0, 1, 3] * 2, ["a"] * 3 + ["b"] * 3
+    tables = points(0.2, x=x)
+    whole, within = (intervals.slope(tables, x, paired=True, groups=g) for g in (None, groups))
+    assert within.interval.value == pytest.approx(whole.interval.value)
+    assert within.misfit_p == pytest.approx(whole.misfit_p)

@@ -302,8 +302,8 @@ def recovery():
     return rows
 
 
-def sweep(target="rare"):
-    """The gap at five weights by two widths, and its slope over the weight."""
+def sweep(target="rare", arms=False):
+    """The gap at five weights by two widths, and its slope over the weight; with `arms` their levels and its parts."""
     at = dict(kind="sweep", target=target, reference="direct", protocol="linear_probe", seeds=5)
     rows = []
     for weight in (0.01, 0.02, 0.04, 0.08, 0.16):
@@ -311,8 +311,16 @@ def sweep(target="rare"):
             point, value = {"mixture.weights.rare": weight, "model.width": width}, 0.1 - 0.1 * math.log2(4 * weight)
             rows.append(answered.over_seeds("gap", value, "bits", 0.05, point=point, **at))
             rows.append(answered.over_seeds("gap", 50 * value, "points", 2.5, point=point, **at))
+            for arm, level in dict(direct=1.0, mixture=1.0 - value, alone=1.0 - value / 4).items() if arms else ():
+                where = {**at, "reference": None, "arm": arm, "point": point}
+                rows.append(answered.over_seeds("information", level, "bits", 0.05, **where))
+            for part, share in dict(exposure=0.25, interference=0.75).items() if arms else ():
+                rows.append(answered.over_seeds(part, share * value, "bits", 0.05, point=point, **at))
     extra = {"axis": "mixture.weights.rare", "adjusted_p": 0.004, "lack_of_fit": 0.6}
     rows.append(answered.over_seeds("slope", -0.1, "bits per doubling", 0.02, extra=extra, **at))
+    for part, share in dict(exposure=0.25, interference=0.75).items() if arms else ():
+        of = {**extra, "measure": part}
+        rows.append(answered.over_seeds("slope", -0.1 * share, "bits per doubling", 0.02, extra=of, **at))
     return rows
 
 

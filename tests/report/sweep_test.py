@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from bottleneck.report import html, sweep, tables
+from bottleneck.report import html, sweep, sweep_figures, tables
+from bottleneck.report.svg import short
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def test_slopes_and_points_are_tables(section):
     assert dict(zip(slopes.header, map(str, slopes.rows[0]))) == {
         "target": "rare",
         "axis": "mixture.weights.rare",
+        "of": "gap",
         "slope": "-0.100 [-0.120, -0.080]",
         "unit": "bits per doubling",
         "adjusted p": "0.004",
@@ -48,20 +50,56 @@ def test_the_sentence_is_the_row_s_or_its_numbers(kinds, section):
     assert sweep.sentences(kinds)[0] == "Over 5 split seeds the gap of rare is 0.5 bits."
 
 
-def test_axes_of_words_are_only_in_the_table(sweep_rows):
+def test_names_on_an_axis_stand_side_by_side(sweep_rows):
     rows = sweep_rows()
     for r in rows:
         if r["point"]:
             width = r["point"].pop("model.width")
             r["point"]["mixture.label_space"] = "shared" if width == 32 else None
     section = sweep.section({"sweep": rows})
-    assert [part.name for part in section.parts] == ["sweep-mixture.weights.rare", "slopes", "points"]
-    assert section.parts[-1].rows[0][2] == "shared" and section.parts[-1].rows[1][2] == "\u2014"
+    weight, space, *tables = section.parts
+    assert (weight.name, space.name) == ("sweep-mixture.weights.rare", "sweep-mixture.label_space")
+    assert [table.name for table in tables] == ["slopes", "points"]
+    assert {"shared", "\u2014"} <= set(re.findall(r">([^<]*)</text>", space.panels[0]))
+    assert [label for label, *_ in space.key][0] == "mixture.weights.rare 0.01" and len(space.key) == 5
+    assert tables[-1].rows[0][2] == "shared" and tables[-1].rows[1][2] == "\u2014"
+
+
+def test_arms_and_parts_have_a_line_each(sweep_rows):
+    rows = [r for r in sweep_rows(arms=True) if r["point"] is None or r["point"]["model.width"] == 32]
+    levels, gap, slopes, points, arms = sweep.section({"sweep": rows}).parts
+    assert (levels.name, gap.name) == ("levels-mixture.weights.rare", "sweep-mixture.weights.rare")
+    assert [label for label, *_ in levels.key] == ["direct", "mixture", "alone"]
+    assert [label for label, *_ in gap.key] == ["gap", "exposure", "interference"]
+    shown = re.findall(r">([^<]*)</text>", gap.panels[0])
+    assert "slope -0.1 (-0.12 to -0.08) bits per doubling" in shown
+    assert [row[2] for row in slopes.rows] == ["gap", "exposure", "interference"]
+    assert points.header == ("target", "mixture.weights.rare", "gap (bits)", "exposure", "interference")
+    assert arms.header == ("target", "mixture.weights.rare", "direct", "mixture", "alone") and len(arms.rows) == 5
+
+
+def test_a_target_with_a_factor_randomised_is_one_of_its_own(sweep_rows):
+    rows = [*sweep_rows(arms=True), *({**r, "factor": "colour"} for r in sweep_rows(arms=True))]
+    levels, *_, points, arms = sweep.section({"sweep": rows}).parts
+    titles = {re.findall(r">([^<]*)</text>", panel)[-1] for panel in levels.panels}
+    whole = [f"rare{words}, width {width}" for words in ("", ", colour randomised") for width in (32, 128)]
+    assert titles == {short(title) for title in whole}
+    assert [line[0] for line in points.rows] == ["rare"] * 10 + ["rare, colour randomised"] * 10
+    assert len(arms.rows) == 20
+
+
+def test_differences_are_a_table(sweep_rows):
+    extra = {"axis": "point", "name": "B first", "against": "A first", "adjusted_p": 0.01, "sentence": "B first loses."}
+    rows = [dict(sweep_rows()[-1], metric="difference", unit="bits", extra=extra)]
+    (table,) = sweep.tables({"sweep": rows})
+    header = ("target", "axis", "points", "of", "difference (bits)", "adjusted p")
+    assert table.header == header and table.rows[0][2:4] == ("B first against A first", "gap")
+    assert sweep.sentences({"sweep": rows}) == ["B first loses."]
 
 
 def test_one_axis_has_one_curve_without_a_setting(sweep_rows):
     rows = [r for r in sweep_rows() if r["point"] is None or r["point"]["model.width"] == 32]
-    (figure,) = sweep.figures(sweep.points({"sweep": rows}))
+    (figure,) = sweep_figures.figures({"sweep": rows})
     assert [label for label, *_ in figure.key] == ["gap"]
     assert sweep.tables({"sweep": rows})[1].header == ("target", "mixture.weights.rare", "gap (bits)")
 
@@ -71,7 +109,7 @@ def test_a_sweep_alone_is_a_report_and_text(sweep_rows, tmp_path):
     source = path.read_text()
     assert '<h2 id="sweep">Sweep</h2>' in source and "Gap at every point" in source
     assert (tmp_path / "tables" / "slopes.csv").is_file() and "without a name" not in source
-    assert "exploratory" not in source
+    assert "exploratory" not in source  # what is shown is the test
     shown = tables.terminal(sweep_rows())
     assert shown.startswith("rare: the slope") and "Gap at every point" in shown
 

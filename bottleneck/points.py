@@ -1,0 +1,133 @@
+"""What one point of a sweep says of a target: tables of seeds by test items of every arm, the gap and its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bottleneck.items import ADAPTED, PROTOCOL, Items
+from bottleneck.probing import Probe
+
+SIDES = {  # measure -> (arm, reference) of its rows
+    "gap": ("mixture", "direct"),
+    "exposure": ("alone", "direct"),
+    "interference": ("mixture", "alone"),
+    "normalisation": ("mixture", "direct"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One point: its coordinates (axis -> value), the run seeds, and the probes of its arms. `factor`: what competes in
+    it; `unopposed`: the targets of whose label that says nothing as they are."""
+
+    at: dict
+    seeds: tuple[int, ...]
+    probes: tuple[Probe, ...]
+    factor: str | None = None
+    unopposed: tuple[str, ...] = ()
+
+    @property
+    def identity(self):
+        keys = sorted(probe.key for probe in self.probes)
+        return [self.at, self.seeds, keys, *([self.factor, self.unopposed] if self.factor else [])]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(probe.arm for probe in self.probes))
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Tables [S, N] of one target: arm -> information, and correctness where there are classes. `adapted`: those of the
+    split, with BatchNorm statistics of the target's own items. `factor`: what is independent of the label in it."""
+
+    place: Place
+    target: str
+    factor: str | None
+    unit: str
+    items: str  # fingerprint of the test items
+    arms: dict[str, np.ndarray]
+    correct: dict[str, np.ndarray]
+    adapted: dict[str, np.ndarray] | None = None
+    adapted_correct: dict[str, np.ndarray] | None = None
+
+    @functools.cached_property
+    def measures(self) -> dict[str, np.ndarray]:
+        """The gap and, where `alone` was read, its parts, which add up to it."""
+        return _measures(self.arms, self.adapted)
+
+    @functools.cached_property
+    def points(self) -> dict[str, np.ndarray]:
+        """The same in points of accuracy; nothing for regression."""
+        each = _measures(self.correct, self.adapted_correct)
+        return {measure: 100.0 * table for measure, table in each.items()}
+
+    @property
+    def gap(self) -> np.ndarray:
+        return self.measures["gap"]
+
+
+def _measures(arms: dict[str, np.ndarray], adapted: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    if not {"mixture", "direct"} <= set(arms):
+        return {}
+    gap, read = arms["direct"] - arms["mixture"], adapted or arms
+    if "alone" not in read or read["alone"].shape != gap.shape:  # fewer seeds, where looks ask it of later ones only
+        return {"gap": gap}
+    parts = {"exposure": read["direct"] - read["alone"], "interference": read["alone"] - read["mixture"]}
+    apart = {"normalisation": gap - parts["exposure"] - parts["interference"]} if adapted else {}
+    return {"gap": gap, **parts, **apart}
+
+
+def reading(place: Place, items: Items, name: str, factor: str | None = None) -> Reading | None:
+    """What a point's probes say of a target, as it is or with `factor` independent of its label; None where they say
+    nothing of both sides of a gap."""
+    if factor and name in place.unopposed:  # as it is, it is that already
+        plain = reading(place, items, name)
+        return plain and dataclasses.replace(plain, factor=factor)
+    arms = items.tables(place.arms, name, factor=factor)
+    if not {"mixture", "direct"} <= set(arms):
+        return None
+    component = next(p.component for p in place.probes if (p.target, p.factor) == (name, factor))
+    return Reading(
+        place=place,
+        target=name,
+        factor=factor,
+        unit="bits" if component.num_classes else "r2",
+        items=component.fingerprints["test"],
+        arms=arms,
+        correct=items.tables(place.arms, name, outcome="correct", factor=factor),
+        adapted=None if factor else items.adapted(name),
+        adapted_correct=None if factor else items.adapted(name, "correct"),
+    )
+
+
+def at(held: Reading, measure: str) -> dict:
+    """The keys of a row about a measure of a target."""
+    arm, reference = SIDES[measure]
+    protocol = ADAPTED if held.adapted and measure != "gap" else PROTOCOL
+    return dict(arm=arm, reference=reference, target=held.target, protocol=protocol, factor=held.factor)
+
+
+def common(readings: Iterable[Reading]) -> bool:
+    """Whether all points have the same test items."""
+    return len({held.items for held in readings}) == 1
+
+
+def comparable(readings: Iterable[Reading]) -> bool:
+    """Whether all points have as many test items, so that contrasts may be made of them."""
+    return len({held.gap.shape[1] for held in readings}) == 1
+
+
+def paired(readings: Iterable[Reading]) -> bool:
+    """Whether all points have the same seeds."""
+    return len({held.place.seeds for held in readings}) == 1
+
+
+def complete(readings: Iterable[Reading], measure: str) -> bool:
+    """Whether a measure was read at all points."""
+    return all(measure in held.measures for held in readings)

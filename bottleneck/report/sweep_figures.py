@@ -1,0 +1,133 @@
+"""Figures of a sweep: along every axis the arms and the gap, a panel per target; names stand side by side."""
+
+from __future__ import annotations
+
+from bottleneck.axes import beside, is_numeric, setting
+from bottleneck.report import categories, curves, sweep
+from bottleneck.report.drawing import BLUE, GREEN, GREY, INK, OCHRE, PURPLE, VERMILLION
+from bottleneck.report.lookup import LABELS, PARTS, extra, unit_name, values
+from bottleneck.report.section import Figure
+from bottleneck.rows import select
+
+PART_HUES = dict(zip(("gap", *PARTS), (INK, BLUE, VERMILLION, OCHRE)))
+ARM_HUES = {"direct": BLUE, "mixture": VERMILLION, "random": INK}
+OTHERS = (GREEN, PURPLE, OCHRE, GREY)
+
+
+def figures(kinds: dict) -> list[Figure]:
+    """Two for every axis: what the arms' features hold, and the gap with its parts, or for each setting of the others.
+    Where points lie alone on an axis they are left out, unless all do."""
+    gaps, arms = sweep.points(kinds), sweep.points(kinds, "information")
+    shown, points = [], [r["point"] for r in gaps]
+    for axis in sweep.axes(gaps):
+        kept = beside(axis, points)
+        along = _crossed(axis, kept, points)
+        lines, levels = ([r for r in rows if setting(r["point"], kept) in along] for rows in (gaps, arms))
+        settings = _settings(lines, kept)
+        drawn = {title: _arms(rows) for title, rows in _panels(levels, kept).items()}
+        shown.append(_figure(LEVELS, axis, points, drawn, gaps, {}))
+        drawn = {
+            title: _by_setting(rows, kept, settings) if len(settings) > 1 else _parts(kinds, rows)
+            for title, rows in _panels(lines, []).items()
+        }
+        notes = {sweep.titled(r): _note(r) for r in sweep.slopes(kinds) if _is_about(r, axis)}
+        shown.append(_figure(GAPS, axis, points, drawn, gaps, notes))
+    return [figure for figure in shown if figure]
+
+
+LEVELS = (
+    "levels",
+    "Information",
+    "What a linear probe reads in every arm's features, with 95% intervals, cut at the panel's edge.",
+)
+GAPS = (
+    "sweep",
+    "Gap",
+    "Direct training minus the mixture's features at every point, and what that splits into, with 95% intervals, cut "
+    "at the panel's edge.",
+)
+
+
+def _figure(words: tuple, axis: str, points: list[dict], drawn: dict, gaps: list[dict], notes: dict) -> Figure | None:
+    """`drawn`: title of a panel -> label of a line -> its colour and rows."""
+    name, title, caption = words
+    names = None if is_numeric(axis, points) else list(dict.fromkeys(point.get(axis) for point in points))
+    series = {
+        panel: [curves.curve([_placed(r, axis, names) for r in rows], label, hue) for label, (hue, rows) in of.items()]
+        for panel, of in drawn.items()
+    }
+    ylabel = f"{title.lower()} ({unit_name(gaps)})"
+    where = dict(ylabel=ylabel, xlabel=axis, notes=notes)
+    if names is None:
+        return curves.figure(f"{name}-{axis}", f"{title} over {axis}", caption, series, **where)
+    words = [str(sweep.value(held)) for held in names]
+    return categories.figure(f"{name}-{axis}", f"{title} over {axis}", caption, series, words, **where)
+
+
+def _placed(row: dict, axis: str, names: list | None) -> dict:
+    """The row with its place along an axis: a number, or where its name stands."""
+    held = row["point"].get(axis)
+    return {**row, "step": held if names is None else names.index(held)}
+
+
+def _crossed(axis: str, kept: list[str], points: list[dict]) -> set[str]:
+    """The settings of the other axes at which there are several points along this one."""
+    along: dict[str, set] = {}
+    for point in points:
+        along.setdefault(setting(point, kept), set()).add(setting(point, [axis]))
+    return {where for where, held in along.items() if len(held) > 1} or set(along)
+
+
+def _settings(rows: list[dict], kept: list[str], brief: bool = False) -> dict[str, str]:
+    """The settings of these rows, in words: only what differs among them; `brief`: without where a key stands."""
+    points = {setting(r["point"], kept): r["point"] for r in rows}
+    differ = [name for name in kept if len({setting(point, [name]) for point in points.values()}) > 1]
+    names = {name: name.rpartition(".")[2] if brief else name for name in differ}
+    return {
+        where: ", ".join(f"{name} {sweep.value(point.get(key))}" for key, name in names.items())
+        for where, point in points.items()
+    }
+
+
+def _panels(rows: list[dict], kept: list[str]) -> dict[str, list[dict]]:
+    """Title of a panel -> its rows: one for every target, and setting of the axes in `kept`."""
+    settings, panels = _settings(rows, kept, brief=True), {}
+    for r in rows:
+        title = ", ".join(filter(None, (sweep.titled(r), settings[setting(r["point"], kept)])))
+        panels.setdefault(title, []).append(r)
+    return panels
+
+
+def _arms(rows: list[dict]) -> dict[str, tuple[str, list[dict]]]:
+    """Label of a line -> its colour and rows."""
+    others = [arm for arm in values(rows, "arm") if arm not in ARM_HUES]
+    hues = {**ARM_HUES, **{arm: OTHERS[i % len(OTHERS)] for i, arm in enumerate(others)}}
+    return {LABELS.get(arm, arm): (hues[arm], select(rows, arm=arm)) for arm in values(rows, "arm")}
+
+
+def _by_setting(rows: list[dict], kept: list[str], settings: dict[str, str]) -> dict[str, tuple[str, list[dict]]]:
+    """A line for every setting of the other axes."""
+    hues = curves.hues(settings)
+    return {
+        words: (hues[where], [r for r in rows if setting(r["point"], kept) == where])
+        for where, words in settings.items()
+    }
+
+
+def _parts(kinds: dict, rows: list[dict]) -> dict[str, tuple[str, list[dict]]]:
+    """The gap and, where they are known, its parts at the same points."""
+    drawn = {"gap": (PART_HUES["gap"], rows)}
+    for part in PARTS:
+        every = sweep.points(kinds, part)
+        of = [held for r in rows if (held := sweep.same(every, r))]
+        drawn |= {part: (PART_HUES[part], of)} if of else {}
+    return drawn
+
+
+def _is_about(row: dict, axis: str) -> bool:
+    return extra(row).get("axis") == axis and sweep.measure(row) == "gap" and row["value"] is not None
+
+
+def _note(row: dict) -> str:
+    low, high = row["ci95"] or (row["value"],) * 2
+    return f"slope {row['value']:z.2g} ({low:z.2g} to {high:z.2g}) {row['unit']}"
