@@ -1,5 +1,6 @@
 """A sweep: axes to points, one graph of which everything shared is carried out once, and a slope as its answer."""
 
+import functools
 import json
 import pathlib
 import subprocess
@@ -9,13 +10,17 @@ import types
 import ml_collections
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bottleneck import config as configs
-from bottleneck import execute, sweep
+from bottleneck import execute, sweep, trends
 from bottleneck import rows as row_files
 from bottleneck import study as studies
+from bottleneck.axes import Axis
 from bottleneck.errors import UserError
 from bottleneck.graph import Outcomes
+from bottleneck.points import Place, Reading
 from bottleneck.pretraining import Train
 from bottleneck.report import tables
 from bottleneck.training import loop
@@ -110,6 +115,9 @@ def test_axes_are_set_on_the_command_line():
         (dict(points=(dict(point="a", model=dict(widht=4)),)), r"sweep.points.model.widht=4: .*'width'"),
         (dict(axes=dict(point=("a", "b"))), r"sweep.axes.point='a'"),
         (dict(points=(dict(point=3),)), r"sweep.points.point=3: expected a name"),
+        (dict(by=("parameters",)), r"sweep.by=.*nothing is swept"),
+        (dict(axes=weights(0.1, 0.2), by=("flops",)), r"sweep.by='flops': .*'parameters'"),
+        (dict(axes=weights(0.1, 0.2), log=("parameters",)), rf"sweep.log='parameters': .*{WEIGHT}"),
         (dict(points=(dict(point="a"), dict(seeds=1))), r"a name for every point, or for none"),
         (dict(axis=dict(seeds=(1, 2))), r"sweep.axis.*'axes'"),
     ],
@@ -276,6 +284,140 @@ def test_a_slope_over_draws_of_the_data_counts_them_as_error():
     (slope,) = row_files.select(found, metric="slope", target="second")
     assert "split seeds" in slope["ci_unit"] and np.diff(slope["ci95"]) > 0.05
     assert slope["ci95"][0] < 0.2 < slope["ci95"][1]
+
+
+ARMS = [("seeds", "3"), ("arms", "mixture,direct,alone"), ("arms_for", "all")]
+
+
+def in_parts(at, arm, target, axis=WEIGHT, noise=0.02):
+    """Per doubling of the axis exposure takes 0.05 bits and interference 0.15."""
+    rng = np.random.default_rng([*f"{arm} {target} {at}".encode()])
+    each = {"direct": 0.0, "alone": 0.05, "mixture": 0.2, "random": 0.0}[arm]
+    return 1.0 - each * np.log2(at[axis]) + noise * rng.normal(size=(3, 37))
+
+
+def test_slopes_of_exposure_and_interference_are_the_planted_ones():
+    found = answered(swept(ARMS, axes=weights(*FIVE), log=(WEIGHT,)), in_parts)
+    slopes = {(r["target"], r["extra"]["measure"]): r for r in row_files.select(found, metric="slope")}
+    assert len(slopes) == 2 * 3
+    for measure, planted in dict(gap=0.2, exposure=0.05, interference=0.15).items():
+        row = slopes["second", measure]
+        assert row["value"] == pytest.approx(planted, abs=0.005) and row["ci95"][0] < row["value"] < row["ci95"][1]
+        assert row["extra"]["exploratory"] == (measure != "gap") and row["extra"]["family"] == 2
+        assert ("sentence" in row["extra"]) == (measure == "gap")
+    assert "made up of exposure 0.0" in slopes["second", "gap"]["extra"]["sentence"]
+    (alone,) = row_files.select(found, metric="information", arm="alone", target="first", point={WEIGHT: 0.4})
+    assert alone["value"] == pytest.approx(1 - 0.05 * np.log2(0.4), abs=0.02) and alone["ci95"]
+    parts = [r for r in row_files.select(found, point={WEIGHT: 0.4}, target="first") if r["metric"] == "exposure"]
+    assert {(r["arm"], r["reference"], r["unit"]) for r in parts} == {
+        ("alone", "direct", u) for u in ("bits", "points")
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(2, 5),
+    st.lists(st.integers(1, 4), min_size=2, max_size=5).filter(lambda x: len(set(x)) > 1),
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_the_slopes_of_the_parts_add_up_to_that_of_the_gap(seeds, values, batch_norm, draw):
+    rng = np.random.default_rng(draw)
+    arms = ("direct", "alone", "mixture")
+    readings = []
+    for index, value in enumerate(values):
+        place = Place({"a": value, "b": index % 2}, tuple(range(seeds)), ())
+        tables, adapted = ({arm: rng.normal(size=(seeds, 7)) for arm in arms} for _ in range(2))
+        readings.append(Reading(place, "t", None, "bits", "", tables, {}, adapted if batch_norm else None))
+    found = [f for f in trends.slopes(Axis("a"), {"t": readings}) if f.value is not None]
+    size = {f.at["extra"]["measure"]: f.value.value for f in found}
+    assert set(size) in (set(), {"gap", "exposure", "interference", *(["normalisation"] if batch_norm else [])})
+    assert size.pop("gap", 0.0) == pytest.approx(sum(size.values()), abs=1e-9)
+
+
+def test_parts_that_were_not_read_everywhere_have_no_slope_and_it_is_said():
+    class Partial(Planted):
+        def present(self, task):
+            return task.arm != "alone" or task.key in self.read
+
+    made = sweep.plan(swept(ARMS, axes=weights(*FIVE)))
+    store = Partial(made, in_parts)
+    store.read = {probe.key for probe in made.curve.places[0].probes}
+    found = [row_files.row(f, "sweep", 1) for f in made.curve.findings(store)]
+    slopes = row_files.select(found, metric="slope", target="first")
+    assert [r["extra"]["measure"] for r in slopes] == ["gap"]
+    assert "its parts were not read at every point" in slopes[0]["extra"]["sentence"]
+    assert len(row_files.select(found, metric="exposure", target="first", unit="bits")) == 1
+
+
+def test_a_computed_axis_is_the_number_of_parameters_and_its_slope_is_per_decade():
+    config = swept(ARMS, axes=dict(model=dict(width=(4, 8, 16))), by=("parameters",), log=("parameters",), per="decade")
+    made = sweep.plan(config)
+    widths = {point.at["model.width"]: point.at["parameters"] for point in made.points}
+    assert widths == {w: 8 * 8 * 3 * w + w + w * w + w + 2 * w + 2 for w in (4, 8, 16)}
+    table = functools.partial(in_parts, axis="parameters")
+    found = [row_files.row(f, "sweep", 1) for f in made.curve.findings(Planted(made, table))]
+    slopes = row_files.select(found, metric="slope", target="first", arm="alone")
+    (slope,) = [r for r in slopes if r["extra"]["axis"] == "parameters"]
+    assert slope["unit"] == "bits per decade" and slope["ci95"][0] < 0.05 * np.log2(10) < slope["ci95"][1]
+    assert {r["point"]["parameters"] for r in found if r["point"]} == set(widths.values())
+
+
+def test_one_factor_at_a_time_only_points_that_differ_in_it_make_its_slope():
+    """The other factors' points lie at one end of the axis, far off: they must not tilt it."""
+    centre = {WEIGHT: 0.1, "model.width": 4}
+    listed = [{}, {WEIGHT: 0.2}, {WEIGHT: 0.4}, {"model.width": 8}, {"model.width": 16}]
+    nested = [
+        dict(mixture=dict(weights=dict(second=p[WEIGHT])), model=dict(width=p["model.width"]))
+        for p in ({**centre, **changed} for changed in listed)
+    ]
+
+    def table(at, arm, target):
+        lost = 0.2 * np.log2(at[WEIGHT]) + 0.7 * np.log2(at["model.width"]) if arm == "mixture" else 0.0
+        rng = np.random.default_rng([*f"{arm} {target} {at}".encode()])
+        return 1.0 - lost + 0.01 * rng.normal(size=(3, 37))
+
+    found = answered(swept([("seeds", "3")], points=tuple(nested), log=(WEIGHT, "model.width")), table)
+    size = {r["extra"]["axis"]: r["value"] for r in row_files.select(found, metric="slope", target="first")}
+    assert size == pytest.approx({WEIGHT: 0.2, "model.width": 0.7}, abs=0.02)
+
+
+def test_names_are_compared_with_the_first():
+    named = tuple(dict(point=name, train=dict(steps=steps)) for name, steps in (("a", 10), ("b", 20), ("c", 30)))
+
+    def table(at, arm, target):
+        lost = dict(a=0.1, b=0.1, c=0.5)[at["point"]] if (arm, target) == ("mixture", "second") else 0.0
+        rng = np.random.default_rng([*f"{arm} {target} {at}".encode()])
+        return 1.0 - lost + 0.02 * rng.normal(size=(3, 37))
+
+    found = answered(swept([("seeds", "3")], points=named), table)
+    assert not row_files.select(found, metric="slope")
+    rows = {(r["target"], r["extra"]["name"]): r for r in row_files.select(found, metric="difference")}
+    assert set(rows) == {(target, name) for target in ("first", "second") for name in "bc"}
+    big, none = rows["second", "c"], rows["second", "b"]
+    assert big["value"] == pytest.approx(0.4, abs=0.01) and big["ci95"][0] < 0.4 < big["ci95"][1]
+    assert big["extra"]["adjusted_p"] < 0.001 and none["extra"]["adjusted_p"] > 0.05
+    assert "against a, the gap is larger by 0.4 bits at c" in none["extra"]["sentence"]
+    assert "none is shown at b" in none["extra"]["sentence"]
+    assert "no difference of the gap is shown" in rows["first", "b"]["extra"]["sentence"]
+
+
+def test_where_the_competitor_says_nothing_a_target_is_its_own_variant():
+    """Its rows with the competitor randomised begin at the point where that is so without doing anything."""
+    axes = dict(components=dict(second=dict(source=dict(reliability=dict(colour=(0.5, 0.9))))))
+    asked = [("mixture.competitor", "colour"), ("arms", "mixture,direct,randomised"), ("arms_for", "all")]
+    made = sweep.plan(swept(asked, axes=axes))
+    key = "components.second.source.reliability.colour"
+    assert [(p.at[key], p.unopposed) for p in made.curve.places] == [(0.5, ("second",)), (0.9, ())]
+
+    def table(at, arm, target):
+        return np.full((2, 37), dict(direct=1.0, mixture=at[key]).get(arm, 0.0)) + np.arange(37) / 1e6
+
+    found = [row_files.row(f, "sweep", 1) for f in made.curve.findings(Planted(made, table))]
+    gaps = row_files.select(found, metric="gap", target="second", unit="bits", factor="colour")
+    assert {r["point"][key]: r["value"] for r in gaps} == pytest.approx({0.5: 0.5, 0.9: 0.1})
+    (slope,) = row_files.select(found, metric="slope", target="second", factor="colour")
+    assert slope["extra"]["exploratory"] and slope["value"] == pytest.approx(-1.0)
 
 
 def test_other_numbers_of_test_items_have_no_slope_and_say_so():
