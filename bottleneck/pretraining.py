@@ -12,6 +12,7 @@ from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.features.source import output
+from bottleneck.models import joined
 from bottleneck.tasks import Asked, Empty, Task
 from bottleneck.training import loop, metrics
 from bottleneck.training.run import Run, restrict
@@ -19,18 +20,20 @@ from bottleneck.training.run import Run, restrict
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Start:
-    """Where a run that does not start from random numbers does: another run's step; `head` makes its classifier."""
+    """Where a run that does not start from random numbers does: another run's step, or several side by side; `head`
+    makes its classifier."""
 
-    run: Run
-    step: int
-    needs: tuple[str, ...] = ()  # beyond that step: what `head` reads
+    parents: tuple[tuple[Run, int], ...]
+    needs: tuple[str, ...] = ()  # beyond these steps: what `head` reads
     head: Callable | None = None  # store -> {"kernel": [p, K], "bias": [K]}; None: a fresh one
 
     def variables(self, store) -> dict:
         """The variables to start from; without a classifier where that is to be fresh."""
-        kept = store.variables(self.run, self.step)
-        trunk = {name: leaves for name, leaves in kept["params"].items() if name != "head"}
-        return {**kept, "params": trunk if self.head is None else {**trunk, "head": self.head(store)}}
+        trunks = joined.side_by_side([store.variables(*parent) for parent in self.parents])
+        if len(self.parents) == 1:
+            (name,) = joined.names(1)
+            trunks = {collection: tree[name] for collection, tree in trunks.items()}
+        return trunks if self.head is None else {**trunks, "params": {**trunks["params"], "head": self.head(store)}}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,8 +64,8 @@ class Train(Task):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        start = (output(self.start.run, self.start.step), *self.start.needs) if self.start else ()
-        return (*start, self.chooser) if self.chooser else start
+        start = (*(output(*parent) for parent in self.start.parents), *self.start.needs) if self.start else ()
+        return tuple(dict.fromkeys((*start, self.chooser) if self.chooser else start))
 
     @property
     def makes(self) -> tuple[str, ...]:

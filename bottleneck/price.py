@@ -58,8 +58,8 @@ def work(probe, heads: bool) -> dict[str, int | None]:
 
     Of all distinct networks together, as far as the layers read need them, and of the probe's own classifier on all
     that they give (a linear reduction folds into it); `heads`: of the networks' own classifiers instead. A multiply-add
-    is two operations. `training_flops` takes a step to cost three forward passes of its batch, and a teacher's pass
-    one. None where a member is no network of ours.
+    is two operations. `training_flops` takes a step to cost three forward passes of its batch, one where the head
+    alone is trained, and a teacher's pass one. None where a member is no network of ours.
     """
     read: dict[str, tuple[Run, dict[str, None]]] = {}
     for member in probe.members:
@@ -76,7 +76,8 @@ def work(probe, heads: bool) -> dict[str, int | None]:
         flops += 2 * inputs * outputs
         parameters += inputs * outputs + outputs * classifiers
     training = sum(
-        forward(run, shape) * (1 + BACKWARD) * step * run.train.batch for run, step in ancestors(probe.members).items()
+        forward(run, shape) * (1 + BACKWARD * (run.trained == "all")) * step * run.train.batch
+        for run, step in ancestors(probe.members).items()
     )
     training += sum(forward(run, shape) * images for (run, _), images in lessons(probe.members).items())
     return {"parameters": parameters, "inference_flops": flops, "training_flops": training}

@@ -23,7 +23,8 @@ from bottleneck.price import price, work
 from bottleneck.rows import Finding
 from bottleneck.tasks import Asked
 
-HEADS = ("head", "finetune", "probe_finetune")  # protocols that read a network's own classifier
+TUNED = ("finetune", "probe_finetune", "dropout_finetune", "two_stage")  # protocols that train networks further
+HEADS = ("head", *TUNED)  # protocols that read a network's own classifier
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Probe(extract.Reads):
 
     def few(self, store, draw: int) -> probes.Probe:
         """A probe on `shots` examples a class: the subset depends on the seed and the draw, not on the arm."""
-        x, y = collect(store, self.members, self.component), self.labels
+        x, y = collect(store, self.members, self.component, self.reduce), self.labels
         chosen = probes.k_shot(y["probe"], self.shots, self.seed, draw)
         return self.solve({**x, "probe": x["probe"][chosen]}, {**y, "probe": y["probe"][chosen]})
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +84,11 @@ def widen(spec: Spec, factor: float) -> Spec:
         return dataclasses.replace(spec, width=width)
     except UserError as error:
         raise error.under("model") from None
+
+
+def side_by_side(specs: Sequence[Spec]) -> Spec:
+    """The model of several networks under one head; of one, itself."""
+    return specs[0] if len(specs) == 1 else joined.JoinedSpec("joined", tuple(specs))
 
 
 def count(params) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from bottleneck.arms import ARMS
 from bottleneck.data import component as components
 from bottleneck.data.component import Component
 from bottleneck.data.transforms import Classes, Labels
@@ -13,7 +14,7 @@ from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST, POSITIONS, tap_and_mode
 from bottleneck.planning.episodes import Episodes
-from bottleneck.representations import source_of
+from bottleneck.representations import RepresentationSpec, source_of
 from bottleneck.study import StudySpec
 from bottleneck.training.run import duration
 
@@ -106,12 +107,24 @@ def members(study: StudySpec) -> None:
                 raise UserError(f"representations.{name}.members", pattern, expected)
 
 
+def arms(study: StudySpec, declared: dict[str, RepresentationSpec]) -> None:
+    """Whether the arms of further protocols are there, and what these can read."""
+    known = (*ARMS, "random", *declared)
+    for arm in study.probe.arms:
+        if arm not in known:
+            raise UserError("probe.arms", arm, f"arms and representations among {', '.join(known)}")
+        if arm in declared and declared[arm].combine == "average":
+            raise UserError("probe.arms", arm, "a representation of features, not of averaged predictions")
+
+
 def shots(episodes: Episodes) -> None:
     """Few-shot sizes and durations of fine-tuning."""
     study = episodes.study
     for name, component in episodes.targets.items():
         train, batch = component.splits["train"], study.train.batch
-        duration(study.probe.finetune.steps, batch=batch, key="probe.finetune.steps", examples=len(train))
+        for key in ("steps", "head_steps"):
+            value = getattr(study.probe.finetune, key)
+            duration(value, batch=batch, key=f"probe.finetune.{key}", examples=len(train))
         asked = {
             "probe.shots": (study.probe.shots if "k_shot" in study.probe.protocols else (), "probe"),
             "probe.finetune.shots": (

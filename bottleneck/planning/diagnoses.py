@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bottleneck.analysis import trajectory
+from bottleneck.arms import ARMS
 from bottleneck.diagnosis.cast import Cast
 from bottleneck.diagnosis.gradients import Gradients
 from bottleneck.diagnosis.ladder import Ladder
@@ -112,6 +113,7 @@ class Diagnoses:
         planner, component = self.planner, self.planner.episodes.targets[target]
         whole, curves = len(component.splits["train"]), {}
         tuned: list[Probe] = [p for p in planner.probes if p.target == target and p.protocol == "finetune"]
+        tuned = [p for p in tuned if p.arm in (*ARMS, "random")]  # member sets of representations have no seeds
         for probe in (p for p in tuned if p.seed in self.seeds):
             size = whole if probe.shots is None else probe.shots * component.num_classes
             if probe.shots is not None and size >= whole:

@@ -189,34 +189,45 @@ class Episodes:
             outputs=layout.outputs,
             model=model,
             optimizer=extra.pop("optimizer", study.optimizer),
-            objective=study.objective,
+            objective=extra.pop("objective", study.objective),
             augment=study.augment,
             train=dataclasses.replace(study.train, steps=steps),
             **extra,
         )
 
     def finetuned(
-        self, parent: Run, step: int, target: str, component: Component, protocol: str, seed: int, shots
+        self,
+        name: str,
+        parents: tuple[tuple[Run, int], ...],
+        target: str,
+        component: Component,
+        protocol: str,
+        seed: int,
+        shots: int | None,
     ) -> Run:
-        """Fine-tuning: direct training on a target with `init`. The kept steps are T/2^k, or the last alone with few
-        shots."""
-        spec = self.study.probe.finetune
-        batch, examples = self.study.train.batch, len(self.targets[target].splits["train"])
-        steps = duration(spec.steps, batch=batch, key="probe.finetune.steps", examples=examples)
-        head = f"probe:{','.join(self.study.probe.scalings)}" if protocol == "probe_finetune" else "fresh"
+        """Fine-tuning: direct training on a target with `init`. The kept steps are T/2^k, or the last alone where it is
+        of few shots or of the head alone."""
+        study, spec, head_alone = self.study, self.study.probe.finetune, protocol == "two_stage"
+        key = "head_steps" if head_alone else "steps"
+        batch, examples = study.train.batch, len(self.targets[target].splits["train"])
+        steps = duration(getattr(spec, key), batch=batch, key=f"probe.finetune.{key}", examples=examples)
+        dropout = {"dropout_finetune": spec.dropout, "two_stage": 0.0}.get(protocol, study.objective.dropout)
+        heads = {"probe_finetune": f"probe:{','.join(study.probe.scalings)}", "two_stage": "mean"}
         run = self.episode(
-            f"{protocol}-{parent.name}-{target}",
+            f"{protocol}-{name}-{target}",
             seed,
             {target: component},
             ((0, (1.0,)),),
             "shared",
             steps,
-            parent.model,
-            optimizer=dataclasses.replace(self.study.optimizer, lr=spec.lr),
-            init=f"{parent.key}@{step}",
-            head=head,
+            models.side_by_side([parent.model for parent, _ in parents]),
+            optimizer=dataclasses.replace(study.optimizer, lr=spec.head_lr if head_alone else spec.lr),
+            objective=dataclasses.replace(study.objective, dropout=dropout),
+            init=",".join(f"{parent.key}@{step}" for parent, step in parents),
+            head=heads.get(protocol, "fresh"),
+            trained="head" if head_alone else "all",
         )
-        keep = (steps,) if shots else trajectory.log_steps(steps, spec.halvings)[1:]
+        keep = (steps,) if shots or head_alone else trajectory.log_steps(steps, spec.halvings)[1:]
         return dataclasses.replace(run, keep=tuple(keep))
 
 

@@ -1,4 +1,7 @@
-"""Fine-tuning: direct training on a target with a start, as runs of the graph, read by the head they end with."""
+"""Fine-tuning: direct training on a target with a start, as runs of the graph, read by the head they end with.
+
+What starts it is one network, or several side by side under one head (models.joined): a concatenated representation.
+"""
 
 from __future__ import annotations
 
@@ -7,45 +10,83 @@ from functools import partial
 
 import numpy as np
 
+from bottleneck import price
 from bottleneck.analysis import probes as solved
 from bottleneck.data.component import Component
+from bottleneck.errors import UserError
 from bottleneck.features import extract
+from bottleneck.features.join import collect
 from bottleneck.features.layers import LAST
 from bottleneck.features.source import SPLITS, Kept, Member
+from bottleneck.models import joined
 from bottleneck.planning.planner import Planner
 from bottleneck.pretraining import Start
-from bottleneck.probing import null
+from bottleneck.probing import TUNED, null
+from bottleneck.training.run import Run
+
+PLAIN, LINEAR_FIRST, _, TWO_STAGE = TUNED
 
 
-def add(planner: Planner, arm: str, seed: int, target: str, member: Member, protocol: str, asks) -> None:
-    """The whole network on the target's training items, from `member`; with "finetune", on so many shots of them too.
+def add(
+    planner: Planner, arm: str, index: int, target: str, members, seeds, protocol: str, asks=(), reduce=False
+) -> None:
+    """The networks of `members`, of these seeds, on the target's training items; with "finetune", on so many shots of
+    them too.
 
-    `probe_finetune` (LP-FT, Kumar et al. 2022) starts from the linear probe's classifier, `finetune` from a fresh one.
+    `probe_finetune` (LP-FT, Kumar et al. 2022) starts from the linear probe's classifier, `finetune` and
+    `dropout_finetune` (very large dropout on the features, Zhang & Bottou 2024) from a fresh one. `two_stage` (Zhang &
+    Bottou 2023) trains the head alone above members that were fine-tuned each for itself, from the head that averages
+    their logits.
     """
-    shots = (None, *planner.study.probe.finetune.shots) if protocol == "finetune" else (None,)
+    check(arm, members, reduce)
+    name = arm if len(members) > 1 else members[0].source.run.name
+    shots = (None, *planner.study.probe.finetune.shots) if protocol == PLAIN else (None,)
     for count in shots:
-        tuned = run(planner, seed, target, member.source, protocol, count, asks)
-        source = planner.kept(tuned, tuned.steps, f"{protocol}-{member.source.run.name}-{target}/{seed}", LAST).source
-        planner.probe(arm, seed, target, (Member(source, LAST),), protocol, asks, shots=count)
+        tuned = run(planner, name, target, members, seeds, protocol, count, asks)
+        source = planner.kept(tuned, tuned.steps, f"{protocol}-{name}-{target}/{seeds[0]}", LAST).source
+        planner.probe(arm, index, target, (Member(source, LAST),), protocol, asks, shots=count)
 
 
-def run(planner: Planner, seed: int, target: str, parent: Kept, protocol: str, shots: int | None, asks):
+def check(arm: str, members: tuple[Member, ...], reduce) -> None:
+    """Raises UserError on members that cannot be trained further under one head."""
+    kept = all(isinstance(m.source, Kept) and m.layer == LAST for m in members)
+    nested = len(members) > 1 and kept and any(isinstance(m.source.run.model, joined.JoinedSpec) for m in members)
+    if not kept or nested or reduce:
+        expected = f"for fine-tuning, networks trained here and read at their last layer {LAST!r}, not reduced"
+        raise UserError("probe.arms", arm, expected)
+
+
+def run(planner: Planner, name: str, target: str, members, seeds, protocol: str, shots: int | None, asks) -> Run:
     """The fine-tuned run, asked for."""
     component = whole = planner.episodes.targets[target]
     if shots:
-        rows = solved.k_shot(whole.splits["train"].labels, shots, seed, 0)
-        component = few(whole, rows, shots, seed)
-    tuned = planner.episodes.finetuned(parent.run, parent.step, target, component, protocol, seed, shots)
-    start = Start(parent.run, parent.step)
-    if protocol == "probe_finetune":
-        scalings = planner.study.probe.scalings
-        needs = (extract.output(parent, LAST, whole),)
-        start = Start(parent.run, parent.step, needs, partial(solved_head, parent, whole, scalings))
-        planner.read(parent, LAST, whole, asks)
-    planner.keep(parent, asks)
-    planner.parents[tuned.key] = ((parent.run, parent.step), *parent.stands_on)
+        rows = solved.k_shot(whole.splits["train"].labels, shots, seeds[0], 0)
+        component = few(whole, rows, shots, seeds[0])
+    if protocol == TWO_STAGE:
+        members = tuple(alone(planner, target, *each, asks) for each in zip(members, seeds, strict=True))
+    parents = tuple((member.source.run, member.source.step) for member in members)
+    tuned = planner.episodes.finetuned(name, parents, target, component, protocol, seeds[0], shots)
+    start = Start(parents)
+    if protocol == LINEAR_FIRST:
+        needs = tuple(extract.of_member(member, whole) for member in members)
+        start = Start(parents, needs, partial(solved_head, members, whole, planner.study.probe.scalings))
+        for member in members:
+            planner.read(member.source, LAST, whole, asks)
+    elif protocol == TWO_STAGE:
+        start = Start(parents, head=partial(mean_head, parents))
+    for member in members:
+        planner.keep(member.source, asks)
+    planner.parents[tuned.key] = tuple(price.ancestors(members).items())
+    planner.lessons[tuned.key] = tuple((*place, images) for place, images in price.lessons(members).items())
     planner.train(tuned, asks, start, (component,))
     return tuned
+
+
+def alone(planner: Planner, target: str, member: Member, seed: int, asks) -> Member:
+    """One member fine-tuned by itself, as the protocol `finetune` of that network does it."""
+    name = member.source.run.name
+    tuned = run(planner, name, target, (member,), (seed,), PLAIN, None, asks)
+    return planner.kept(tuned, tuned.steps, f"{PLAIN}-{name}-{target}/{seed}", LAST)
 
 
 def few(component: Component, rows: np.ndarray, shots: int, seed: int) -> Component:
@@ -59,10 +100,15 @@ def few(component: Component, rows: np.ndarray, shots: int, seed: int) -> Compon
     )
 
 
-def solved_head(parent: Kept, component: Component, scalings: tuple[str, ...], store) -> dict[str, np.ndarray]:
-    """The linear probe's classifier on raw features: kernel [p, K] and bias [K]."""
+def solved_head(members: tuple[Member, ...], component: Component, scalings, store) -> dict[str, np.ndarray]:
+    """The linear probe's classifier with its scaling folded in, on raw features: kernel [sum of p_i, K], bias [K]."""
     y = {split: component.splits[split].labels for split in SPLITS}
     task = "classification" if component.num_classes else "regression"
-    x = store.features(parent, LAST, component)
+    x = collect(store, members, component)
     probe = solved.linear_probe(x, y, component.num_classes, scalings=scalings, task=task, prior=null(component))
     return {"kernel": probe.weights.astype(np.float32), "bias": probe.intercept.astype(np.float32)}
+
+
+def mean_head(parents: tuple[tuple[Run, int], ...], store) -> dict[str, np.ndarray]:
+    """The classifier that averages the logits of kept steps."""
+    return joined.averaging_head([store.variables(*parent)["params"]["head"] for parent in parents])

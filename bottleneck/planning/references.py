@@ -12,9 +12,10 @@ from bottleneck.features import foreign
 from bottleneck.features.layers import LAST
 from bottleneck.features.source import Arrays, Member, Pixels
 from bottleneck.items import ADAPTED
-from bottleneck.planning import finetuning
+from bottleneck.planning import checks, finetuning
 from bottleneck.planning.planner import Planner
 from bottleneck.planning.tuning import Tuning
+from bottleneck.probing import TUNED
 
 
 def add(planner: Planner, batch_norm: bool) -> None:
@@ -53,10 +54,18 @@ def protocols(planner: Planner, arm: str, name: str, seed: int, target: str, ask
             continue
         elif protocol == ADAPTED:
             adapted(planner, arm, name, seed, target, asks)
-        elif protocol == "k_shot":
-            few(planner, arm, seed, target, member, asks)
         else:
-            finetuning.add(planner, arm, seed, target, member, protocol, asks)
+            further(planner, arm, seed, target, (member,), (seed,), protocol, asks)
+
+
+def further(
+    planner: Planner, arm: str, index: int, target: str, members, seeds, protocol: str, asks=(), **reduced
+) -> None:
+    """A protocol that is for the arms and representations of `probe.arms`; `seeds`: of the members."""
+    if protocol == "k_shot":
+        few(planner, arm, index, target, members, asks, **reduced)
+    elif protocol in TUNED:
+        finetuning.add(planner, arm, index, target, members, seeds, protocol, asks, **reduced)
 
 
 def adapted(planner: Planner, arm: str, name: str, seed: int, target: str, asks) -> None:
@@ -64,10 +73,10 @@ def adapted(planner: Planner, arm: str, name: str, seed: int, target: str, asks)
     planner.probe(arm, seed, target, (planner.member(name, seed, adapt=True),), ADAPTED, asks)
 
 
-def few(planner: Planner, arm: str, seed: int, target: str, member: Member, asks) -> None:
+def few(planner: Planner, arm: str, index: int, target: str, members: tuple[Member, ...], asks, **reduced) -> None:
     spec = planner.study.probe
     for shots in spec.shots:
-        planner.probe(arm, seed, target, (member,), "k_shot", asks, shots=shots, draws=spec.draws)
+        planner.probe(arm, index, target, members, "k_shot", asks, shots=shots, draws=spec.draws, **reduced)
 
 
 def untrained(planner: Planner, seed: int, target: str, asks) -> None:
@@ -75,9 +84,9 @@ def untrained(planner: Planner, seed: int, target: str, asks) -> None:
     spec, member = planner.study.probe, planner.member("mixture", seed, 0)
     planner.probe("random", seed, target, (member,), "linear_probe", asks)
     if "random" in spec.arms and "k_shot" in spec.protocols:
-        few(planner, "random", seed, target, member, asks)
+        few(planner, "random", seed, target, (member,), asks)
     if "random" in spec.arms and "finetune" in spec.protocols:
-        finetuning.add(planner, "random", seed, target, member, "finetune", asks)
+        finetuning.add(planner, "random", seed, target, (member,), (seed,), "finetune", asks)
 
 
 def decide(planner: Planner, look: int) -> None:
@@ -113,6 +122,7 @@ def foreign_member(planner: Planner, name: str, seed: int, target: str) -> Membe
 def add_representations(planner: Planner) -> None:
     """What the config declares, each beside the same representation of direct runs and its members alone."""
     study, targets = planner.study, planner.episodes.targets
+    checks.arms(study, declared(planner))
     for name, spec in declared(planner).items():
         path, sources = f"representations.{name}", [representations.source_of(p) for p in spec.patterns]
         ours = {train.episode.name for train in planner.trains.values() if train.start is None}
@@ -130,6 +140,9 @@ def add_representations(planner: Planner) -> None:
                     members = tuple(place_member(planner, place, target) for place in places)
                     options = dict(reduce=spec.reduce, average=spec.combine == "average")
                     planner.probe(arm, index, target, members, **options)
+                    for protocol in study.probe.protocols if arm in study.probe.arms else ():
+                        seeds = tuple(place.seed for place in places)
+                        further(planner, arm, index, target, members, seeds, protocol, reduce=spec.reduce)
 
 
 def declared(planner: Planner) -> dict[str, representations.RepresentationSpec]:
