@@ -267,7 +267,7 @@ class Answer(Task):
             if whole is not None:  # the budget that Time-Cat claims; for a short member, what shorter training does
                 over = intervals.contrast([(1.0, items.table(arm, target)), (-1.0, whole)], paired=False)
                 yield Finding("over_single", over, self.unit, at)
-            if len(group[0].members) > 1:
+            if len(group[0].members) > 1 and "direct" in self.study.arms:
                 yield from self.gain(items, singles, arm, target, at)
 
     def gain(self, items: Items, singles: dict, arm: str, target: str, at: dict) -> Iterator[Finding]:

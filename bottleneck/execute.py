@@ -11,7 +11,6 @@ import sys
 import jax
 
 from bottleneck import checkpoint, jobs, lock, results, signals, sweep, typed
-from bottleneck import study as studies
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
 from bottleneck.features.extract import Extract
@@ -43,7 +42,7 @@ def study(
     Raises UserError, before anything is written; signals.Stopped after a signal, with everything saved.
     """
     check_retrain(retrain, stage, shard)
-    spec = studies.spec(config)
+    spec = sweep.spec(config)
     workdir = workdir or pathlib.Path("runs") / spec.name
     if output is not None:
         results.usable(output, "--output")

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 from tqdm import tqdm
 
-from bottleneck.analysis import information, intervals, probes
+from bottleneck.analysis import information, intervals, nonlinear, probes
 from bottleneck.data.component import Component
 from bottleneck.features import extract
 from bottleneck.features.join import collect
@@ -96,7 +96,9 @@ class Probe(extract.Reads):
 
     def run(self, store) -> None:
         if self.protocol in HEADS:
-            results = [read_head(store.features(self.members[0].source, LOGITS, self.component), self)]
+            results = [read_head(self.classifier(store), self)]
+        elif self.protocol == "nonlinear_probe":
+            results = [self.entangled(store)]
         elif self.protocol == "k_shot":
             results = [self.few(store, draw) for draw in range(self.draws)]
         elif self.average:
@@ -107,6 +109,33 @@ class Probe(extract.Reads):
         if results[0].correct is not None:
             items["correct"] = np.stack([r.correct for r in results])
         store.write(self, findings(self, results, self.guard(store, results[0])), items)
+
+    def classifier(self, store) -> dict[str, np.ndarray]:
+        """split -> logits [n, outputs] of the network's own classifier; of several members the logarithm of their mean
+        probability of the target's classes (the mean itself for regression), as logits that would give it."""
+        each = [store.features(member.source, LOGITS, self.component) for member in self.members]
+        if len(each) == 1:
+            return each[0]
+        classes = slice(self.head, self.head + self.component.output_dim)
+        joined = {}
+        for split in SPLITS:
+            outputs = np.stack([logits[split][:, classes].astype(np.float64) for logits in each])
+            mean = outputs.mean(0)
+            if self.component.num_classes:
+                mean = special.logsumexp(special.log_softmax(outputs, axis=-1), axis=0) - np.log(len(each))
+            joined[split] = each[0][split].astype(np.float64)
+            joined[split][:, classes] = mean
+        return joined
+
+    def entangled(self, store) -> Scores:
+        """A non-linear probe (see analysis.nonlinear), its information beyond the same null as that of linear ones."""
+        y, null = self.labels, self.null
+        known = {"label": (y, self.component.num_classes)}
+        read = nonlinear.probe(collect(store, self.members, self.component, self.reduce), known)["label"]
+        own = information.prior(y["probe"], len(null))
+        shift = {split: np.log2(own[y[split]]) - np.log2(null[y[split]]) for split in ("val", "test")}
+        loss = -np.log(2) * (read.val_bits + np.log2(own[y["val"]]).mean())
+        return Scores(read.bits + shift["test"], read.correct, float(loss))
 
     def solve(self, x: dict, y: dict) -> probes.Probe:
         count = self.component.num_classes

@@ -9,27 +9,19 @@ from typing import Any, Literal
 
 from bottleneck import models, typed
 from bottleneck.arms import ARMS
+from bottleneck.claims import ClaimSpec
 from bottleneck.data import source as sources
 from bottleneck.data import transforms
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
+from bottleneck.protocols import ProbeSpec
 from bottleneck.representations import RepresentationSpec
 from bottleneck.training.augment import AugmentSpec
 from bottleneck.training.objectives import ObjectiveSpec
 from bottleneck.training.optimizers import OptimizerSpec
 from bottleneck.training.run import TrainSpec
 
-PROTOCOLS = (
-    "head",
-    "linear_probe",
-    "linear_probe_bn",
-    "k_shot",
-    "finetune",
-    "probe_finetune",
-    "dropout_finetune",
-    "two_stage",
-)
 REFERENCES = ("random", "pixels", "majority", "bayes")  # what the rows of arms are shown beside
 
 
@@ -50,63 +42,6 @@ class MixtureSpec:
     label_space: Literal["shared", "disjoint", "per_component"] = "shared"
     schedule: dict[str, Phase] = dataclasses.field(default_factory=dict)
     competitor: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class FinetuneSpec:
-    """Fine-tuning on a target's own train split, whole network. `shots` adds runs on so many examples per class;
-    `halvings` keeps the steps T/2 ... T/2^halvings too. `dropout`: the rate of `dropout_finetune` on the features.
-    `head_steps` at `head_lr`: the second stage of `two_stage`, of the head alone (Zhang & Bottou 2023: a tenth of the
-    rate, 2 epochs)."""
-
-    steps: int | str = 200
-    lr: float = 0.01
-    shots: tuple[int, ...] = ()
-    halvings: int = 0
-    dropout: float = 0.9
-    head_steps: int | str = "2 epochs"
-    head_lr: float = 0.001
-
-    def __post_init__(self):
-        for field in ("lr", "head_lr"):
-            if not 0 <= getattr(self, field) < float("inf"):
-                raise UserError(field, getattr(self, field), "a number of at least 0")
-        if not 0 <= self.dropout < 1:
-            raise UserError("dropout", self.dropout, "a number in [0, 1)")
-        if min(self.shots, default=1) < 1 or len(set(self.shots)) < len(self.shots):
-            raise UserError("shots", self.shots, "numbers of at least 1, each once")
-        if not 0 <= self.halvings <= 30:
-            raise UserError("halvings", self.halvings, "0 to 30")
-
-
-@dataclasses.dataclass(frozen=True)
-class ProbeSpec:
-    """How representations meet targets. Protocols other than the head and the linear probe are for `arms`, among them
-    representations of the study ("random": an untrained network). `shots`: examples per class of the k-shot probes,
-    `draws` subsets each."""
-
-    protocols: tuple[str, ...] = ("head", "linear_probe")
-    arms: tuple[str, ...] = ("mixture", "direct")
-    layer: str = "features"
-    scalings: tuple[Literal["raw", "standardised", "whitened"], ...] = ("raw", "standardised", "whitened")
-    shots: tuple[int, ...] = (1, 4, 16)
-    draws: int = 5
-    finetune: FinetuneSpec = FinetuneSpec()
-
-    def __post_init__(self):
-        for protocol in self.protocols:
-            if protocol not in PROTOCOLS:
-                raise UserError("protocols", protocol, f"protocols among {', '.join(PROTOCOLS)}")
-        if "linear_probe" not in self.protocols:
-            raise UserError("protocols", self.protocols, "'linear_probe' among them: verdicts are about it")
-        for field in ("protocols", "scalings", "shots"):
-            if len(set(getattr(self, field))) < len(getattr(self, field)):
-                raise UserError(field, getattr(self, field), "each once")
-        if not self.scalings:
-            raise UserError("scalings", self.scalings, "at least one of 'raw', 'standardised', 'whitened'")
-        for field, least in (("draws", self.draws), ("shots", min(self.shots, default=1))):
-            if least < 1:
-                raise UserError(field, getattr(self, field), "at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,9 +142,11 @@ class StudySpec:
     asked again. `seed_offset` shifts every run, split and generation seed.
 
     `arms` other than mixture and direct are interventions, trained for the targets that are `arms_for`: "lost", "all",
-    or names. `targets` lie outside the mixture. `sources` are foreign features. `keep` lists further steps to keep
-    (numbers or fractions such as "1/4"). `representations` beyond the arms' own single networks. `margin`: the share of
-    direct training's information that decides between lost and retained. With a `sweep`, all this at several points.
+    or names; without `direct` nothing is trained on a target, and no gap is asked about. `targets` lie outside the
+    mixture. `sources` are foreign features. `keep` lists further steps to keep (numbers or fractions such as "1/4").
+    `representations` beyond the arms' own single networks. `margin`: the share of direct training's information that
+    decides between lost and retained. `claims`: published results that its rows are held against. With a `sweep`, all
+    this at several points.
     """
 
     name: str
@@ -244,6 +181,7 @@ class StudySpec:
     keep: tuple[int | str, ...] = ()
     representations: dict[str, RepresentationSpec] = dataclasses.field(default_factory=dict)
     margin: float = 0.9
+    claims: dict[str, ClaimSpec] = dataclasses.field(default_factory=dict)
     sweep: SweepSpec = SweepSpec()
 
     def __post_init__(self):
@@ -296,9 +234,12 @@ class StudySpec:
         for arm in self.arms:
             if arm not in ARMS:
                 raise UserError("arms", arm, f"arms among {', '.join(ARMS)}")
-        for arm in ("mixture", "direct"):
-            if arm not in self.arms:
-                raise UserError("arms", self.arms, f"{arm!r} among them: it is one side of the gap")
+        if "mixture" not in self.arms:
+            raise UserError("arms", self.arms, "'mixture' among them: it is one side of the gap")
+        if "direct" not in self.arms and (judged := self._judged()):
+            raise UserError("arms", self.arms, f"'direct' among them: {judged} are judged against it")
+        if "direct" in self.arms and "linear_probe" not in self.probe.protocols:
+            raise UserError("probe.protocols", self.probe.protocols, "'linear_probe' among them: verdicts are about it")
         if ("randomised" in self.arms) != (self.mixture.competitor is not None):
             expected = "a factor if and only if the arm 'randomised' is asked for"
             raise UserError("mixture.competitor", self.mixture.competitor, expected)
@@ -312,6 +253,16 @@ class StudySpec:
             if name not in (*self.components, *self.targets):
                 known = ", ".join((*self.components, *self.targets))
                 raise UserError("arms_for", name, f"'lost', 'all', or names among {known}")
+
+    def _judged(self) -> str:
+        """What the study asks for that needs direct training, in words; "" where nothing does."""
+        asked = {
+            "interventions": set(self.arms) - {"mixture"},
+            "analyses": self.analysis.kinds,
+            "sources": self.sources,
+            "looks": self.looks[1:],
+        }
+        return " and ".join(name for name, given in asked.items() if given)
 
     @property
     def looks(self) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from bottleneck import identity, typed
 from bottleneck import study as studies
 from bottleneck.arms import ARMS
 from bottleneck.axes import NAMED, Axis, is_number
+from bottleneck.claims import Claims
 from bottleneck.curve import Curve
 from bottleneck.dryrun import parameters
 from bottleneck.errors import UserError
@@ -50,8 +51,9 @@ class Sweep:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What is no point's own."""
-        return (self.curve,)
+        """What is not one point's own, and what every point's claims say."""
+        claims = (task for point in self.points for task in point.plan.tasks if isinstance(task, Claims))
+        return (self.curve, *claims)
 
     @functools.cached_property
     def graph(self) -> Graph:
@@ -69,15 +71,32 @@ class Sweep:
 
 def plan(config) -> Plan | Sweep:
     """The plan of what a config asks for: a study, or a study at all points of its sweep. Raises UserError."""
-    study = studies.spec(config)
+    study = spec(config)
     if not (study.sweep.axes or study.sweep.points):
         return plans.plan(study)
     config = configs.absolute(config)  # a place of data on an axis is the same point from anywhere
-    study = studies.spec(config)
+    study = spec(config)
     made = tuple(_point(at, each, study.sweep) for at, each in points(config, study.sweep))
     own, outside = tuple(study.components), tuple(study.targets)
     axes = tuple(Axis(name, study.sweep.per if name in study.sweep.log else "unit") for name in made[0].at)
     return Sweep(study, made, Curve(axes, (own, outside), tuple(map(_place, made))))
+
+
+def spec(config) -> StudySpec:
+    """The typed study of a config; of one that leaves its components to its points, at the first of these. Raises
+    UserError."""
+    plain = typed.to_dict(config)
+    swept = plain.get("sweep")
+    points = swept.get("points") if isinstance(swept, Mapping) and not plain.get("components") else ()
+    if points and isinstance(points[0], Mapping):
+        plain = _merged(plain, {key: value for key, value in points[0].items() if key != NAMED})
+    return studies.spec(plain)
+
+
+def _merged(node: Mapping, changes: Mapping) -> dict:
+    """`node` with the values of `changes`, key by key at every depth."""
+    both = {k: _merged(node[k], v) for k, v in changes.items() if isinstance(v, Mapping) and k in node}
+    return {**node, **changes, **both}
 
 
 def union(groups: Iterable[Iterable[Task]]) -> list[Task]:

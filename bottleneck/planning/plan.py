@@ -20,7 +20,7 @@ from bottleneck.data.resample import EmptyCell
 from bottleneck.errors import UserError
 from bottleneck.graph import Graph
 from bottleneck.items import PROTOCOL
-from bottleneck.planning import checks, references
+from bottleneck.planning import checks, claims, references
 from bottleneck.planning.diagnoses import Diagnoses
 from bottleneck.planning.episodes import Episodes
 from bottleneck.planning.interventions import Interventions
@@ -86,6 +86,7 @@ def plan(study: StudySpec) -> Plan:
     interventions.add()
     subjects = [Subject("mixture", planner.deciders), *references.add_sources(planner)]
     references.add_representations(planner)
+    claims.add(planner)
     diagnoses = Diagnoses(planner, tuple(taps)).add()
     answer = Answer(
         study=study,

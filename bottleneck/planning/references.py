@@ -21,20 +21,22 @@ from bottleneck.probing import TUNED
 def add(planner: Planner, batch_norm: bool) -> None:
     """The mixture and direct runs with their probes and the verdicts of every look."""
     study, targets = planner.study, tuple(planner.episodes.targets)
-    tuning = Tuning(planner)
+    tuning, judged, probed = Tuning(planner), "direct" in study.arms, "linear_probe" in study.probe.protocols
     for look in range(len(study.looks)):
         for seed in study.block(look):
             tuning.train("mixture", seed, planner.undecided(targets, look))
             for target in targets:
                 asks, direct = planner.undecided([target], look), f"direct-{target}"
-                tuning.train(direct, seed, asks)
-                for arm, name in (("mixture", "mixture"), ("direct", direct)):
+                if judged:
+                    tuning.train(direct, seed, asks)
+                for arm, name in (("mixture", "mixture"), ("direct", direct))[: 1 + judged]:
                     protocols(planner, arm, name, seed, target, asks)
                     if batch_norm and target in planner.episodes.components:
                         adapted(planner, arm, name, seed, target, asks)
                 untrained(planner, seed, target, asks)
-        decide(planner, look)
-    for target in targets:
+        if judged:
+            decide(planner, look)
+    for target in targets if probed else ():
         planner.probe("pixels", 0, target, (Member(Pixels()),))
     steps = {planner.episodes.step(step) for step in study.keep}
     for seed in study.block(0):
@@ -52,6 +54,8 @@ def protocols(planner: Planner, arm: str, name: str, seed: int, target: str, ask
             planner.probe(arm, seed, target, (member,), protocol, asks)
         elif arm not in spec.arms:
             continue
+        elif protocol == "nonlinear_probe":
+            planner.probe(arm, seed, target, (member,), protocol, asks)
         elif protocol == ADAPTED:
             adapted(planner, arm, name, seed, target, asks)
         else:
@@ -82,7 +86,10 @@ def few(planner: Planner, arm: str, index: int, target: str, members: tuple[Memb
 def untrained(planner: Planner, seed: int, target: str, asks) -> None:
     """What an untrained network of the same seed offers at the probe's layer."""
     spec, member = planner.study.probe, planner.member("mixture", seed, 0)
-    planner.probe("random", seed, target, (member,), "linear_probe", asks)
+    if "linear_probe" in spec.protocols:
+        planner.probe("random", seed, target, (member,), "linear_probe", asks)
+    if "random" in spec.arms and "nonlinear_probe" in spec.protocols:
+        planner.probe("random", seed, target, (member,), "nonlinear_probe", asks)
     if "random" in spec.arms and "k_shot" in spec.protocols:
         few(planner, "random", seed, target, (member,), asks)
     if "random" in spec.arms and "finetune" in spec.protocols:
@@ -126,23 +133,34 @@ def add_representations(planner: Planner) -> None:
     for name, spec in declared(planner).items():
         path, sources = f"representations.{name}", [representations.source_of(p) for p in spec.patterns]
         ours = {train.episode.name for train in planner.trains.values() if train.start is None}
-        known = ours | {"direct", *study.sources}
+        known = ours | {"direct"} & {*study.arms} | {*study.sources}
         for source in sources:
             if source not in known:
                 raise UserError(f"{path}.members", spec.members, f"sources among {', '.join(sorted(known))}")
         for target in targets:
             actual = [f"direct-{target}" if source == "direct" else source for source in sources]
-            for arm, bases in ((name, actual), (f"{name}|direct", [f"direct-{target}"] * len(sources))):
+            sides = ((name, actual), (f"{name}|direct", [f"direct-{target}"] * len(sources)))
+            for arm, bases in sides[: 1 + ("direct" in study.arms)]:
                 patterns = tuple(p.replace(s, b, 1) for p, s, b in zip(spec.patterns, sources, bases, strict=True))
                 placed = dataclasses.replace(spec, members=patterns)
                 sets = representations.sets(placed, seeds_of(planner), steps_of(planner), path)
                 for index, places in enumerate(sets):
                     members = tuple(place_member(planner, place, target) for place in places)
                     options = dict(reduce=spec.reduce, average=spec.combine == "average")
-                    planner.probe(arm, index, target, members, **options)
+                    if "linear_probe" in study.probe.protocols:
+                        planner.probe(arm, index, target, members, **options)
+                    if "head" in study.probe.protocols and spec.combine == "average":
+                        averaged_heads(planner, arm, index, target, members)
                     for protocol in study.probe.protocols if arm in study.probe.arms else ():
                         seeds = tuple(place.seed for place in places)
                         further(planner, arm, index, target, members, seeds, protocol, reduce=spec.reduce)
+
+
+def averaged_heads(planner: Planner, arm: str, index: int, target: str, members: tuple[Member, ...]) -> None:
+    """The averaged predictions of the members' own classifiers, where all have the target's classes in one place."""
+    heads = {planner.head(member.source, target) for member in members}
+    if len(heads) == 1 and None not in heads:
+        planner.probe(arm, index, target, members, "head", average=True, head=heads.pop())
 
 
 def declared(planner: Planner) -> dict[str, representations.RepresentationSpec]:

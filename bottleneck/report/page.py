@@ -17,11 +17,14 @@ WORDY = 28  # characters: longer words may wrap
 NARROW = 280  # pixels: a wider drawing may have to scroll on a telephone
 SHRINK = 0.8  # the least size at which a drawing is shown
 TONES = {  # words of verdicts -> the colour they have
-    **dict.fromkeys(("lost", "named", "nowhere", "never learned", "learned then lost", "none"), "lost"),
-    **dict.fromkeys(("retained", "prominent", "learned", "all"), "retained"),
+    **dict.fromkeys(
+        ("lost", "named", "not reproduced", "nowhere", "never learned", "learned then lost", "none"), "lost"
+    ),
+    **dict.fromkeys(("retained", "prominent", "learned", "all", "reproduced"), "retained"),
     **dict.fromkeys(("inconclusive", "likely", "undecided", "some", "still rising", "learned in part"), "open"),
     **dict.fromkeys(("linear", "nonlinear", "earlier"), "open"),
-    **dict.fromkeys(("untestable", "ruled out", "not asked"), "soft"),
+    "same direction": "retained",
+    **dict.fromkeys(("measured", "untestable", "ruled out", "not asked"), "soft"),
 }
 
 
