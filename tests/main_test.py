@@ -241,7 +241,7 @@ CONFIG_MISTAKES = [
     ("model.name", "alexnet", "one of mlp"),
     ("components.first.transforms", "{'sharpen': {}}", "blur"),
     ("arms", "mixture,direct,wishful", "wishful"),
-    ("arms", "mixture", "'direct' among them"),
+    ("arms", "mixture,longer", "'direct' among them"),
     ("optimizer.name", "adam", "'sgd', 'adamw'"),
     ("train.dtype", "float16", "'bfloat16'"),
     ("probe.protocols", "linear_probe,guess", "protocols among"),
