@@ -5,6 +5,7 @@ Every number it adds is a row: means over seeds, gaps and their parts, verdicts,
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from bottleneck.analysis import causes, concatenation, gap, intervals, probes, sentences
 from bottleneck.analysis.causes import SPLIT
+from bottleneck.analysis.intervals import Interval
 from bottleneck.arms import ARMS
 from bottleneck.choose import Decide, entropy
 from bottleneck.data import factors
@@ -19,6 +21,7 @@ from bottleneck.data.component import Component
 from bottleneck.diagnosis import summary
 from bottleneck.items import ADAPTED, PROTOCOL, Items
 from bottleneck.probing import Probe
+from bottleneck.representations import source_of
 from bottleneck.rows import Finding
 from bottleneck.study import StudySpec
 from bottleneck.tasks import Task
@@ -61,7 +64,8 @@ class Answer(Task):
     def identity(self):
         asked = [f"{arm} {target} {reason}" for (arm, target), reason in self.not_asked.items()]
         names = [(name, name in self.study.components) for name in self.targets]
-        return [names, self.study.margin, self.study.mixture, self.study.arms, sorted(asked)]
+        fixed = [self.study.vary] if self.study.vary != "both" else []
+        return [names, self.study.margin, self.study.mixture, self.study.arms, sorted(asked), *fixed]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -79,7 +83,8 @@ class Answer(Task):
         for subject in self.subjects:
             answers += self.judged(store, items, subject)
         answers += [*self.floors(), *self.optima(), *self.gains(items)]
-        store.write(self, [*answers, *summary.findings(store, self, answers)])
+        answers = [*answers, *summary.findings(store, self, answers)]
+        store.write(self, [fixed(finding, self.study.vary) for finding in answers])
 
     @property
     def unit(self) -> str:
@@ -259,15 +264,16 @@ class Answer(Task):
             if len(p.members) == 1 and (p.protocol, p.factor) == (PROTOCOL, None) and not p.reduce
         }
         for (arm, target, protocol, _, factor), group in items.probes.items():
-            spec = self.study.representations.get(arm)
+            spec = self.study.represented.get(arm)
             if spec is None or protocol != PROTOCOL or factor is not None:
                 continue
             at = dict(arm=arm, target=target, protocol=PROTOCOL, representation=arm)
-            whole = items.table(spec.patterns[0].partition("/")[0], target)
+            source = source_of(spec.patterns[0])
+            whole = items.table("mixture" if source in self.study.recipes else source, target)
             if whole is not None:  # the budget that Time-Cat claims; for a short member, what shorter training does
                 over = intervals.contrast([(1.0, items.table(arm, target)), (-1.0, whole)], paired=False)
                 yield Finding("over_single", over, self.unit, at)
-            if len(group[0].members) > 1 and "direct" in self.study.arms:
+            if len(group[0].members) > 1 and (f"{arm}|direct", target, PROTOCOL, None, None) in items.probes:
                 yield from self.gain(items, singles, arm, target, at)
 
     def gain(self, items: Items, singles: dict, arm: str, target: str, at: dict) -> Iterator[Finding]:
@@ -285,3 +291,17 @@ class Answer(Task):
         yield Finding("gain", gain.gain, self.unit, {**at, "extra": extra})
         yield Finding("control_gain", gain.control, self.unit, {**at, "extra": extra})
         yield Finding("excess_gain", gain.excess, self.unit, {**at, "extra": extra})
+
+
+def fixed(finding: Finding, vary: str) -> Finding:
+    """The finding, saying what its seeds vary where they do not vary both: an interval is of that alone."""
+    if vary == "both":
+        return finding
+    varied, same = ("initialisations", "order of batches") if vary == "init" else ("orders", "initialisation")
+    at = dict(finding.at)
+    if isinstance(finding.value, Interval) and "seeds" in finding.value.unit:
+        at["ci_unit"] = finding.value.unit.replace("seeds", f"{varied} (one {same})")
+    if "sentence" in at.get("extra", {}):
+        note = f" (The seeds are {varied} at one {same}: the interval says nothing of others.)"
+        at["extra"] = {**at["extra"], "sentence": at["extra"]["sentence"] + note}
+    return dataclasses.replace(finding, at=at)

@@ -11,11 +11,14 @@ from bottleneck import checkpoint
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.features.source import output
+from bottleneck.features import extract
+from bottleneck.features.layers import LOGITS
+from bottleneck.features.source import Kept, output
 from bottleneck.models import joined
 from bottleneck.tasks import Asked, Empty, Task
 from bottleneck.training import loop, metrics
 from bottleneck.training.run import Run, restrict
+from bottleneck.training.taught import Taught, Undiscovered, taught
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,6 +52,7 @@ class Train(Task):
     chooser: str = ""  # the output of the chooser that gives its learning rate and weight decay
     grids: tuple[tuple[Run, ...], ...] = ()  # the candidates of the grids that it is tried for; (): it is needed itself
     asks: tuple[Asked, ...] = ()
+    teachers: tuple[Kept, ...] = ()  # the run's parents, whose predictions on its training items it learns from
 
     KIND = "train"
     STAGE = "pretrain"
@@ -65,7 +69,12 @@ class Train(Task):
     @property
     def needs(self) -> tuple[str, ...]:
         start = (*(output(*parent) for parent in self.start.parents), *self.start.needs) if self.start else ()
-        return tuple(dict.fromkeys((*start, self.chooser) if self.chooser else start))
+        lessons = tuple(
+            extract.output(teacher, LOGITS, component, ("train",))
+            for teacher in self.teachers
+            for component in self.components
+        )
+        return tuple(dict.fromkeys((*start, *lessons, *filter(None, [self.chooser]))))
 
     @property
     def makes(self) -> tuple[str, ...]:
@@ -77,8 +86,9 @@ class Train(Task):
         return self._intact(self.episode, store)
 
     def empty(self, store) -> bool:
-        """Whether it diverged as a candidate and every grid has others left: an arm must not go missing in silence."""
-        return bool(self.grids) and store.is_empty(self) and self._exhausted(store) is None
+        """Whether nothing was left for it to learn; or it diverged as a candidate and every grid has others left: an
+        arm must not go missing in silence."""
+        return bool(self.grids or self.teachers) and store.is_empty(self) and self._exhausted(store) is None
 
     def _exhausted(self, store) -> tuple[Run, ...] | None:
         """A grid of which every candidate has diverged."""
@@ -87,8 +97,8 @@ class Train(Task):
     def run(self, store, on_progress: Callable = lambda steps: None) -> None:
         """Trains, or goes on. With a chooser, the chosen candidate of the same seed is taken over where it is there.
 
-        A candidate that diverges raises Empty. Raises UserError where all of a grid have done so, or what `loop.train`
-        raises.
+        A candidate that diverges raises Empty, and so does a round of discovery without an example left. Raises
+        UserError where all of a grid have diverged, or what `loop.train` raises.
         """
         if (grid := self._exhausted(store)) is not None:
             tried = [(run.optimizer.lr, run.optimizer.weight_decay) for run in grid]
@@ -110,6 +120,7 @@ class Train(Task):
             temporary.rename(directory)
             return
         components = restrict(episode, self.components)
+        taught = self.taught(store) if self.teachers else None
         loop.train(
             episode,
             directory,
@@ -117,10 +128,22 @@ class Train(Task):
             self.data,
             store.mesh(episode.train.batch),
             pool=store.pool(episode, components, self.data),
+            taught=taught,
             initial=self.start and (lambda: self.start.variables(store)),
             on_progress=on_progress,
             stop=store.stop,
         )
+
+    def taught(self, store) -> Taught:
+        """What its teachers say of its training items. Raises Empty where no example is left to be discovered."""
+        logits = [
+            [store.features(teacher, LOGITS, component, ("train",))["train"] for component in self.components]
+            for teacher in self.teachers
+        ]
+        try:
+            return taught(self.episode, logits, [component.splits["train"].labels for component in self.components])
+        except Undiscovered as error:
+            raise Empty(str(error)) from None
 
     def resolved(self, store) -> Run:
         """The run with the chosen learning rate and weight decay."""

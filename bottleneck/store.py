@@ -104,8 +104,8 @@ class Store:
         if kind == "runs":
             key, _, step = name.partition("@")
             return checkpoint.is_sealed(self.run_directory(key) / "checkpoints" / step)
-        key, _, layer = name.partition(":")
-        return cache.holds(self.features_path(key), (layer,), SPLITS)
+        key, layer, *splits = name.split(":")
+        return cache.holds(self.features_path(key), (layer,), splits[0].split(",") if splits else SPLITS)
 
     def forget(self, task: Task) -> None:
         """Removes the rows and features that a task has left, or that it had nothing to leave."""
@@ -211,21 +211,21 @@ class Store:
     def extract(self, source: Source, component: Component, layers: tuple[str, ...], splits=SPLITS) -> dict:
         """Makes one pass and leaves it on disk: (layer, split) -> [n, ...]."""
         passed = source.extract(self, component, layers, splits)
-        directory = self.features_path(extract.key(source, component))
+        directory = self.features_path(extract.key(source, component, splits))
         cache.write(directory, passed, component, source.identity)
         return passed
 
-    def features(self, source: Source, layer: str, component: Component) -> dict[str, np.ndarray]:
+    def features(self, source: Source, layer: str, component: Component, splits=SPLITS) -> dict[str, np.ndarray]:
         """split -> [n, ...] of one layer. What is on disk but cannot be trusted is named and made again."""
-        directory = self.features_path(extract.key(source, component))
+        directory = self.features_path(extract.key(source, component, splits))
 
         def read():
             try:
-                return {split: cache.read(directory, layer, split, component) for split in SPLITS}
+                return {split: cache.read(directory, layer, split, component) for split in splits}
             except cache.Stale as reason:
                 print(f"features: {reason}; made again", flush=True)
-                passed = self.extract(source, component, (layer,))
-                return {split: passed[layer, split] for split in SPLITS}
+                passed = self.extract(source, component, (layer,), splits)
+                return {split: passed[layer, split] for split in splits}
 
         with self._locks[directory.name]:
             return self._features.get((directory.name, layer), read)

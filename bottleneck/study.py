@@ -16,7 +16,8 @@ from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.protocols import ProbeSpec
-from bottleneck.representations import RepresentationSpec
+from bottleneck.recipes import RecipeSpec
+from bottleneck.representations import RepresentationSpec, source_of
 from bottleneck.training.augment import AugmentSpec
 from bottleneck.training.objectives import ObjectiveSpec
 from bottleneck.training.optimizers import OptimizerSpec
@@ -144,9 +145,10 @@ class StudySpec:
     `arms` other than mixture and direct are interventions, trained for the targets that are `arms_for`: "lost", "all",
     or names; without `direct` nothing is trained on a target, and no gap is asked about. `targets` lie outside the
     mixture. `sources` are foreign features. `keep` lists further steps to keep (numbers or fractions such as "1/4").
-    `representations` beyond the arms' own single networks. `margin`: the share of direct training's information that
-    decides between lost and retained. `claims`: published results that its rows are held against. With a `sweep`, all
-    this at several points.
+    `recipes` are further runs; `representations` beyond the arms' own single networks and each recipe's. `vary`: what
+    differs between seeds, the initial parameters, the order of batches, augmentation and dropout, or both. `margin`:
+    the share of direct training's information that decides between lost and retained. `claims`: published results that
+    its rows are held against. With a `sweep`, all this at several points.
     """
 
     name: str
@@ -179,7 +181,9 @@ class StudySpec:
     probe: ProbeSpec = ProbeSpec()
     analysis: AnalysisSpec = AnalysisSpec()
     keep: tuple[int | str, ...] = ()
+    recipes: dict[str, RecipeSpec] = dataclasses.field(default_factory=dict)
     representations: dict[str, RepresentationSpec] = dataclasses.field(default_factory=dict)
+    vary: Literal["both", "init", "order"] = "both"
     margin: float = 0.9
     claims: dict[str, ClaimSpec] = dataclasses.field(default_factory=dict)
     sweep: SweepSpec = SweepSpec()
@@ -211,6 +215,9 @@ class StudySpec:
             for name in names:
                 if not re.fullmatch(r"[\w-]+", name):
                     raise UserError(key, name, "names of letters, digits, '_' and '-'")
+        for name in self.recipes:
+            if name in (*ARMS, *REFERENCES, *self.sources) or not re.fullmatch(r"\w+", name):
+                raise UserError("recipes", name, "names of letters, digits and '_', other than arms and sources have")
         for key in ("representations", "sources"):
             for name in getattr(self, key):
                 if name in (*ARMS, *REFERENCES) or not re.fullmatch(r"[\w-]+", name):
@@ -272,6 +279,16 @@ class StudySpec:
     @property
     def run_seeds(self) -> tuple[int, ...]:
         return tuple(self.seed_offset + s for s in range(self.looks[-1]))
+
+    @property
+    def represented(self) -> dict[str, RepresentationSpec]:
+        """The representations; a recipe that none of them reads is one by itself."""
+        read = {source_of(pattern) for spec in self.representations.values() for pattern in spec.patterns}
+        alone = [name for name in self.recipes if name not in {*read, *self.representations}]
+        return {
+            **self.representations,
+            **{name: RepresentationSpec(f"{name}/*@last:{self.probe.layer}") for name in alone},
+        }
 
     def block(self, look: int) -> tuple[int, ...]:
         """The run seeds that look `look` (from 0) adds."""

@@ -151,6 +151,7 @@ def analysed(tiny):
         config.analysis = {"kinds": ("ladder", "steps", "seeds", "cka", "relatedness", "recovery"), "halvings": 1}
         config.grid = {"lr": (0.05, 0.1)}
         config.claims = {"first": {"says": "it is learned", "reads": {"target": "first"}, "above": 60.0}}
+        config.recipes = {"diverse": {"rounds": 2}}
     return studies.spec(config)
 
 

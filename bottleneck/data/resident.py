@@ -20,7 +20,8 @@ class Pool(NamedTuple):
     """The examples of all components, one after the other.
 
     x uint8 [N, H, W, 3] or float32 [N, d]; y int32 [N] or float32 [N, m]; id int32 [N]; offsets int32 [J],
-    where each component starts; mean, std float32 [3].
+    where each component starts; mean, std float32 [3]; taught [N, ...] and rows int32 [N], where a run learns from
+    others (see training.taught): an item that is drawn is the one in its row.
     """
 
     x: np.ndarray
@@ -29,6 +30,8 @@ class Pool(NamedTuple):
     offsets: np.ndarray
     mean: np.ndarray
     std: np.ndarray
+    taught: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
 
 def pool(components: Sequence[Component], data: DataSpec, split: str = "train") -> Pool:
@@ -48,14 +51,17 @@ def pool(components: Sequence[Component], data: DataSpec, split: str = "train") 
 
 
 def gather(pool: Pool, component, index, dtype=jnp.float32) -> dict:
-    """The batch {x, y, component, weight, id} of `component` and `index`, int32 [B]; works under `jit`.
+    """The batch {x, y, component, weight, id}, with `taught` where there is such, of `component` and `index`, int32
+    [B]; works under `jit`.
 
     x is normalised, [B, H, W, 3] or [B, d] in `dtype`; y is the component's own label, before any label
     space.
     """
     row = jnp.asarray(pool.offsets)[component] + index
+    row = row if pool.rows is None else jnp.asarray(pool.rows)[row]
     x = normalise(jnp.asarray(pool.x)[row], pool.mean, pool.std, dtype)
     return {
+        **({} if pool.taught is None else {"taught": jnp.asarray(pool.taught)[row]}),
         "x": x,
         "y": jnp.asarray(pool.y)[row],
         "component": component,

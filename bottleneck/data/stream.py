@@ -28,21 +28,28 @@ def batches(
     rows: slice = slice(None),
     split: str = "train",
     threads: int = 8,
+    taught=None,
 ) -> Iterator[dict]:
     """Batches of steps start..stop-1, in order: {x, y, component, weight, id} as NumPy arrays.
 
-    x is as fetched (uint8 images), for `resident.normalise` on the device. `rows`: this host's part of the
-    batch. Images are fetched in `threads` threads, a few batches ahead.
+    x is as fetched (uint8 images), for `resident.normalise` on the device. `rows`: this host's part of the batch.
+    `taught`: what the batches carry beside, and which items are drawn (training.taught). Images are fetched in
+    `threads` threads, a few batches ahead.
     """
     parts = [component.splits[split] for component in components]
     host = jax.local_devices(backend="cpu")[0]
+    offsets = np.cumsum([0, *(len(part) for part in parts[:-1])])
     tables = jax.device_put(tables, host)
 
     def fetch(step):
         with jax.default_device(host):
             drawn = mixture.draw(tables, np.int32(seed), np.int32(step), batch, kind)
-        component, index = map(np.asarray, drawn)
-        return assemble(parts, component[rows], index[rows])
+        component, index = (np.asarray(each)[rows] for each in drawn)
+        if taught is None:
+            return assemble(parts, component, index)
+        row = offsets[component] + index
+        row = row if taught.rows is None else taught.rows[row]
+        return {**assemble(parts, component, row - offsets[component]), "taught": taught.said[row]}
 
     steps = grain.MapDataset.range(start, stop).map(fetch)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)

@@ -23,6 +23,7 @@ class Extract(Task):
     component: Component
     layers: tuple[str, ...] = ()
     asks: tuple[Asked, ...] = ()
+    splits: tuple[str, ...] = SPLITS
 
     KIND = "extract"
     VERSION = 1
@@ -31,7 +32,7 @@ class Extract(Task):
 
     @property
     def key(self) -> str:
-        return key(self.source, self.component)
+        return key(self.source, self.component, self.splits)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -39,10 +40,10 @@ class Extract(Task):
 
     @property
     def makes(self) -> tuple[str, ...]:
-        return tuple(f"features/{self.key}:{layer}" for layer in self.layers)
+        return tuple(output(self.source, layer, self.component, self.splits) for layer in self.layers)
 
     def run(self, store) -> None:
-        store.extract(self.source, self.component, self.layers)
+        store.extract(self.source, self.component, self.layers, self.splits)
 
 
 class Reads(Task):
@@ -58,18 +59,19 @@ class Reads(Task):
         return tuple(dict.fromkeys(output(*read) for read in self.reads))
 
 
-def key(source: Source, component: Component) -> str:
-    """The key of the pass of `source` over `component`, whatever layers it brings."""
-    place = (source.key, *map(component.fingerprints.__getitem__, SPLITS))
+def key(source: Source, component: Component, splits: tuple[str, ...] = SPLITS) -> str:
+    """The key of the pass of `source` over `splits` of `component`, whatever layers it brings."""
+    place = (source.key, *map(component.fingerprints.__getitem__, splits))
     known = _keys.get(place)
     if known is None:
         known = _keys[place] = identity.digest([Extract.KIND, Extract.VERSION, source.key, place[1:]])
     return known
 
 
-def output(source: Source, layer: str, component: Component) -> str:
-    """The name of a layer's features among the outputs of tasks."""
-    return f"features/{key(source, component)}:{layer}"
+def output(source: Source, layer: str, component: Component, splits: tuple[str, ...] = SPLITS) -> str:
+    """The name of a layer's features among the outputs of tasks; other splits than what probes read are named."""
+    others = "" if splits == SPLITS else f":{','.join(splits)}"
+    return f"features/{key(source, component, splits)}:{layer}{others}"
 
 
 def of_member(member: Member, component: Component) -> str:

@@ -137,6 +137,7 @@ class Episodes:
     def run(self, arm: Arm, seed: int, target: str = "") -> Run:
         """The run of an arm; `target` for arms of one run a component."""
         among = self.randomised(target) if arm.randomised else self.components
+        seed, init = self.seeds(seed)
         space, schedule, extra = self.study.mixture.label_space, self.schedule, {}
         steps = max(1, round(self.steps * self.factor(arm)))
         if arm.own_weight:
@@ -153,10 +154,20 @@ class Episodes:
             extra["only"] = target
         if arm.unique:
             extra["unique"] = self.draws(target)
+        if init is not None:
+            extra["init_seed"] = init
         model = models.widen(self.model, arm.width) if arm.width != 1 else self.model
         return self.episode(
             f"{arm.name}-{target}" if target else arm.name, seed, among, schedule, space, steps, model, **extra
         )
+
+    def seeds(self, seed: int) -> tuple[int, int | None]:
+        """Of a run: its own, and that of its initial parameters where it is another. What does not vary is the first
+        seed's."""
+        first = self.study.run_seeds[0]
+        if self.study.vary == "both" or seed == first:
+            return seed, None
+        return (first, seed) if self.study.vary == "init" else (seed, first)
 
     def randomised(self, target: str) -> dict[str, Component]:
         """The mixture's components, with the competing factor independent of the label in one of them."""

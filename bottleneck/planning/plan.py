@@ -25,6 +25,7 @@ from bottleneck.planning.diagnoses import Diagnoses
 from bottleneck.planning.episodes import Episodes
 from bottleneck.planning.interventions import Interventions
 from bottleneck.planning.planner import Planner
+from bottleneck.planning.recipes import Recipes
 from bottleneck.planning.tuning import TUNING
 from bottleneck.probing import Probe
 from bottleneck.study import StudySpec
@@ -85,9 +86,10 @@ def plan(study: StudySpec) -> Plan:
     interventions = Interventions(planner, batch_norm)
     interventions.add()
     subjects = [Subject("mixture", planner.deciders), *references.add_sources(planner)]
+    discoveries = Recipes(planner).add()
     references.add_representations(planner)
     claims.add(planner)
-    diagnoses = Diagnoses(planner, tuple(taps)).add()
+    diagnoses = (*Diagnoses(planner, tuple(taps)).add(), *discoveries)
     answer = Answer(
         study=study,
         targets=episodes.targets,

@@ -10,7 +10,7 @@ from bottleneck.arms import ARMS
 from bottleneck.choose import Choose, Decide
 from bottleneck.data.component import Component
 from bottleneck.features.extract import Extract
-from bottleneck.features.source import Kept, Member, Source
+from bottleneck.features.source import SPLITS, Kept, Member, Source
 from bottleneck.planning.episodes import Episodes
 from bottleneck.pretraining import Start, Train
 from bottleneck.probing import Probe
@@ -30,24 +30,28 @@ class Planner:
         self.parents: dict[str, tuple[tuple[Run, int], ...]] = {}  # run key -> other runs that it stands on
         self.lessons: dict[str, tuple[tuple[Run, int, int], ...]] = {}  # run key -> passes that its training took
         self.deciders: tuple[Decide, ...] = ()
-        self._tuned: dict[tuple[str, int], Run] = {}
+        self._named: dict[tuple[str, int], Run] = {}
         self.plain_run = functools.cache(self._plain_run)
 
     # Gathering
 
     def run(self, name: str, seed: int) -> Run:
-        """A run by the name representations call it: an arm, or arm-target."""
-        return self._tuned.get((name, seed)) or self.plain_run(name, seed)
+        """A run by the name representations call it: an arm or a recipe, or such a name and a target."""
+        return self._named.get((name, seed)) or self.plain_run(name, seed)
+
+    def has(self, name: str, seed: int) -> bool:
+        """Whether there is a run of this name and seed: of students only where a set of teachers begins."""
+        return name.partition("-")[0] not in self.study.recipes or (name, seed) in self._named
 
     def _plain_run(self, name: str, seed: int) -> Run:
         """The same as the config has its settings, untuned."""
         arm, _, target = name.partition("-")
         return self.episodes.run(ARMS[arm], seed, target)
 
-    def tune(self, name: str, seed: int, tuned: Run, stands_on: tuple[tuple[Run, int], ...]) -> None:
-        """From here on the run of this name and seed is the tuned one."""
-        self._tuned[name, seed] = tuned
-        self.parents[tuned.key] = stands_on
+    def call(self, name: str, seed: int, run: Run, stands_on: tuple[tuple[Run, int], ...]) -> None:
+        """From here on the run of this name and seed is this one: a tuned arm, or a recipe's."""
+        self._named[name, seed] = run
+        self.parents[run.key] = stands_on
 
     def member(self, name: str, seed: int, step: int | None = None, layer: str | None = None, adapt=False) -> Member:
         """A layer of a kept step of a run; by default the last step and the probe's layer."""
@@ -67,10 +71,11 @@ class Planner:
         pool: tuple[Component, ...] | None = None,
         chooser="",
         grids: tuple[tuple[Run, ...], ...] = (),
+        teachers: tuple[Kept, ...] = (),
     ) -> None:
         """Asks for a run; called again, for more of its steps or on behalf of others who want it."""
         keep = tuple(sorted({*run.keep, run.steps}))
-        wanted = Train(run, pool or self.pool_of(run), self.study.data, keep, start, chooser, grids, asks)
+        wanted = Train(run, pool or self.pool_of(run), self.study.data, keep, start, chooser, grids, asks, teachers)
         held = self.trains.get(run.key)
         self.trains[run.key] = joined(held, wanted) if held else wanted
 
@@ -80,9 +85,9 @@ class Planner:
         among = self.episodes.randomised(target) if arm == "randomised" else self.episodes.targets
         return tuple(among[name] for name in run.components)
 
-    def read(self, source: Source, layer: str, component: Component, asks: tuple[Asked, ...]) -> None:
+    def read(self, source: Source, layer: str, component: Component, asks: tuple[Asked, ...], splits=SPLITS) -> None:
         """Asks for a layer of a pass, and for the kept step it comes from."""
-        wanted = Extract(source, component, (layer,), asks)
+        wanted = Extract(source, component, (layer,), asks, splits)
         held = self.passes.get(wanted.key)
         self.passes[wanted.key] = joined(held, wanted) if held else wanted
         if isinstance(source, Kept):
@@ -149,6 +154,8 @@ class Planner:
         if not isinstance(source, Kept):
             return None
         run, component = source.run, self.episodes.targets[target]
+        if run.heads > 1:  # a student's classifiers say what its teachers said, each for itself
+            return None
         if target in run.components:
             return run.offset[run.components.index(target)]
         return 0 if run.label_space == "shared" and component.output_dim == run.outputs else None

@@ -133,14 +133,18 @@ def add_representations(planner: Planner) -> None:
     for name, spec in declared(planner).items():
         path, sources = f"representations.{name}", [representations.source_of(p) for p in spec.patterns]
         ours = {train.episode.name for train in planner.trains.values() if train.start is None}
-        known = ours | {"direct"} & {*study.arms} | {*study.sources}
+        per_target = {recipe for recipe, each in study.recipes.items() if each.like == "direct"}
+        per_target |= {"direct"} & {*study.arms}
+        known = ours | per_target | {*study.sources}
         for source in sources:
             if source not in known:
                 raise UserError(f"{path}.members", spec.members, f"sources among {', '.join(sorted(known))}")
         for target in targets:
-            actual = [f"direct-{target}" if source == "direct" else source for source in sources]
-            sides = ((name, actual), (f"{name}|direct", [f"direct-{target}"] * len(sources)))
-            for arm, bases in sides[: 1 + ("direct" in study.arms)]:
+            actual = [f"{source}-{target}" if source in per_target else source for source in sources]
+            sides = [(name, actual)]
+            if "direct" in study.arms and not set(sources) & set(study.recipes):  # recipes have no direct counterpart
+                sides.append((f"{name}|direct", [f"direct-{target}"] * len(sources)))
+            for arm, bases in sides:
                 patterns = tuple(p.replace(s, b, 1) for p, s, b in zip(spec.patterns, sources, bases, strict=True))
                 placed = dataclasses.replace(spec, members=patterns)
                 sets = representations.sets(placed, seeds_of(planner), steps_of(planner), path)
@@ -166,8 +170,8 @@ def averaged_heads(planner: Planner, arm: str, index: int, target: str, members:
 def declared(planner: Planner) -> dict[str, representations.RepresentationSpec]:
     """The study's representations and, where not declared, their members alone: what a gain is measured from."""
     study = planner.study
-    specs = dict(study.representations)
-    for name, spec in study.representations.items():
+    specs = dict(study.represented)
+    for name, spec in study.represented.items():
         for i, pattern in enumerate(spec.patterns):
             alone = representations.RepresentationSpec(pattern)
             step, _, layer = pattern.partition("@")[2].partition(":")
@@ -181,11 +185,11 @@ def declared(planner: Planner) -> dict[str, representations.RepresentationSpec]:
 
 
 def seeds_of(planner: Planner):
-    """source -> its seeds; of our runs those of the first look."""
+    """source -> its seeds; of our runs those of the first look; of students the first of each set of teachers."""
     return lambda source: (
         tuple(range(len(planner.study.sources[source].directories)))
         if source in planner.study.sources
-        else planner.study.block(0)
+        else tuple(seed for seed in planner.study.block(0) if planner.has(source, seed))
     )
 
 

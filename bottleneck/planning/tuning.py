@@ -30,7 +30,7 @@ class Tuning:
             return
         chooser, candidates = self.choose(name, asks)
         tuned = dataclasses.replace(self.planner.plain_run(name, seed), tuned=chooser.key)
-        self.planner.tune(name, seed, tuned, tuple((candidate, candidate.steps) for candidate in candidates))
+        self.planner.call(name, seed, tuned, tuple((candidate, candidate.steps) for candidate in candidates))
         self.planner.train(tuned, asks, chooser=chooser.output)
 
     def choose(self, name: str, asks) -> tuple[Tune, list[Run]]:

@@ -12,6 +12,7 @@ from bottleneck.training import mesh as meshes
 from bottleneck.training import step as steps
 from bottleneck.training.run import Run
 from bottleneck.training.step import State
+from bottleneck.training.taught import Taught
 
 STATISTICS_BATCHES = 32  # for BatchNorm at an averaged point
 
@@ -26,14 +27,18 @@ class Feed:
         components: tuple[Component, ...],
         data: DataSpec,
         pool: resident.Pool | None = None,
+        taught: Taught | None = None,
     ):
-        self.run, self.code, self.components, self.data = run, code, components, data
+        self.run, self.code, self.components, self.data, self.taught = run, code, components, data, taught
         sizes = [len(c.splits["train"]) for c in components]
         if pool is not None and len(pool.id) != sum(sizes):
             raise ValueError(f"a pool of {len(pool.id)} examples, for components of {sum(sizes)}")
         self.tables = mixture.tables(run.components, sizes, run.schedule, run.train.batch, run.steps)
         numbers = steps.hyper(run.optimizer, run.objective, run.steps)
         shared = self.tables, run.space(), numbers, np.int32(run.seed), run.counted()
+        if pool is not None and taught is not None:
+            said, rows = meshes.replicate(tuple(taught), code.mesh)
+            pool = pool._replace(taught=said, rows=rows)
         self.given = steps.Given(*meshes.replicate(shared, code.mesh), pool)
         self.zeros = meshes.replicate(steps.totals(len(run.components)), code.mesh)
         self.scale = np.float32(data.mean), np.float32(data.std)
@@ -42,7 +47,8 @@ class Feed:
 
     def host_batches(self, start: int, stop: int):
         train = self.run.train
-        return stream.batches(self.components, self.tables, self.run.seed, train.batch, train.sampling, start, stop)
+        drawn = self.tables, self.run.seed, train.batch, train.sampling
+        return stream.batches(self.components, *drawn, start, stop, taught=self.taught)
 
     def advance(self, state: State, sums: dict, start: int, stop: int) -> tuple[State, dict]:
         """The state at step `stop`, from the one at `start`, and the sums with what was added on the way."""

@@ -9,6 +9,7 @@ to step: batches, augmentation and dropout are functions of (seed, step).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -31,6 +32,7 @@ from bottleneck.training.feed import Feed
 from bottleneck.training.pace import Pace
 from bottleneck.training.run import Run
 from bottleneck.training.step import State
+from bottleneck.training.taught import Taught
 
 KEPT_RESUMES = 2
 
@@ -61,6 +63,8 @@ def program(run: Run, mesh) -> steps.Program:
         run.augment,
         mesh,
         trained=run.trained,
+        lesson=run.lesson and dataclasses.replace(run.lesson, examples="drawn", random=False),  # its arrays hold these
+        parents=len(run.parents) if run.lesson else 0,
     )
 
 
@@ -72,6 +76,7 @@ def train(
     mesh,
     *,
     pool: resident.Pool | None = None,
+    taught: Taught | None = None,
     initial: dict | Callable[[], dict] | None = None,
     on_progress: Callable[[int], None] = lambda steps: None,
     stop: Stop | None = None,
@@ -79,12 +84,14 @@ def train(
     """Trains `run`, from its newest usable resume point, until every step in `run.keep` and the last one are sealed.
 
     `components`: as `restrict` gives them. `pool`: their resident pool, already on the mesh; None streams batches from
-    the host. `initial`: variables to start from (fine-tuning), or what gives them when they are needed; their head is
-    used if there is one. `stop`: once it is asked for, the run is saved at the end of the device's call and Stopped is
-    raised. Raises UserError when the loss is not finite (Diverged) or the disk is full (atomic.Full); then, too, it can
-    go on.
+    the host. `taught`: what a run with a lesson learns from. `initial`: variables to start from (fine-tuning), or what
+    gives them when they are needed; their head is used if there is one. `stop`: once it is asked for, the run is saved
+    at the end of the device's call and Stopped is raised. Raises UserError when the loss is not finite (Diverged) or
+    the disk is full (atomic.Full); then, too, it can go on.
     """
-    feed = Feed(run, program(run, mesh), components, data, pool)  # a mistake is met here, before anything is written
+    feed = Feed(
+        run, program(run, mesh), components, data, pool, taught
+    )  # a mistake is met here, before anything is written
     models.resolved(run.model, feed.x_shape)
     checkpoint.primary(lambda: _prepare(run, directory))
     state, sums = _start(run, feed, directory, initial)
@@ -252,7 +259,7 @@ def _start(run: Run, feed: Feed, directory: pathlib.Path, initial) -> tuple[Stat
     code, resumes = feed.code, directory / "resume"
     missing = {*run.keep, run.steps} - set(checkpoint.steps(directory / "checkpoints"))
     usable = [step for step in checkpoint.steps(resumes) if step <= min(missing, default=run.steps)]
-    state = steps.create(code, np.int32(run.seed), feed.x_shape)
+    state = steps.create(code, np.int32(run.seed if run.init_seed is None else run.init_seed), feed.x_shape)
     if usable:
         saved = checkpoint.load(resumes / str(usable[-1]))
         return meshes.replicate(from_flat((state, feed.zeros), saved), code.mesh)

@@ -27,6 +27,9 @@ class ObjectiveSpec:
                 raise UserError(field, getattr(self, field), f"a number in [0, {high})")
 
 
+TINY = 1e-30  # below it a probability's own logarithm does not matter
+
+
 class Space(NamedTuple):
     """The label space as traced arrays: class y of component j is logit `offset[j] + y`, competing with `mask[j]`."""
 
@@ -52,6 +55,42 @@ def cross_entropy(logits, batch, space, hyper):
     penalty = hyper["logit_penalty"] * jnp.square(jnp.where(allowed, logits, 0.0)).sum(-1) / count
     predicted = jnp.where(allowed, logits, -jnp.inf).argmax(-1)
     return nll + penalty, (predicted == label).astype(nll.dtype)
+
+
+def distilled(kind: str, logits, batch, space, hyper):
+    """A head a teacher, [B, teachers * outputs], each against what `taught` says: the mean over heads of the loss [B].
+    Soft targets give the Kullback-Leibler divergence from the teacher's probabilities, at temperature 1. The score is
+    that of the heads' mean probabilities."""
+    heads = logits.reshape(len(logits), batch["taught"].shape[1], -1)
+    allowed = space.mask[batch["component"]]
+    log_p = jax.nn.log_softmax(jnp.where(allowed[:, None], heads, -jnp.inf))
+    label = space.offset[batch["component"]] + batch["y"]
+    score = (jax.nn.logsumexp(log_p, axis=1).argmax(-1) == label).astype(log_p.dtype)
+    if kind == "soft":
+        said = batch["taught"]
+        apart = said * (jnp.log(jnp.maximum(said, TINY)) - jnp.where(allowed[:, None], log_p, 0.0))
+        return apart.sum(-1).mean(-1), score
+
+    def against(logits, said):
+        own = said - space.offset[batch["component"]]
+        return cross_entropy(logits, {**batch, "y": own}, space, hyper)[0]
+
+    return jax.vmap(against, in_axes=1)(heads, batch["taught"]).mean(0), score
+
+
+def over_groups(kind: str, each, batch, groups, rate: float):
+    """Group DRO: (the loss of a batch, the weights of its groups). Group g of 2 R is what parent g has right, or what
+    parent g - R has wrong; its loss is the mean of `each` [B] over its examples in the batch, and a group without any
+    has no say. `groups` [2 R] are the weights of "exponentiated", () otherwise."""
+    right = batch["taught"].astype(each.dtype)
+    inside = jnp.concatenate([right, 1 - right], axis=1) * batch["weight"][:, None]
+    count = inside.sum(0)
+    means = (each @ inside) / jnp.maximum(count, 1)
+    if kind == "max":
+        return jnp.where(count > 0, means, -jnp.inf).max(), groups
+    grown = groups * jnp.exp(rate * jnp.where(count > 0, jax.lax.stop_gradient(means), 0.0))
+    groups = grown / grown.sum()
+    return jnp.where(count > 0, groups * means, 0.0).sum(), groups
 
 
 def squared_error(logits, batch, space, hyper):

@@ -26,7 +26,8 @@ class OptimizerSpec:
     learning rate.
 
     `warmup` and `milestones` are fractions of the run's steps; at each milestone the `step` schedule
-    multiplies the learning rate by `factor`. `clip` bounds the global norm of the gradient, before weight
+    multiplies the learning rate by `factor`. `cyclic` is the cosine over and over, `cycles` times (snapshot ensembles,
+    Huang et al. 2017). `clip` bounds the global norm of the gradient, before weight
     decay is added to it.
     """
 
@@ -37,11 +38,12 @@ class OptimizerSpec:
     b1: float = 0.9
     b2: float = 0.999
     weight_decay: float = 5e-4
-    schedule: Literal["constant", "cosine", "step"] = "constant"
+    schedule: Literal["constant", "cosine", "step", "cyclic"] = "constant"
     warmup: float = 0.0
     milestones: tuple[float, ...] = (0.5, 0.75)
     factor: float = 0.1
     clip: float | None = None
+    cycles: int = 5
 
     def __post_init__(self):
         for field in ("momentum", "b1", "b2", "warmup"):
@@ -52,6 +54,8 @@ class OptimizerSpec:
                 raise UserError(field, getattr(self, field), "a number of at least 0")
         if not all(0 < m < 1 for m in self.milestones):
             raise UserError("milestones", self.milestones, "fractions of the run, between 0 and 1")
+        if self.cycles < 1:
+            raise UserError("cycles", self.cycles, "at least 1")
         if self.clip is not None and not self.clip > 0:
             raise UserError("clip", self.clip, "a number above 0, or None")
         if self.name == "schedule_free" and self.schedule != "constant":
@@ -114,8 +118,10 @@ def schedule(spec: OptimizerSpec, count, total_steps):
     count, total = jnp.asarray(count, jnp.float32), jnp.asarray(total_steps, jnp.float32)
     warm = jnp.round(spec.warmup * total)
     rise = jnp.minimum(1.0, (count + 1) / jnp.maximum(warm, 1))
-    if spec.schedule == "cosine":
+    if spec.schedule in ("cosine", "cyclic"):
         progress = jnp.clip((count - warm) / jnp.maximum(total - warm, 1), 0, 1)
+        if spec.schedule == "cyclic":
+            progress = (progress * spec.cycles) % 1
         return rise * 0.5 * (1 + jnp.cos(jnp.pi * progress))
     if spec.schedule == "step":
         passed = sum((count >= jnp.round(m * total)).astype(jnp.float32) for m in spec.milestones)

@@ -66,6 +66,28 @@ Schedule = tuple[tuple[int, tuple[float, ...]], ...]  # (from step, a weight for
 
 
 @dataclasses.dataclass(frozen=True)
+class Lesson:
+    """What a run makes of its parents' predictions on its training items; `taught` lays them out as arrays.
+
+    Distillation, one head a parent: "hard", cross-entropy against the parent's predicted class (the pseudo-labels of
+    Zhang et al. 2022), or "soft", against its probabilities. Group DRO, over the groups of items that each parent has
+    right and wrong: "max", the largest group's mean loss, or "exponentiated", weights that follow the losses by
+    exponentiated gradient steps of size `rate` (Sagawa et al. 2020). `examples`: drawn as they are; half of them from
+    those on which the parents agree to be right or wrong ("agreement"); or as many of each group ("groups").
+    `random`: groups of the same sizes at random, a control.
+    """
+
+    kind: Literal["hard", "soft", "max", "exponentiated"]
+    examples: Literal["drawn", "agreement", "groups"] = "drawn"
+    random: bool = False
+    rate: float = 0.01
+
+    @property
+    def distils(self) -> bool:
+        return self.kind in ("hard", "soft")
+
+
+@dataclasses.dataclass(frozen=True)
 class Draws:
     """What a run draws of one `component`, as the sampler's identity: with the run's seed it says which examples.
 
@@ -124,6 +146,8 @@ class Run:
     only: str | None = None  # the component whose loss counts; None: every component's
     unique: Draws | None = None  # components are restricted to what these draw: see `restrict`
     trained: Literal["all", "head"] = "all"  # "head": the trunk stays as `init` has it, in evaluation mode
+    init_seed: int | None = None  # of the initial parameters; None: `seed`, which is of everything else
+    lesson: Lesson | None = None  # what it learns from the predictions of its parents; None: labels alone
     sizes: tuple[int, ...] = identity.field(default=(), compare=False)  # training items of each component
     keep: tuple[int, ...] = identity.field(default=(), compare=False)
 
@@ -135,7 +159,7 @@ class Run:
     @property
     def identity(self) -> dict:
         """What the parameters depend on, as canonical plain data: components that are never drawn are left out."""
-        drawn = self._drawn()
+        drawn = self.drawn
         named = {key: [getattr(self, key)[j] for j in drawn] for key in ("components", "data", "offset", "blocks")}
         return {**identity.canonical(self), **identity.canonical({**named, "schedule": self._schedule(drawn)})}
 
@@ -154,12 +178,17 @@ class Run:
     def steps(self) -> int:
         return self.train.steps
 
+    @property
+    def heads(self) -> int:
+        """How many classifiers the network has, each over all outputs: a student has one for each teacher."""
+        return len(self.parents) if self.lesson is not None and self.lesson.distils else 1
+
     def weights(self, step: int) -> tuple[float, ...]:
         """The mixture's weights in force at `step`, in the order of `components`."""
         return [w for start, w in self.schedule if start <= step][-1]
 
     def module(self):
-        return models.build(self.model, self.outputs, self.train.dtype)
+        return models.build(self.model, self.heads * self.outputs, self.train.dtype)
 
     def space(self) -> objectives.Space:
         """Which logits each component's examples use in the loss."""
@@ -174,11 +203,12 @@ class Run:
 
     def draws(self, sizes: Sequence[int], component: str) -> Draws:
         """What this run draws of `component`; `sizes`: how many training examples each of its components has."""
-        drawn = self._drawn()
+        drawn = self.drawn
         names, sizes = (tuple(values[j] for j in drawn) for values in (self.components, sizes))
         return Draws(names, sizes, self._schedule(drawn), self.steps, self.train.batch, self.train.sampling, component)
 
-    def _drawn(self) -> list[int]:
+    @property
+    def drawn(self) -> list[int]:
         """The components with a positive weight at any time."""
         return [j for j in range(len(self.components)) if any(weights[j] for _, weights in self.schedule)]
 

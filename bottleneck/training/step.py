@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 from bottleneck.data import mixture, resident
 from bottleneck.training import augment, objectives, optimizers
 from bottleneck.training import mesh as meshes
+from bottleneck.training.run import Lesson
 
 
 class State(NamedTuple):
@@ -29,6 +30,7 @@ class State(NamedTuple):
     params: Any
     batch_stats: Any  # {} without BatchNorm
     opt_state: Any
+    groups: Any = ()  # group DRO's weights, where it has such
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Program:
     augment: augment.AugmentSpec
     mesh: Mesh
     trained: str = "all"  # or "head"
+    lesson: Lesson | None = None
+    parents: int = 0
 
     @property
     def rolled(self) -> bool:
@@ -78,12 +82,20 @@ def create(program: Program, seed, x_shape: tuple[int, ...]) -> State:
         params,
         variables.get("batch_stats", {}),
         optimizers.build(program.optimizer, free).init(trained(program, params)),
+        _weights(program),
     )
 
 
 def trained(program: Program, params: dict) -> dict:
     """The part of the parameters that is learned: no gradient, no decay and no optimiser state for the rest."""
     return params if program.trained == "all" else {program.trained: params[program.trained]}
+
+
+def _weights(program: Program):
+    """Equal weights of the groups that exponentiated gradient steps weigh; () without such."""
+    if program.lesson is None or program.lesson.kind != "exponentiated":
+        return ()
+    return jnp.full(2 * program.parents, 1 / (2 * program.parents), jnp.float32)
 
 
 def totals(components: int) -> dict[str, np.ndarray]:
@@ -107,11 +119,12 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
             rngs={"dropout": jax.random.fold_in(key, 2)},
             mutable=["batch_stats"],
         )
-        each, score = objectives.loss(program.objective, logits, batch, given.space, given.hyper)
+        each, score = _losses(program, logits, batch, given)
         each = each * given.counted[batch["component"]]  # masked losses leave the batch's whole weight below
-        return (each * batch["weight"]).sum() / batch["weight"].sum(), (each, score, updated)
+        loss, groups = _loss(program, each, batch, state.groups)
+        return loss, (each, score, updated, groups)
 
-    (_, (each, score, updated)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)
+    (_, (each, score, updated, groups)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)
     step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, state.opt_state, learned)
     by_component = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32)
     sums = {
@@ -125,7 +138,24 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
         {**state.params, **optax.apply_updates(learned, step)},
         updated.get("batch_stats", state.batch_stats),
         opt_state,
+        groups,
     ), sums
+
+
+def _losses(program: Program, logits, batch: dict, given: Given):
+    """Per-example losses and scores [B]: against labels, or against what teachers say."""
+    lesson = program.lesson
+    if lesson is not None and lesson.distils:
+        return objectives.distilled(lesson.kind, logits, batch, given.space, given.hyper)
+    return objectives.loss(program.objective, logits, batch, given.space, given.hyper)
+
+
+def _loss(program: Program, each, batch: dict, groups):
+    """(the batch's loss, the weights of groups): the mean over examples, or group DRO's."""
+    lesson = program.lesson
+    if lesson is not None and not lesson.distils:
+        return objectives.over_groups(lesson.kind, each, batch, groups, lesson.rate)
+    return (each * batch["weight"]).sum() / batch["weight"].sum(), groups
 
 
 def drawn(program: Program, given: Given, step) -> dict:

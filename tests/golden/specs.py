@@ -13,7 +13,7 @@ from bottleneck.tasks import Task
 from bottleneck.training.augment import AugmentSpec
 from bottleneck.training.objectives import ObjectiveSpec
 from bottleneck.training.optimizers import OptimizerSpec
-from bottleneck.training.run import Draws, Run, TrainSpec
+from bottleneck.training.run import Draws, Lesson, Run, TrainSpec
 
 for _module in pkgutil.walk_packages(bottleneck.__path__, "bottleneck."):
     if not _module.name.startswith("bottleneck.report"):
@@ -22,6 +22,7 @@ for _module in pkgutil.walk_packages(bottleneck.__path__, "bottleneck."):
 REQUIRED = {  # what `example` cannot make up from annotations: values that have to fit together
     "StudySpec": dict(components={"a": study.ComponentSpec({"name": "factors"})}, mixture=MixtureSpec({"a": 1.0})),
     "RepresentationSpec": dict(members="mixture/*@last:features"),
+    "Lesson": dict(kind="hard"),
     "Draws": dict(names=("a",), sizes=(9,), component="a"),
 }
 
@@ -61,7 +62,7 @@ def left_out() -> dict[str, tuple[type, ...]]:
     Of the other specs, such as StudySpec or ProbeSpec, tasks state every value they depend on.
     """
     seen = (*sources(), *transforms.TRANSFORMS.values())  # part of what items look like: see component.fingerprints
-    trained = (Run, Draws, *networks(), OptimizerSpec, ObjectiveSpec, AugmentSpec, TrainSpec)
+    trained = (Run, Draws, Lesson, *networks(), OptimizerSpec, ObjectiveSpec, AugmentSpec, TrainSpec)
     return {"train": (*trained, *seen), "extract": seen, "answer": (MixtureSpec, Phase)}
 
 
