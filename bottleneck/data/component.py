@@ -40,10 +40,10 @@ HELD_BYTES = 2**28  # a split up to this size is made once, at its first fetch, 
 class ComponentSpec:
     """config.components.<name>.
 
-    source: {"name": one of factors, arrays, folder, tfds, gaussian, slabs, moons, mnist1d, **fields of its spec}.
-    transforms: applied in order; the key is the transform's name, or any label with {"name": transform}. randomise:
-    factors made independent of the label: redrawn where they are generated or planted, all else unchanged; by
-    resampling where they are known only as a column (metadata of real images). sizes: this component's own train,
+    source: {"name": one of factors, arrays, folder, tfds, gaussian, slabs, moons, mnist1d, colored_digits, **fields of
+    its spec}. transforms: applied in order; the key is the transform's name, or any label with {"name": transform}.
+    randomise: factors made independent of the label: redrawn where they are generated or planted, all else unchanged;
+    by resampling where they are known only as a column (metadata of real images). sizes: this component's own train,
     probe, val or test.
     """
 

@@ -31,6 +31,7 @@ _SOURCES = {
     "slabs": ("bottleneck.data.slabs", "SlabsSpec"),
     "moons": ("bottleneck.data.moons", "MoonsSpec"),
     "mnist1d": ("bottleneck.data.mnist1d", "Mnist1dSpec"),
+    "colored_digits": ("bottleneck.data.colored_digits", "ColoredDigitsSpec"),
 }
 
 
