@@ -41,8 +41,9 @@ def price(probe) -> dict:
     steps, examples = ancestors(probe.members), 0
     for run, step in steps.items():
         if probe.target in run.components:
-            tables = mixture.tables(run.components, run.sizes, run.schedule, run.train.batch)
-            examples += int(mixture.drawn(tables, step, run.train.batch)[run.components.index(probe.target)])
+            batch, sampling = run.train.batch, run.train.sampling
+            tables = mixture.tables(run.components, run.sizes, run.schedule, batch, kind=sampling)
+            examples += int(mixture.drawn(tables, step, batch, sampling)[run.components.index(probe.target)])
     networks = {m.source.key for m in probe.members if not isinstance(m.source, Pixels)}
     read = len(networks) * sum(len(probe.component.splits[split]) for split in SPLITS)
     trained = sum(step * run.train.batch for run, step in steps.items())

@@ -19,6 +19,7 @@ from bottleneck.features import extract
 from bottleneck.features.join import collect
 from bottleneck.features.layers import LAST, LOGITS
 from bottleneck.features.source import SPLITS, Member
+from bottleneck.models.head import columns
 from bottleneck.price import price, work
 from bottleneck.rows import Finding
 from bottleneck.tasks import Asked
@@ -170,8 +171,8 @@ class Probe(extract.Reads):
         head = store.variables(source.run, source.step)["params"]["head"]
         classes = slice(self.head, self.head + self.component.num_classes)
         x, y = store.features(source, member.layer, self.component)["probe"], self.labels["probe"]
-        bias = head["bias"][classes] if "bias" in head else None
-        held = probes.guard(result, x, y, head["kernel"][:, classes], bias)
+        kernel, bias = columns(head["kernel"], head.get("bias"), source.run.objective.loss == "softplus")
+        held = probes.guard(result, x, y, kernel[:, classes], None if bias is None else bias[classes])
         if not held.holds:
             tqdm.write(
                 f"warning: the probe of {member} on {self.target} is worse than the head it was pretrained with "

@@ -6,7 +6,8 @@ numbers are the same on the host, on an accelerator, inside `jit` and under JAX_
 replacement. `stratified` gives every batch floor or ceil of its share of each component (systematic sampling;
 the offset of step s is the s-th van der Corput point, so the examples drawn before any step have a closed
 form) and walks each component by a keyed permutation per epoch: a Feistel network with cycle-walking (Black
-and Rogaway, CT-RSA 2002).
+and Rogaway, CT-RSA 2002). `full` is no sample: every batch is all examples, in order, of the components whose weight is
+positive, and the weights are those of their mean losses.
 """
 
 from __future__ import annotations
@@ -45,16 +46,19 @@ class Tables(NamedTuple):
     drawn: np.ndarray
 
 
-def tables(names: Sequence[str], sizes: Sequence[int], schedule, batch: int, steps: int | None = None) -> Tables:
+def tables(
+    names: Sequence[str], sizes: Sequence[int], schedule, batch: int, steps: int | None = None, kind: str = "iid"
+) -> Tables:
     """Tables of `schedule`, a sequence of (start step, weights [J]); weights need not sum to one.
 
     `steps`, where given, is checked against the 2**31 examples of one component that 32-bit counters can
     hold. Raises UserError on weights that are negative, not finite, all zero, of another length than `names`,
-    positive for a component without examples or too small to be drawn, and on starts that do not increase
-    from 0.
+    positive for a component without examples or too small to be drawn, on starts that do not increase from 0,
+    and, where `kind` is "full", on a schedule that does not draw from the same components all the time. Raises
+    ValueError where such a batch is not all of their examples.
     """
     names, sizes = list(names), np.asarray(sizes, np.int64)
-    if not 1 <= batch <= UNIT:
+    if kind != "full" and not 1 <= batch <= UNIT:
         raise UserError("batch", batch, f"1 to {UNIT} examples")
     starts = [int(start) for start, _ in schedule]
     if not starts or starts[0] != 0 or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
@@ -68,11 +72,22 @@ def tables(names: Sequence[str], sizes: Sequence[int], schedule, batch: int, ste
         sizes.astype(np.int32),
         np.array(starts, np.int32),
         boundaries.astype(np.int32),
-        drawn_before.astype(np.int32),
+        (drawn_before * (kind != "full")).astype(np.int32),
     )
-    if max(drawn_before.max(), 0 if steps is None else drawn(made, steps, batch).max()) >= 2**31:
+    if kind == "full":
+        _check_full(made, batch)
+    elif max(drawn_before.max(), 0 if steps is None else drawn(made, steps, batch).max()) >= 2**31:
         raise UserError("steps", steps, "fewer than 2**31 examples of one component")
     return made
+
+
+def _check_full(tables, batch):
+    positive = np.diff(tables.boundaries, axis=1) > 0
+    if np.any(positive != positive[0]):
+        expected = "phases that draw from the same components, where sampling is 'full'"
+        raise UserError("schedule", np.asarray(tables.starts).tolist(), expected)
+    if batch != (examples := int(tables.sizes[positive[0]].sum())):
+        raise ValueError(f"a batch of {batch} examples, where all are {examples}")
 
 
 def _boundaries(names, sizes, weights):
@@ -95,15 +110,20 @@ def _boundaries(names, sizes, weights):
 
 
 @functools.partial(jax.jit, static_argnames=("batch", "kind"))
-def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratified"]):
+def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratified", "full"]):
     """(component int32 [batch], index int32 [batch]) of step `step`, which may be traced, like `seed` and
     `tables`.
 
     An example's index depends on the seed, its component's name and size, and its slot and step (`iid`) or
     its ordinal among its component's examples (`stratified`); never on the other components.
     """
+    if kind == "full":
+        sizes = jnp.where(jnp.diff(jnp.asarray(tables.boundaries)[0]) > 0, tables.sizes, 0)
+        stops, slots = jnp.cumsum(sizes), jnp.arange(batch, dtype=jnp.int32)
+        component = jnp.sum(slots[:, None] >= stops, axis=1, dtype=jnp.int32)
+        return component, (slots - (stops - sizes)[component]).astype(jnp.int32)
     if kind not in _DOMAIN:
-        raise UserError("sampling", kind, "one of " + ", ".join(_DOMAIN))
+        raise UserError("sampling", kind, "one of " + ", ".join((*_DOMAIN, "full")))
     step = jnp.asarray(step).astype(jnp.int32)
     key = _key(seed, kind)
     segment = jnp.sum(step >= tables.starts, dtype=jnp.int32) - 1
@@ -134,10 +154,21 @@ def _key(seed, kind):
     return jax.random.fold_in(key, _DOMAIN[kind])
 
 
-def drawn(tables: Tables, step: int, batch: int) -> np.ndarray:
-    """int64 [J]: examples of each component in the first `step` steps, exact for `stratified`, expected for
-    `iid`.
+def importance(tables: Tables, step, component):
+    """float32 [batch], of mean about 1: what examples of `component` [batch] weigh where a batch is all examples, so
+    that each component's share of the loss is its weight.
     """
+    edges = jnp.asarray(tables.boundaries)[jnp.sum(step >= jnp.asarray(tables.starts)) - 1]
+    share = jnp.diff(edges) / UNIT
+    return (len(component) * share / jnp.maximum(tables.sizes, 1))[component].astype(jnp.float32)
+
+
+def drawn(tables: Tables, step: int, batch: int, kind: str = "iid") -> np.ndarray:
+    """int64 [J]: examples of each component in the first `step` steps, exact for `stratified` and `full`, expected
+    for `iid`.
+    """
+    if kind == "full":
+        return np.where(np.diff(tables.boundaries[0]) > 0, np.asarray(tables.sizes, np.int64) * step, 0)
     starts = np.asarray(tables.starts, np.int64)
     segment = int(np.sum(step >= starts)) - 1
     edges = np.asarray(tables.boundaries[segment], np.int64)
@@ -145,10 +176,12 @@ def drawn(tables: Tables, step: int, batch: int) -> np.ndarray:
 
 
 def unique(
-    tables: Tables, seed: int, steps: int, batch: int, kind: Literal["iid", "stratified"], component: int
+    tables: Tables, seed: int, steps: int, batch: int, kind: Literal["iid", "stratified", "full"], component: int
 ) -> np.ndarray:
     """int32 [u], sorted: the examples of `component` (an ordinal) that the first `steps` steps draw at least once."""
     size = int(tables.sizes[component])
+    if kind == "full":
+        return np.arange(size, dtype=np.int32)
     seen = np.zeros(size, bool)
     if kind == "stratified":  # one epoch's permutation after the other
         count = int(drawn(tables, steps, batch)[component])
@@ -185,7 +218,7 @@ def _first_epoch(tables, seed, component, start, size):
 
 
 def expected_unique(
-    tables: Tables, steps: int, batch: int, kind: Literal["iid", "stratified"], component: int
+    tables: Tables, steps: int, batch: int, kind: Literal["iid", "stratified", "full"], component: int
 ) -> float:
     """How many examples of `component` the first `steps` steps draw at least once: expected for `iid`, exact otherwise.
 
@@ -193,6 +226,8 @@ def expected_unique(
     prod (1 - weight / n), which is (1 - 1 / n)^draws at a fixed number of draws.
     """
     size = int(tables.sizes[component])
+    if kind == "full":
+        return float(size)
     if kind == "stratified":
         return float(min(size, drawn(tables, steps, batch)[component]))
     ends = np.minimum(np.append(np.asarray(tables.starts[1:], np.int64), steps), steps)

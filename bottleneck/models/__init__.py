@@ -19,15 +19,15 @@ from flax import linen as nn
 
 from bottleneck import identity, typed
 from bottleneck.errors import UserError
-from bottleneck.models import joined, mlp, resnet, vit
+from bottleneck.models import cnn1d, joined, mlp, resnet, vit
 
 MODULES = {**joined.MEMBERS, "joined": (joined.JoinedSpec, joined.Joined)}
 DTYPES = ("float32", "bfloat16", "float64")
-Spec = mlp.MLPSpec | resnet.ResNetSpec | vit.ViTSpec | joined.JoinedSpec
+Spec = mlp.MLPSpec | cnn1d.CNN1dSpec | resnet.ResNetSpec | vit.ViTSpec | joined.JoinedSpec
 
 
 def spec(mapping: Mapping | Spec) -> Spec:
-    """The frozen spec of a mapping of "name" ("mlp", "resnet", "vit", "joined") and that model's fields. Raises
+    """The frozen spec of a mapping of "name" (mlp, cnn1d, resnet, vit, joined) and that model's fields. Raises
     UserError under "model".
     """
     if isinstance(mapping, Spec):
@@ -58,8 +58,11 @@ def describe(spec: Spec) -> str:
     return " ".join((said.pop("name"), *(f"{field}={value}" for field, value in said.items())))
 
 
-def build(spec: Spec, outputs: int, dtype="float32") -> nn.Module:
-    """The module of `spec`; `outputs` is the size of the logits. Raises UserError on a dtype that is none of DTYPES."""
+def build(spec: Spec, outputs: int, dtype="float32", binary: bool = False) -> nn.Module:
+    """The module of `spec`; `outputs` is the size of the logits, in pairs (0, z) where it is `binary`.
+
+    Raises UserError on a dtype that is none of DTYPES.
+    """
     try:
         dtype = jnp.dtype(dtype)
     except TypeError:
@@ -68,7 +71,7 @@ def build(spec: Spec, outputs: int, dtype="float32") -> nn.Module:
         raise UserError("dtype", dtype.name, f"one of {', '.join(DTYPES)}")
     if dtype.name == "float64" and not jax.config.jax_enable_x64:
         raise UserError("dtype", "float64", "JAX_ENABLE_X64=1 in the environment, or another dtype")
-    return MODULES[spec.name][1](spec=spec, outputs=outputs, dtype=dtype)
+    return MODULES[spec.name][1](spec=spec, outputs=outputs, dtype=dtype, binary=binary)
 
 
 def widen(spec: Spec, factor: float) -> Spec:

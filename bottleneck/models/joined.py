@@ -16,11 +16,12 @@ import numpy as np
 from flax import linen as nn
 
 from bottleneck.errors import UserError
-from bottleneck.models import mlp, resnet, vit
+from bottleneck.models import cnn1d, mlp, resnet, vit
 from bottleneck.models.head import classify
 
 MEMBERS = {
     "mlp": (mlp.MLPSpec, mlp.MLP),
+    "cnn1d": (cnn1d.CNN1dSpec, cnn1d.CNN1d),
     "resnet": (resnet.ResNetSpec, resnet.ResNet),
     "vit": (vit.ViTSpec, vit.ViT),
 }
@@ -31,7 +32,7 @@ class JoinedSpec:
     """The `members`, each a network of its own, of one kind or of several."""
 
     name: Literal["joined"]
-    members: tuple[mlp.MLPSpec | resnet.ResNetSpec | vit.ViTSpec, ...]
+    members: tuple[mlp.MLPSpec | cnn1d.CNN1dSpec | resnet.ResNetSpec | vit.ViTSpec, ...]
 
     def __post_init__(self):
         if not self.members:
@@ -56,6 +57,7 @@ class Joined(nn.Module):
     spec: JoinedSpec
     outputs: int
     dtype: Any
+    binary: bool = False
     batch_norm_momentum = resnet.ResNet.batch_norm_momentum
 
     @property

@@ -20,18 +20,22 @@ from bottleneck.models.head import classify, parameter_dtype
 
 @dataclasses.dataclass(frozen=True)
 class MLPSpec:
-    """`depth` hidden layers of `width` units; `use_bias` covers the classifier too."""
+    """`depth` hidden layers of `width` units, 0 for a linear classifier; `use_bias` covers the classifier too. `init`:
+    kernels of the hidden layers by their inputs (He et al. 2015, truncated; LeCun's for the classifier), or all kernels
+    uniform by inputs and outputs ("xavier": Glorot & Bengio 2010). Biases start at 0.
+    """
 
     name: Literal["mlp"]
     width: int = 128
     depth: int = 2
     activation: Literal["relu", "none"] = "relu"
     use_bias: bool = True
+    init: Literal["he", "xavier"] = "he"
 
     def __post_init__(self):
-        for field in ("width", "depth"):
-            if getattr(self, field) < 1:
-                raise UserError(field, getattr(self, field), "at least 1")
+        for field, least in (("width", 1), ("depth", 0)):
+            if getattr(self, field) < least:
+                raise UserError(field, getattr(self, field), f"at least {least}")
 
     def resolved(self, image_shape: tuple[int, ...]) -> MLPSpec:
         """Itself: images of any shape are flattened."""
@@ -39,11 +43,13 @@ class MLPSpec:
 
 
 class MLP(nn.Module):
-    """Taps: layer1 ... layer{depth-1}, features (the last hidden layer), [B, width] after activation."""
+    """Taps: layer1 ... layer{depth-1}, features (the last hidden layer), [B, width] after activation; at depth 0 the
+    features are the input, [B, d]."""
 
     spec: MLPSpec
     outputs: int
     dtype: Any
+    binary: bool = False
     convolutional = False
 
     @nn.compact
@@ -51,6 +57,7 @@ class MLP(nn.Module):
         spec, wide = self.spec, parameter_dtype(self.dtype)
         relu = spec.activation == "relu"
         init = nn.initializers.variance_scaling(2.0 if relu else 1.0, "fan_in", "truncated_normal")
+        init, of_head = (nn.initializers.xavier_uniform(),) * 2 if spec.init == "xavier" else (init, None)
         h = x.reshape(x.shape[0], -1).astype(self.dtype)
         taps = collections.OrderedDict()
         for layer in range(1, spec.depth + 1):
@@ -65,4 +72,4 @@ class MLP(nn.Module):
             h = jax.nn.relu(h) if relu else h
             taps["features" if layer == spec.depth else f"layer{layer}"] = h
         taps["features"] = jnp.asarray(h, wide)
-        return classify(self, taps["features"], spec.use_bias, train=train, dropout=dropout), taps
+        return classify(self, taps["features"], spec.use_bias, of_head, train=train, dropout=dropout), taps

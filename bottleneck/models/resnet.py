@@ -74,6 +74,7 @@ class ResNet(nn.Module):
     spec: ResNetSpec
     outputs: int
     dtype: Any
+    binary: bool = False
     convolutional = True
     batch_norm_momentum = 0.9
 

@@ -53,6 +53,7 @@ class ViT(nn.Module):
     spec: ViTSpec
     outputs: int
     dtype: Any
+    binary: bool = False
     convolutional = False
 
     @nn.compact

@@ -25,6 +25,7 @@ def data(study: StudySpec, inside: dict[str, Component], targets: dict[str, Comp
     """What components must agree on."""
     shared_labels(study, inside)
     held_out(study, inside, targets)
+    one_output(study, inside, targets)
     regression = study.objective.name == "regression"
     for name, component in targets.items():
         if regression != (component.num_classes == 0):
@@ -32,6 +33,22 @@ def data(study: StudySpec, inside: dict[str, Component], targets: dict[str, Comp
             raise UserError("objective.name", study.objective.name, f"the objective of the labels of {name!r} ({kind})")
         if "k_shot" in study.probe.protocols and regression:
             raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
+
+
+def one_output(study: StudySpec, inside: dict[str, Component], targets: dict[str, Component]) -> None:
+    """One output tells two classes apart, of components that share them; nothing else makes such a classifier."""
+    if study.objective.loss != "softplus":
+        return
+    for name, component in targets.items():
+        if component.num_classes != 2:
+            expected = f"'softmax', for the {component.num_classes} classes of {name!r}"
+            raise UserError("objective.loss", "softplus", expected)
+    if len(inside) > 1 and study.mixture.label_space != "shared":
+        raise UserError(
+            "mixture.label_space", study.mixture.label_space, "'shared', where objective.loss is 'softplus'"
+        )
+    if "probe_finetune" in study.probe.protocols:
+        raise UserError("probe.protocols", "probe_finetune", "none that starts from a probe: a network has one output")
 
 
 def shared_labels(study: StudySpec, inside: dict[str, Component]) -> None:
@@ -78,8 +95,6 @@ def model(episodes: Episodes) -> None:
     except UserError as error:
         raise error.under("augment") from None
     episodes.model  # noqa: B018  refuses what the model's spec cannot be
-    if len(shape) != 3 and study.model.get("name") != "mlp":
-        raise UserError("model.name", study.model.get("name"), "'mlp', for vectors")
     if "probe_finetune" in study.probe.protocols and study.model.get("use_bias") is False:
         raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
 

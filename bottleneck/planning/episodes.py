@@ -46,9 +46,20 @@ class Episodes:
         return sum(len(self.components[n].splits["train"]) for n, w in self.study.mixture.weights.items() if w > 0)
 
     @cached_property
+    def batch(self) -> int:
+        """Examples in a batch of the mixture's run."""
+        return self.examples if self.study.train.sampling == "full" else self.study.train.batch
+
+    def batch_of(self, among: dict[str, Component], schedule) -> int:
+        """Examples in a batch of a run over the components `among`."""
+        if self.study.train.sampling != "full":
+            return self.study.train.batch
+        positive = [any(weights) for weights in zip(*(weights for _, weights in schedule), strict=True)]
+        return sum(len(c.splits["train"]) for c, drawn in zip(among.values(), positive, strict=True) if drawn)
+
+    @cached_property
     def steps(self) -> int:
-        train = self.study.train
-        return duration(train.steps, batch=train.batch, key="train.steps", examples=self.examples)
+        return duration(self.study.train.steps, batch=self.batch, key="train.steps", examples=self.examples)
 
     @cached_property
     def schedule(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
@@ -68,7 +79,7 @@ class Episodes:
     def step(self, value: int | str, key: str = "keep") -> int:
         """A step of the mixture's run: a number, a fraction of the run ("1/4"), or a duration ("2 epochs")."""
         if isinstance(value, str) and "/" not in value:
-            return duration(value, batch=self.study.train.batch, examples=self.examples, key=key)
+            return duration(value, batch=self.batch, examples=self.examples, key=key)
         try:
             step = round(self.steps * Fraction(value)) if isinstance(value, str) else value
         except (ValueError, ZeroDivisionError):
@@ -83,7 +94,8 @@ class Episodes:
         sizes = [len(c.splits["train"]) for c in self.components.values()]
         longest = round(self.steps * max(self.factor(ARMS[arm]) for arm in self.study.arms))
         try:
-            return mixture.tables(tuple(self.components), sizes, self.schedule, self.study.train.batch, longest)
+            sampling = self.study.train.sampling
+            return mixture.tables(tuple(self.components), sizes, self.schedule, self.batch, longest, sampling)
         except UserError as error:
             raise error.under("train" if error.key in ("batch", "steps") else "mixture") from None
 
@@ -98,14 +110,17 @@ class Episodes:
     @cached_property
     def shares(self) -> dict[str, float]:
         """Of every component."""
-        drawn = mixture.drawn(self.tables, self.steps, self.study.train.batch)
+        tables, batch = self.tables, self.batch
+        if self.study.train.sampling == "full":  # all are drawn: what counts is the weight, as of any other batch
+            batch = self.study.train.batch
+            tables = mixture.tables(tuple(self.components), tables.sizes, self.schedule, batch)
+        drawn = mixture.drawn(tables, self.steps, batch)
         return dict(zip(self.components, (drawn / drawn.sum()).tolist(), strict=True))
 
     def unique_share(self, name: str) -> float:
         """The expected share of a component's training items that the mixture draws at least once."""
-        train, size = self.study.train, len(self.components[name].splits["train"])
-        index = list(self.components).index(name)
-        return mixture.expected_unique(self.tables, self.steps, train.batch, train.sampling, index) / size
+        size, index = len(self.components[name].splits["train"]), list(self.components).index(name)
+        return mixture.expected_unique(self.tables, self.steps, self.batch, self.study.train.sampling, index) / size
 
     def unasked(self, arm: Arm, target: str) -> str:
         """Why an arm is not asked of a target whatever its verdict, in words; "" where it may be."""
@@ -118,6 +133,8 @@ class Episodes:
             return "the study asks for other targets"
         if arm.heads and study.mixture.label_space == "per_component":
             return "the mixture has a head per component already"
+        if arm.heads and study.objective.loss == "softplus":
+            return "its one output serves all components"
         if arm.heads and study.objective.name == "regression":
             return "its labels are vectors, which have one space"
         if arm.randomised and (target not in self.variants or self.variants[target] is self.components.get(target)):
@@ -202,7 +219,7 @@ class Episodes:
             optimizer=extra.pop("optimizer", study.optimizer),
             objective=extra.pop("objective", study.objective),
             augment=study.augment,
-            train=dataclasses.replace(study.train, steps=steps),
+            train=dataclasses.replace(study.train, steps=steps, batch=self.batch_of(among, schedule)),
             **extra,
         )
 
@@ -220,7 +237,7 @@ class Episodes:
         of few shots or of the head alone."""
         study, spec, head_alone = self.study, self.study.probe.finetune, protocol == "two_stage"
         key = "head_steps" if head_alone else "steps"
-        batch, examples = study.train.batch, len(self.targets[target].splits["train"])
+        batch, examples = self.batch_of({target: component}, ((0, (1.0,)),)), len(self.targets[target].splits["train"])
         steps = duration(getattr(spec, key), batch=batch, key=f"probe.finetune.{key}", examples=examples)
         dropout = {"dropout_finetune": spec.dropout, "two_stage": 0.0}.get(protocol, study.objective.dropout)
         heads = {"probe_finetune": f"probe:{','.join(study.probe.scalings)}", "two_stage": "mean"}

@@ -33,7 +33,8 @@ class Feed:
         sizes = [len(c.splits["train"]) for c in components]
         if pool is not None and len(pool.id) != sum(sizes):
             raise ValueError(f"a pool of {len(pool.id)} examples, for components of {sum(sizes)}")
-        self.tables = mixture.tables(run.components, sizes, run.schedule, run.train.batch, run.steps)
+        train = run.train
+        self.tables = mixture.tables(run.components, sizes, run.schedule, train.batch, train.steps, train.sampling)
         numbers = steps.hyper(run.optimizer, run.objective, run.steps)
         shared = self.tables, run.space(), numbers, np.int32(run.seed), run.counted()
         if pool is not None and taught is not None:

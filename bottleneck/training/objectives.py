@@ -14,14 +14,19 @@ from bottleneck.errors import UserError
 @dataclasses.dataclass(frozen=True)
 class ObjectiveSpec:
     """`label_smoothing` in [0, 1); `logit_penalty` times the mean squared logit (spectral decoupling, Pezeshki et al.
-    2021); `dropout` is the rate on the features, below the classifier (Zhang & Bottou 2024)."""
+    2021); `dropout` is the rate on the features, below the classifier (Zhang & Bottou 2024). `loss="softplus"`: two
+    classes have one output z, whose binary cross-entropy, log(1 + exp(-z)) for label 1, is that of the logits (0, z);
+    the penalty is on z, whose mean square is twice that of both logits."""
 
     name: Literal["cross_entropy", "regression"] = "cross_entropy"
     label_smoothing: float = 0.0
     logit_penalty: float = 0.0
     dropout: float = 0.0
+    loss: Literal["softmax", "softplus"] = "softmax"
 
     def __post_init__(self):
+        if self.loss == "softplus" and self.name == "regression":
+            raise UserError("loss", self.loss, "'softmax' where labels are vectors")
         for field, high in (("label_smoothing", 1.0), ("dropout", 1.0), ("logit_penalty", float("inf"))):
             if not 0 <= getattr(self, field) < high:
                 raise UserError(field, getattr(self, field), f"a number in [0, {high})")

@@ -22,16 +22,18 @@ from bottleneck.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSpec:
-    """`sgd`: momentum, L2 added to the gradient. `adamw`, `schedule_free` (AdamW): decoupled decay times
-    learning rate.
+    """`sgd`: momentum, `adam`: as published; both with L2 added to the gradient. `adamw`, `schedule_free` (AdamW):
+    decoupled decay times learning rate. `decay`: of what multiplies activations alone ("kernels", see `decayed`), or,
+    for sgd and adam, `weight_decay` times the sum of squares of all parameters, biases too, added to the loss
+    ("coupled_all", without a factor of 1/2: Arjovsky et al. 2019 and others with it).
 
     `warmup` and `milestones` are fractions of the run's steps; at each milestone the `step` schedule
     multiplies the learning rate by `factor`. `cyclic` is the cosine over and over, `cycles` times (snapshot ensembles,
-    Huang et al. 2017). `clip` bounds the global norm of the gradient, before weight
-    decay is added to it.
+    Huang et al. 2017). `clip` bounds the global norm of the gradient, before L2 is added to it (but that of
+    "coupled_all", which is part of the loss).
     """
 
-    name: Literal["sgd", "adamw", "schedule_free"] = "sgd"
+    name: Literal["sgd", "adam", "adamw", "schedule_free"] = "sgd"
     lr: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
@@ -44,6 +46,7 @@ class OptimizerSpec:
     factor: float = 0.1
     clip: float | None = None
     cycles: int = 5
+    decay: Literal["kernels", "coupled_all"] = "kernels"
 
     def __post_init__(self):
         for field in ("momentum", "b1", "b2", "warmup"):
@@ -60,6 +63,8 @@ class OptimizerSpec:
             raise UserError("clip", self.clip, "a number above 0, or None")
         if self.name == "schedule_free" and self.schedule != "constant":
             raise UserError("schedule", self.schedule, "'constant': schedule_free does not decay")
+        if self.decay == "coupled_all" and self.name not in ("sgd", "adam"):
+            raise UserError("decay", self.decay, f"'kernels' for {self.name}, which decouples it; or 'sgd' or 'adam'")
         if self.name == "schedule_free" and self.b1 == 0:
             raise UserError("b1", self.b1, "above 0: it is schedule_free's interpolation weight")
 
@@ -83,19 +88,24 @@ def build(spec: OptimizerSpec, hyper: Mapping) -> optax.GradientTransformation:
 
     Its state does not hold these numbers, so `init` and `update` may come from separate calls of `build`.
     """
-    decay = optax.add_decayed_weights(jnp.asarray(hyper["weight_decay"], jnp.float32), mask=decayed)
+    weight_decay = jnp.asarray(hyper["weight_decay"], jnp.float32)
+    coupled_all = spec.decay == "coupled_all"
+    decay = [] if coupled_all else [optax.add_decayed_weights(weight_decay, mask=decayed)]
 
     def rate(count):
         return hyper["lr"] * schedule(spec, count, hyper["total_steps"])
 
-    steps = [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
+    steps = [optax.add_decayed_weights(2 * weight_decay)] if coupled_all else []
+    steps += [] if spec.clip is None else [optax.clip_by_global_norm(spec.clip)]
     if spec.name == "sgd":
-        steps += [decay]
+        steps += decay
         steps += [optax.trace(spec.momentum, spec.nesterov)] if spec.momentum else []
+    elif spec.name == "adam":
+        steps += [*decay, optax.scale_by_adam(spec.b1, spec.b2)]
     elif spec.name == "adamw":
-        steps += [optax.scale_by_adam(spec.b1, spec.b2), decay]
+        steps += [optax.scale_by_adam(spec.b1, spec.b2), *decay]
     else:  # b1 is the interpolation of schedule-free; Adam's own first moment is off
-        steps += [optax.scale_by_rms(spec.b2, eps_in_sqrt=False, bias_correction=True), decay]
+        steps += [optax.scale_by_rms(spec.b2, eps_in_sqrt=False, bias_correction=True), *decay]
     transform = optax.chain(*steps, optax.scale_by_learning_rate(rate))
     if spec.name == "schedule_free":
         # optax counts from 1 here and from 0 in scale_by_learning_rate: the shift makes a step's weight in

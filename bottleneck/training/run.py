@@ -22,12 +22,13 @@ from bottleneck.training import augment, objectives, optimizers
 @dataclasses.dataclass(frozen=True)
 class TrainSpec:
     """How runs train; durations as numbers of steps or text: "300 steps", "5 epochs" (of the mixture's examples),
-    "100000 examples". `feed`: training images on the devices, or streamed from the host; either way the same batches.
+    "100000 examples". `sampling`: see `data.mixture`; with "full" every step sees all training items, and `batch` means
+    nothing. `feed`: training images on the devices, or streamed from the host; either way the same batches.
     """
 
     steps: int | str = 1000
     batch: int = 128
-    sampling: Literal["iid", "stratified"] = "iid"
+    sampling: Literal["iid", "stratified", "full"] = "iid"
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     feed: Literal["resident", "stream"] = identity.field(default="resident")
     log_every: int = identity.field(default=500)
@@ -37,6 +38,8 @@ class TrainSpec:
         for field in ("batch", "log_every", "save_every"):
             if getattr(self, field) < 1:
                 raise UserError(field, getattr(self, field), "at least 1")
+        if self.sampling == "full" and self.feed == "stream":
+            raise UserError("feed", self.feed, "'resident' where every step sees all training items")
 
 
 def duration(value: int | str, *, batch: int, examples: int, key: str) -> int:
@@ -114,7 +117,7 @@ class Draws:
 
     def examples(self, seed: int) -> np.ndarray:
         """The distinct examples of `component` that are drawn, ascending indices into its training examples."""
-        tables = mixture.tables(self.names, self.sizes, self.schedule, self.batch, self.steps)
+        tables = mixture.tables(self.names, self.sizes, self.schedule, self.batch, self.steps, self.sampling)
         component = self.names.index(self.component)
         return np.asarray(mixture.unique(tables, seed, self.steps, self.batch, self.sampling, component))
 
@@ -188,7 +191,8 @@ class Run:
         return [w for start, w in self.schedule if start <= step][-1]
 
     def module(self):
-        return models.build(self.model, self.heads * self.outputs, self.train.dtype)
+        binary = self.objective.loss == "softplus"
+        return models.build(self.model, self.heads * self.outputs, self.train.dtype, binary)
 
     def space(self) -> objectives.Space:
         """Which logits each component's examples use in the loss."""

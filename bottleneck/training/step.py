@@ -68,6 +68,8 @@ class Given(NamedTuple):
 def hyper(optimizer: optimizers.OptimizerSpec, objective: objectives.ObjectiveSpec, total_steps: int) -> dict:
     """The numbers of a run that are traced, float32 scalars."""
     spec = {name: np.float32(getattr(objective, name)) for name in ("label_smoothing", "logit_penalty", "dropout")}
+    if objective.loss == "softplus":
+        spec["logit_penalty"] *= 2  # on the one output z, from the mean over the logits (0, z)
     return {**optimizers.hyper(optimizer, total_steps), **spec}
 
 
@@ -160,7 +162,11 @@ def _loss(program: Program, each, batch: dict, groups):
 
 def drawn(program: Program, given: Given, step) -> dict:
     """The batch of (seed, step) from the resident pool."""
-    return resident.gather(given.pool, *mixture.draw(given.tables, given.seed, step, program.batch, program.sampling))
+    component, index = mixture.draw(given.tables, given.seed, step, program.batch, program.sampling)
+    batch = resident.gather(given.pool, component, index)
+    if program.sampling == "full":
+        batch["weight"] = mixture.importance(given.tables, step, component)
+    return batch
 
 
 @partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))

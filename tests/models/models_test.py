@@ -8,6 +8,7 @@ import pytest
 
 from bottleneck import identity, models
 from bottleneck.errors import UserError
+from bottleneck.models.head import columns
 
 PINNED = [  # spec, outputs, side, trainable parameters
     ({"name": "resnet", "depth": 20}, 10, 32, 269_722),
@@ -74,6 +75,57 @@ def test_dtypes(spec, dtype):
         assert logits.dtype == taps["features"].dtype == wide
         assert list(taps)[-1] == "features"
         assert all(tap.dtype == jnp.dtype(dtype) for tap in list(taps.values())[:-1])
+
+
+def test_xavier_is_uniform_by_inputs_and_outputs():
+    model = build({"name": "mlp", "width": 40, "depth": 1, "init": "xavier"}, 20)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 60)))["params"]
+    for layer, sides in (("layer1", 60 + 40), ("head", 40 + 20)):
+        kernel, bound = np.asarray(params[layer]["kernel"]), np.sqrt(6 / sides)
+        assert 0.98 * bound < np.abs(kernel).max() <= bound
+        assert kernel.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)
+        assert not params[layer]["bias"].any()
+
+
+def test_an_mlp_without_layers_is_a_linear_classifier():
+    model, x = build({"name": "mlp", "depth": 0}, 3), jnp.asarray(np.random.default_rng(0).normal(size=(4, 2, 5)))
+    (logits, taps), variables = model.init_with_output(jax.random.key(0), x)
+    assert list(taps) == ["features"] and list(variables["params"]) == ["head"]
+    np.testing.assert_array_equal(taps["features"], x.reshape(4, 10))
+    np.testing.assert_allclose(logits, x.reshape(4, 10) @ variables["params"]["head"]["kernel"], rtol=1e-5)
+
+
+def test_cnn1d_is_three_strided_convolutions():
+    """As `lax` has them; 5,210 parameters at 25 channels, the published size, with its 125 features."""
+    model, x = build({"name": "cnn1d"}, 10), jnp.asarray(np.random.default_rng(0).normal(size=(4, 40)), jnp.float32)
+    (logits, taps), variables = model.init_with_output(jax.random.key(0), x)
+    params = jax.tree.map(lambda p: p + 0.01, variables["params"])
+    _, taps = model.apply({"params": params}, x)
+    assert models.count(params) == 5210 and list(taps) == ["layer1", "layer2", "features"]
+    h = x[..., None]
+    for layer, size in (("layer1", 5), ("layer2", 3), ("layer3", 3)):
+        kernel = params[layer]["kernel"].reshape(size, h.shape[-1], 25)
+        h = jax.lax.conv_general_dilated(h, kernel, (2,), [(1, 1)], dimension_numbers=("NWC", "WIO", "NWC"))
+        h = jax.nn.relu(h + params[layer]["bias"])
+        if layer in taps:
+            np.testing.assert_allclose(taps[layer], h, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(taps["features"], h.reshape(4, 125), rtol=1e-4, atol=1e-5)
+    for shape in ((8, 8, 3), (4,)):
+        with pytest.raises(UserError, match="model.name"):
+            models.resolved(models.spec({"name": "cnn1d"}), shape)
+
+
+@pytest.mark.parametrize("spec", [{"name": "mlp", "width": 8}, {"name": "vit", "patch": 8}], ids=str)
+def test_a_binary_classifier_has_one_output_for_two_logits(spec):
+    model = models.build(models.spec(spec), 2, binary=True)
+    (logits, taps), variables = model.init_with_output(jax.random.key(0), jnp.ones((3, 16, 16, 3)))
+    head = variables["params"]["head"]
+    assert head["kernel"].shape[1] == 1 and logits.shape == (3, 2) and not logits[:, 0].any()
+    kernel, bias = columns(head["kernel"], head["bias"], True)
+    np.testing.assert_allclose(taps["features"] @ kernel + bias, logits, rtol=1e-5, atol=1e-6)
+    several = models.build(models.spec(spec), 6, binary=True)  # the heads of a student
+    (logits, _), _ = several.init_with_output(jax.random.key(0), jnp.ones((3, 16, 16, 3)))
+    assert logits.shape == (3, 6) and not logits[:, ::2].any() and logits[:, 1::2].all()
 
 
 def test_taps():

@@ -46,6 +46,38 @@ def test_adamw_first_step_is_the_sign_plus_decoupled_decay():
     np.testing.assert_allclose(got["layer"]["bias"], [3.01, 3.99], rtol=1e-5)
 
 
+def by_adam(grads, params, lr=0.01):
+    """Parameters after Adam's published steps on gradients `grads(p)`."""
+    p, m, v = np.asarray(params, np.float64), 0.0, 0.0
+    for t in (1, 2):
+        g = grads(p)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        p = p - lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return p
+
+
+@pytest.mark.parametrize("decay", ["kernels", "coupled_all"])
+def test_adam_adds_l2_to_the_gradient(decay):
+    spec = OptimizerSpec(name="adam", lr=0.01, weight_decay=0.3, decay=decay)
+    got, _ = steps(spec, [GRADS, GRADS])
+    pull = {"kernels": {"kernel": 0.3, "bias": 0.0}, "coupled_all": {"kernel": 0.6, "bias": 0.6}}[decay]
+    for name, rate in pull.items():
+        expected = by_adam(lambda p, n=name, r=rate: np.asarray(GRADS["layer"][n]) + r * p, PARAMS["layer"][name])
+        np.testing.assert_allclose(got["layer"][name], expected, rtol=1e-6)
+
+
+def test_coupled_all_is_the_sum_of_squares_added_to_the_loss():
+    """Biases and head too, without the factor of 1/2, before clipping."""
+    spec = OptimizerSpec(lr=0.1, momentum=0.0, weight_decay=0.01, decay="coupled_all")
+    got, _ = steps(spec, [GRADS])
+    added = jax.grad(lambda p: 0.01 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(p)))(PARAMS)
+    expected = jax.tree.map(lambda p, g, a: p - 0.1 * (g + a), PARAMS, GRADS, added)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
+    clipped, _ = steps(OptimizerSpec(lr=1.0, momentum=0.0, weight_decay=50.0, decay="coupled_all", clip=1.0), [GRADS])
+    moved = optax.tree.norm(jax.tree.map(jnp.subtract, clipped, PARAMS))
+    assert float(moved) == pytest.approx(1, rel=1e-5)
+
+
 def test_schedule_free_two_steps_by_hand():
     spec = OptimizerSpec(name="schedule_free", lr=0.1, b1=0.9, b2=0.99, weight_decay=0.05, warmup=0.04)  # 4 of 100
     params, state = steps(spec, [GRADS, GRADS])
@@ -98,7 +130,7 @@ def test_clipping_bounds_the_gradient_and_not_the_decay():
     np.testing.assert_allclose(loose["layer"]["bias"], [4.0, 2.0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw", "schedule_free"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "schedule_free"])
 def test_other_numbers_do_not_recompile(name):
     traces = []
 
@@ -116,7 +148,8 @@ def test_other_numbers_do_not_recompile(name):
     assert len(traces) == 1
     first, doubled, decayed, shorter = results
     np.testing.assert_allclose(doubled, 2 * first, rtol=1e-3)  # schedule-free subtracts near-equals
-    assert (decayed != first).all() and (shorter != first).all()
+    assert (shorter != first).all()
+    assert (decayed != first).all() == (name != "adam")  # whose first step is the gradient's sign, L2 included
 
 
 def test_structures_that_share_an_executable():
@@ -182,6 +215,7 @@ def test_dtypes_follow_the_parameters():
         (dict(clip=0.0), "clip"),
         (dict(name="schedule_free", schedule="cosine"), "schedule"),
         (dict(name="schedule_free", b1=0.0), "b1"),
+        (dict(name="adamw", decay="coupled_all"), "decay"),
     ],
 )
 def test_mistakes_name_the_key(fields, key):
