@@ -14,7 +14,7 @@ import numpy as np
 from bottleneck import identity
 
 SPLITS = ("data.split_seed", "seed_offset")  # axes whose points are draws of the same study
-NAMED = "point"  # the key of a listed point that is its name, and the axis on which such points lie
+NAMED = "point"  # the key of a listed point that says where it lies, and the axis on which those with names do
 DERIVED = ("parameters",)  # axes that are computed of a point: the number of parameters of its mixture's network
 
 

@@ -115,10 +115,10 @@ class SweepSpec:
 
     `axes` mirrors the config, with the values of a key where the config has one:
     `dict(mixture=dict(weights=dict(rare=(0.005, 0.01, 0.05))))`. The points are the product of the axes. `points` lists
-    them instead, each a dictionary that mirrors the config, all with the same keys; or any keys beside `point`, a name
-    that then is where it lies: `dict(point="wide", model=dict(width=512))`. `by`: further axes that are computed of
-    each point (`parameters` of the mixture's network). `log`: the dotted keys of axes ("mixture.weights.rare",
-    "parameters") whose slopes are `per` doubling or decade.
+    them instead, each a dictionary that mirrors the config, all with the same keys; or any keys beside `point`, which
+    then says where it lies, by a name or by axes of its own: `dict(point="wide", model=dict(width=512))`,
+    `dict(point=dict(size=512), ...)`. `by`: further axes that are computed of each point (`parameters` of the mixture's
+    network). `log`: axes ("mixture.weights.rare", "parameters") whose slopes are `per` doubling or decade.
     """
 
     axes: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -17,7 +17,7 @@ from bottleneck import config as configs
 from bottleneck import identity, typed
 from bottleneck import study as studies
 from bottleneck.arms import ARMS
-from bottleneck.axes import NAMED, Axis, is_number
+from bottleneck.axes import DERIVED, NAMED, Axis, is_number
 from bottleneck.claims import Claims
 from bottleneck.curve import Curve
 from bottleneck.dryrun import parameters
@@ -121,7 +121,7 @@ def _place(point: Point) -> Place:
     study, episodes = point.plan.study, point.plan.episodes
     factor = study.mixture.competitor
     read = {(PROTOCOL, None), (PROTOCOL, factor), (ADAPTED, None)}
-    arms = {*study.arms, "random"}
+    arms = {*study.arms, *study.recipes, *study.representations, "random"}
     probes = [p for p in point.plan.answer.probes if p.arm in arms and (p.protocol, p.factor) in read]
     return Place(point.at, study.run_seeds, tuple(probes), factor, episodes.unopposed)
 
@@ -146,7 +146,7 @@ def points(config, spec: SweepSpec) -> Iterator[tuple[dict, ml_collections.Confi
     where, seen = "points" if spec.points else "axes", set()
     for asked in listed(spec.points) if spec.points else product(spec.axes):
         changed, at = ml_collections.ConfigDict(base), {}
-        named = {NAMED: asked.pop(NAMED)} if spec.points and NAMED in asked else {}
+        named = asked.pop(NAMED, {}) if spec.points else {}
         for key, value in asked.items():
             at[key] = _set(changed, key, value, f"sweep.{where}.{key}")
         for text in map(identity.digest, filter(None, (at, named))):
@@ -171,20 +171,29 @@ def product(axes: dict) -> Iterator[dict]:
 
 
 def listed(given: tuple[dict, ...]) -> Iterator[dict]:
-    """The points that a config lists."""
+    """The points that a config lists; `point`: where one lies by what the config calls it."""
     keys = None
     for point in given:
         if not isinstance(point, Mapping) or not point:
             raise UserError("sweep.points", point, "a dictionary that mirrors the config")
-        at = dict(_leaves(point))
-        if not isinstance(at.get(NAMED, ""), str):
-            raise UserError(f"sweep.points.{NAMED}", at[NAMED], "a name")
-        keys = keys or tuple(at)
-        if (NAMED in at) != (NAMED in keys):
-            raise UserError("sweep.points", _said(at), "a name for every point, or for none")
-        if NAMED not in at and set(at) != set(keys):
-            raise UserError("sweep.points", _said(at), f"the keys of the first point: {', '.join(keys)}")
-        yield at if NAMED in at else {key: at[key] for key in keys}
+        at = dict(_leaves({key: value for key, value in point.items() if key != NAMED}))
+        named = _named(point[NAMED]) if NAMED in point else None
+        keys = keys or (named is not None, *(named or at))
+        if (named is not None) != keys[0]:
+            raise UserError("sweep.points", _said(at), f"{NAMED!r} for every point, or for none")
+        if set(named or at) != set(keys[1:]):
+            raise UserError("sweep.points", _said(named or at), f"the keys of the first point: {', '.join(keys[1:])}")
+        yield {key: at[key] for key in keys[1:]} if named is None else {**at, NAMED: {k: named[k] for k in keys[1:]}}
+
+
+def _named(given) -> dict:
+    """Where a point lies by its name, or by coordinates of the config's own."""
+    where = {NAMED: given} if isinstance(given, str) else given
+    if not isinstance(where, Mapping) or not where or any(isinstance(held, Mapping) for held in where.values()):
+        raise UserError(f"sweep.points.{NAMED}", given, "a name, or a dictionary of coordinates")
+    if taken := set(DERIVED) & set(where):
+        raise UserError(f"sweep.points.{NAMED}", given, f"another name than {taken.pop()!r}, which `by` computes")
+    return dict(where)
 
 
 def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -73,6 +73,21 @@ def test_named_points_change_what_they_like():
     assert [point.plan.episodes.schedule for point in made][2] == ((0, (0.7, 0.3)), (10, (1.0, 0.0)))
 
 
+def test_points_lie_on_axes_of_the_config_s_own():
+    """One coordinate may stand for several keys."""
+    listed = [
+        dict(point=dict(size=s, kind="even"), model=dict(width=s), mixture=dict(weights=dict(second=s / 10)))
+        for s in (4, 8)
+    ]
+    made = sweep.plan(swept(points=tuple(listed), log=("size",), by=("parameters",)))
+    assert [{k: v for k, v in p.at.items() if k != "parameters"} for p in made.points] == [
+        {"size": 4, "kind": "even"},
+        {"size": 8, "kind": "even"},
+    ]
+    assert [p.plan.study.mixture.weights["second"] for p in made.points] == [0.4, 0.8]
+    assert [(axis.name, axis.per) for axis in made.curve.axes][0] == ("size", "doubling")
+
+
 def test_values_are_typed_by_the_spec_as_on_the_command_line():
     axes = dict(train=dict(steps=("1e1", "2 epochs")), data=dict(test=(37.0,)), mixture=dict(weights=dict(second=(1,))))
     at = points(swept(axes=axes))[0]
@@ -115,10 +130,13 @@ def test_axes_are_set_on_the_command_line():
         (dict(points=(dict(point="a", model=dict(widht=4)),)), r"sweep.points.model.widht=4: .*'width'"),
         (dict(axes=dict(point=("a", "b"))), r"sweep.axes.point='a'"),
         (dict(points=(dict(point=3),)), r"sweep.points.point=3: expected a name"),
+        (dict(points=(dict(point=dict(a=dict(b=1))),)), r"sweep.points.point=.*a dictionary of coordinates"),
+        (dict(points=(dict(point=dict(parameters=1)),)), r"sweep.points.point=.*`by` computes"),
+        (dict(points=(dict(point=dict(a=1)), dict(point=dict(b=1)))), r"keys of the first point: a"),
         (dict(by=("parameters",)), r"sweep.by=.*nothing is swept"),
         (dict(axes=weights(0.1, 0.2), by=("flops",)), r"sweep.by='flops': .*'parameters'"),
         (dict(axes=weights(0.1, 0.2), log=("parameters",)), rf"sweep.log='parameters': .*{WEIGHT}"),
-        (dict(points=(dict(point="a"), dict(seeds=1))), r"a name for every point, or for none"),
+        (dict(points=(dict(point="a"), dict(seeds=1))), r"'point' for every point, or for none"),
         (dict(axis=dict(seeds=(1, 2))), r"sweep.axis.*'axes'"),
     ],
 )
