@@ -111,9 +111,15 @@ def union(groups: Iterable[Iterable[Task]]) -> list[Task]:
 def _point(at: dict, config, spec: SweepSpec) -> Point:
     """A point with its plan, and what of its coordinates is computed of that."""
     plan = _plan(at, config)
-    run = plan.episodes.run(ARMS["mixture"], plan.study.run_seeds[0])
-    computed = {"parameters": parameters(run, plan.episodes.shape)}
-    return Point({**at, **{name: computed[name] for name in spec.by}}, config, plan)
+    return Point({**at, **{name: COMPUTED[name](plan) for name in spec.by}}, config, plan)
+
+
+def _parameters(plan: Plan) -> int:
+    """The number of parameters of the mixture's network."""
+    return parameters(plan.episodes.run(ARMS["mixture"], plan.study.run_seeds[0]), plan.episodes.shape)
+
+
+COMPUTED = dict(zip(DERIVED, (_parameters,), strict=True))
 
 
 def _place(point: Point) -> Place:
