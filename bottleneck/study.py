@@ -118,7 +118,9 @@ class SweepSpec:
     them instead, each a dictionary that mirrors the config, all with the same keys; or any keys beside `point`, which
     then says where it lies, by a name or by axes of its own: `dict(point="wide", model=dict(width=512))`,
     `dict(point=dict(size=512), ...)`. `by`: further axes that are computed of each point (`parameters` of the mixture's
-    network). `log`: axes ("mixture.weights.rare", "parameters") whose slopes are `per` doubling or decade.
+    network). `log`: axes ("mixture.weights.rare", "parameters") whose slopes are `per` doubling or decade. `held_out`
+    mirrors the config, too, with values of axes of mixture weights: a data-mixture law is fitted to the other points,
+    and tested on those that have these values.
     """
 
     axes: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -126,13 +128,15 @@ class SweepSpec:
     by: tuple[Literal["parameters"], ...] = ()
     log: tuple[str, ...] = ()
     per: Literal["doubling", "decade"] = "doubling"
+    held_out: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.axes and self.points:
             raise UserError("points", self.points, "axes or points, not both")
-        for field in ("log", "by"):
+        for field in ("log", "by", "held_out"):
             if getattr(self, field) and not (self.axes or self.points):
                 raise UserError(field, getattr(self, field), "no key where nothing is swept")
+        for field in ("log", "by"):
             if len(set(getattr(self, field))) < len(getattr(self, field)):
                 raise UserError(field, getattr(self, field), "each once")
 

@@ -6,6 +6,7 @@ have in common has one key, and is carried out once. Their answer is the task `c
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ from bottleneck.dryrun import parameters
 from bottleneck.errors import UserError
 from bottleneck.graph import Graph
 from bottleneck.items import ADAPTED, PROTOCOL
+from bottleneck.law import FEWEST, Law, Trained
 from bottleneck.planning import plan as plans
 from bottleneck.planning.plan import Plan
 from bottleneck.planning.planner import joined
@@ -43,21 +45,23 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The studies of a sweep and the graph of all their tasks. `study`: the config without its points."""
+    """The studies of a sweep and the graph of all their tasks. `study`: the config without its points; `others`: what
+    joins points beside the curve."""
 
     study: StudySpec
     points: tuple[Point, ...]
     curve: Curve
+    others: tuple[Task, ...] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """What is not one point's own, and what every point's claims say."""
         claims = (task for point in self.points for task in point.plan.tasks if isinstance(task, Claims))
-        return (self.curve, *claims)
+        return (self.curve, *self.others, *claims)
 
     @functools.cached_property
     def graph(self) -> Graph:
-        return Graph([*union(point.plan.tasks for point in self.points), self.curve])
+        return Graph([*union(point.plan.tasks for point in self.points), self.curve, *self.others])
 
     @property
     def reading(self) -> dict[str, list[str]]:
@@ -79,7 +83,37 @@ def plan(config) -> Plan | Sweep:
     made = tuple(_point(at, each, study.sweep) for at, each in points(config, study.sweep))
     own, outside = tuple(study.components), tuple(study.targets)
     axes = tuple(Axis(name, study.sweep.per if name in study.sweep.log else "unit") for name in made[0].at)
-    return Sweep(study, made, Curve(axes, (own, outside), tuple(map(_place, made))))
+    curve = Curve(axes, (own, outside), tuple(map(_place, made)))
+    return Sweep(study, made, curve, law(study, made))
+
+
+def law(study: StudySpec, made: tuple[Point, ...]) -> tuple[Law, ...]:
+    """The task that fits a law to the points that are not held out; none where no point is. Raises UserError."""
+    left_out = sequences(study.sweep.held_out, "sweep.held_out")
+    if not left_out:
+        return ()
+    weights = made[0].plan.study.mixture.weights
+    plain = (
+        dataclasses.replace(p.plan.study, mixture=dataclasses.replace(p.plan.study.mixture, weights=weights))
+        for p in made
+    )
+    if len(set(map(identity.digest, plain))) > 1:
+        raise UserError("sweep.held_out", study.sweep.held_out, "a sweep of mixture.weights alone")
+    for key, values in left_out.items():
+        if missing := [value for value in values if value not in [point.at.get(key) for point in made]]:
+            raise UserError(f"sweep.held_out.{key}", missing[0], "a value of this axis")
+    points = tuple(
+        Trained(
+            point.at,
+            point.plan.episodes.shares,
+            all(point.at[key] in values for key, values in left_out.items()),
+            point.plan.probes_of("mixture"),
+        )
+        for point in made
+    )
+    if sum(not point.held_out for point in points) < FEWEST or not any(point.held_out for point in points):
+        raise UserError("sweep.held_out", study.sweep.held_out, f"at least one point, and {FEWEST} others for a law")
+    return (Law({name: made[0].plan.targets[name] for name in study.components}, points),)
 
 
 def spec(config) -> StudySpec:
@@ -166,14 +200,20 @@ def points(config, spec: SweepSpec) -> Iterator[tuple[dict, ml_collections.Confi
 
 def product(axes: dict) -> Iterator[dict]:
     """Every combination of the axes' values, the last axis fastest."""
+    values = sequences(axes, "sweep.axes")
+    for combination in itertools.product(*values.values()):
+        yield dict(zip(values, combination, strict=True))
+
+
+def sequences(axes: dict, where: str) -> dict[str, tuple]:
+    """dotted key -> its values."""
     values = dict(_leaves(axes))
     for key, held in values.items():
         if isinstance(held, str):  # as the command line gives it: a,b
-            values[key] = held = typed.read(tuple, held, f"sweep.axes.{key}")
+            values[key] = held = typed.read(tuple, held, f"{where}.{key}")
         if not isinstance(held, list | tuple) or not held:
-            raise UserError(f"sweep.axes.{key}", held, "the values of this key, in a sequence")
-    for combination in itertools.product(*values.values()):
-        yield dict(zip(values, combination, strict=True))
+            raise UserError(f"{where}.{key}", held, "the values of this key, in a sequence")
+    return values
 
 
 def listed(given: tuple[dict, ...]) -> Iterator[dict]:

@@ -1,0 +1,57 @@
+"""From what weight on does a mixture keep a component, and can its loss at weights not trained be predicted?
+
+    python -m bottleneck.main --config=configs/weights.py
+
+The mixture of configs/mixture.py with the weight of one component, `rare`, from .003 to 9 times that of all others
+together (shares of .3 to 90 %). At every point: its gap, and how it splits into exposure and interference (`alone` is
+trained for `rare` at all points). A data-mixture law per component is fitted to six of the points and met by the other
+five, which are held out: its relative error stands beside that of the nearest trained point.
+
+Arguments as configs/mixture.py: `smoke`, `seeds=4`, `model=mlp`, `width=1.0`, `data=PATH` (then the weight is that of
+`rotated` among copies of your images), `offset=0`; and `full` (ResNet-20 at 32 pixels, 17 weights, 10 seeds, 20,000
+steps: for accelerators).
+"""
+
+import pathlib
+
+import ml_collections
+
+from bottleneck import config as configs
+from bottleneck.config import parse_arg
+
+FITTED = (0.003, 0.01, 0.04, 0.15, 0.6, 9.0)  # of the component, relative to all others together
+HELD_OUT = (0.006, 0.02, 0.08, 0.3, 2.5)
+FULL = (0.0015, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 9.0), (0.002, 0.006, 0.018, 0.055, 0.18, 0.55, 1.8, 5.5)
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    arg = parse_arg(arg, smoke=False, full=False, seeds=4, model="mlp", width=1.0, data="", offset=0)
+    seeds, model = (10, "resnet20") if arg.full else (arg.seeds, arg.model)
+    given = f"seeds={seeds},model={model},width={arg.width},data={arg.data},offset={arg.offset}"
+    config = configs.get(pathlib.Path(__file__).with_name("mixture.py"), given + ",smoke" * arg.smoke)
+    name = "rotated" if arg.data else "rare"
+    others = {other: weight for other, weight in config.mixture.weights.items() if other != name}
+    total = sum(others.values())
+
+    config.name = "weights"
+    config.mixture.weights = {**{other: weight / total for other, weight in others.items()}, name: 1.0}
+    config.mixture.competitor = None
+    config.arms = ("mixture", "direct", "alone")
+    with config.ignore_type():
+        config.arms_for = (name,)
+    config.probe.protocols = ("linear_probe",)
+    config.probe.arms = ("mixture", "direct")
+    config.analysis.kinds = ()
+    if arg.full:
+        config.data.update(image_size=32, train=50_000, probe=5000, val=2000, test=5000)
+        config.train.update(steps=20_000, batch=256, dtype="bfloat16")
+    fitted, held_out = FULL if arg.full else (FITTED, HELD_OUT)
+    if arg.smoke:
+        fitted, held_out = FITTED[1:5], HELD_OUT[1:3]
+    axis = f"mixture.weights.{name}"
+    config.sweep = dict(
+        axes=dict(mixture=dict(weights={name: tuple(sorted(fitted + held_out))})),
+        log=(axis,),
+        held_out=dict(mixture=dict(weights={name: held_out})),
+    )
+    return config
