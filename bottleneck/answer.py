@@ -19,7 +19,7 @@ from bottleneck.choose import Decide, entropy
 from bottleneck.data import factors
 from bottleneck.data.component import Component
 from bottleneck.diagnosis import summary
-from bottleneck.items import ADAPTED, PROTOCOL, Items
+from bottleneck.items import ADAPTED, LARGEST, PROTOCOL, Items
 from bottleneck.probing import Probe
 from bottleneck.representations import source_of
 from bottleneck.rows import Finding
@@ -97,10 +97,11 @@ class Answer(Task):
             at = dict(arm=arm, target=target, protocol=protocol, n_shot=shots, factor=factor, representation=arm)
             at |= priced([store.rows(probe)[0] for probe in group])
             metrics = {"information": ("information", self.unit), "correct": ("accuracy", "fraction")}
-            for outcome, (metric, unit) in metrics.items():
+            for outcome, (metric, unit) in {**metrics, LARGEST: metrics["correct"]}.items():
                 draws = items.draws(arm, target, outcome, **where)
                 if draws is not None:
-                    yield Finding(metric, intervals.few_shot([(1.0, draws)]), unit, at)
+                    chosen = {"selected_on": "test"} if outcome == LARGEST else {}
+                    yield Finding(metric, intervals.few_shot([(1.0, draws)]), unit, {**at, **chosen})
 
     def judged(self, store, items: Items, subject: Subject) -> Iterator[Finding]:
         """Verdicts on one subject, with the parts of each gap, its causes and one sentence per target."""

@@ -8,6 +8,8 @@ from bottleneck.analysis.causes import SPLIT
 from bottleneck.probing import Probe
 
 PROTOCOL = "linear_probe"  # the family of verdicts: the final step and the last layer, by linear probe
+RELEASED = "released_probe"  # the one of the papers, trained by stochastic gradients
+LARGEST = "correct at the largest test accuracy"  # an outcome of that: chosen on the very items that it is of
 ADAPTED = "linear_probe_bn"  # the same with BatchNorm statistics re-measured on the component's probe items
 
 

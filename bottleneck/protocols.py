@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from bottleneck.analysis.released import ReleasedSpec
 from bottleneck.errors import UserError
 
 PROTOCOLS = (
@@ -13,6 +14,7 @@ PROTOCOLS = (
     "linear_probe_bn",
     "nonlinear_probe",
     "k_shot",
+    "released_probe",
     "finetune",
     "probe_finetune",
     "dropout_finetune",
@@ -60,6 +62,7 @@ class ProbeSpec:
     shots: tuple[int, ...] = (1, 4, 16)
     draws: int = 5
     finetune: FinetuneSpec = FinetuneSpec()
+    released: ReleasedSpec = ReleasedSpec()
 
     def __post_init__(self):
         for protocol in self.protocols:

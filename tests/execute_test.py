@@ -16,12 +16,15 @@ from bottleneck import rows as row_files
 from bottleneck.arms import ARMS
 from bottleneck.errors import UserError
 from bottleneck.probing import Probe
+from bottleneck.protocols import PROTOCOLS
 from bottleneck.store import Store
 from bottleneck.training import loop
 
 EVERYTHING = {
-    "probe.protocols": "head,linear_probe,linear_probe_bn,k_shot,finetune,probe_finetune",
-    "probe.finetune": "{'steps': 5}",
+    "probe.protocols": ",".join(PROTOCOLS),
+    "probe.arms": "mixture,direct,cat2",
+    "probe.finetune": "{'steps': 5, 'head_steps': 3}",
+    "probe.released": "{'epochs': 3, 'batch': 16}",
     "probe.shots": "1,2",
     "probe.draws": "2",
     "arms": ",".join(ARMS),
@@ -126,8 +129,7 @@ def test_every_row_has_every_key_and_every_number_an_n(rows, finished):
         assert not counted or r["n_examples"], r
     for r in select(rows, metric="accuracy", split="test"):
         assert (r["arm"] == "bayes" or r["n_examples"] == 37) and 0 <= r["value"] <= 1
-    protocols = {"head", "linear_probe", "linear_probe_bn", "k_shot", "finetune", "probe_finetune"}
-    assert {r["protocol"] for r in rows} >= protocols
+    assert {r["protocol"] for r in rows} >= set(PROTOCOLS)
     assert (finished[1] / "report.html").stat().st_size > 1000
 
 
@@ -164,6 +166,18 @@ def test_aggregates_are_means_of_the_seeds(rows):
         assert len(seeds) == 2 and math.isclose(whole, np.mean(seeds), rel_tol=1e-12)
 
 
+def test_what_was_chosen_on_test_says_so_and_is_in_no_verdict(rows):
+    """The released probe's own reading: a row of a seed, and of all, beside the honest ones."""
+    for arm in ("mixture", "direct", "cat2"):
+        of = select(rows, arm=arm, target="first", protocol="released_probe", metric="accuracy")
+        honest, largest = (select(of, selected_on=split) for split in ("val", "test"))
+        seeds = 1 if arm == "cat2" else 2
+        assert len(honest) == len(largest) == seeds + 1
+        for a, b in zip(honest, largest):
+            assert a["seed"] == b["seed"] and a["value"] <= b["value"] and b["ci95"]
+    assert {r["protocol"] for r in select(rows, selected_on="test")} == {"released_probe"}
+
+
 def test_no_probe_is_worse_than_the_head_it_was_pretrained_with(rows):
     guards = [r["extra"]["guard"] for r in rows if r["extra"] and "guard" in r["extra"]]
     assert guards and all(guard["holds"] for guard in guards)
@@ -180,6 +194,10 @@ def test_no_probe_is_worse_than_the_head_it_was_pretrained_with(rows):
         ({"arm": "cat2", "protocol": "linear_probe"}, 40),
         ({"arm": "mixture", "protocol": "finetune"}, 25),
         ({"arm": "mixture", "protocol": "probe_finetune"}, 25),
+        ({"arm": "mixture", "protocol": "two_stage"}, 28),
+        ({"arm": "cat2", "protocol": "dropout_finetune"}, 45),
+        ({"arm": "cat2", "protocol": "two_stage"}, 53),
+        ({"arm": "cat2", "protocol": "released_probe"}, 40),
     ],
     ids=str,
 )

@@ -61,7 +61,8 @@ def test_every_protocol_is_a_run_of_the_graph_with_a_start(plan):
     assert runs["dropout_finetune"].objective.dropout == 0.9 and runs["finetune"].objective.dropout == 0.0
     heads = {name: run.head for name, run in runs.items()}
     fresh = dict.fromkeys(("finetune", "dropout_finetune"), "fresh")
-    assert heads == {**fresh, "probe_finetune": "probe:raw,standardised", "two_stage": "mean"}
+    assert heads.pop("probe_finetune").startswith("probe:raw,standardised on ")
+    assert heads == {**fresh, "two_stage": "mean"}
     assert runs["two_stage"].init == f"{runs['finetune'].key}@6"
     mixed = next(t.episode for t in trains(plan, "mixture").values() if t.episode.seed == 0)
     assert runs["finetune"].init == runs["probe_finetune"].init == f"{mixed.key}@20"
@@ -112,6 +113,15 @@ def test_a_representation_of_one_member_is_tuned_as_that_network(planned):
     plan = planned({"probe.protocols": "linear_probe,finetune,two_stage", "probe.arms": "short,"})
     source = tuned(plan, "short", "two_stage", seed=1)
     assert source.run.model.name == "mlp" and source.run.seed == 1 and sum(source.ancestry.values()) == 10 + 6 + 4
+
+
+@pytest.mark.parametrize("split, redone", [("probe", {"probe_finetune"}), ("val", {"probe_finetune"}), ("test", set())])
+def test_a_start_from_a_probe_is_of_the_items_that_probe_saw(split, redone, planned, plan):
+    """The training items are the same: other probe or val items make another head to start from, and no other run."""
+    other = planned({f"data.{split}": "20"})
+    for protocol in TUNED:
+        same = tuned(plan, "cat", protocol).run.key == tuned(other, "cat", protocol).run.key
+        assert same is (protocol not in redone)
 
 
 def test_recovery_is_of_arms_alone(planned):

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bottleneck.analysis import probes
 from bottleneck.errors import UserError
 
 EPSILON, RUNNING = 1e-5, 0.1  # of BatchNorm: below the variance; what a batch adds to the running statistics
@@ -91,6 +92,11 @@ def probe(x: dict, y: dict, num_classes: int, spec: ReleasedSpec, seed: int) -> 
     accuracy = {split: right[split] / len(y[split]) for split in ("val", "test")}
     updates = spec.epochs * -(-len(data[0]) // batch)
     return Probe(readings["val"], readings["test"], accuracy["val"], accuracy["test"], updates)
+
+
+def edge(decay: float, spec: ReleasedSpec) -> str:
+    """ "weak" or "strong" where a decay is at that end of the grid, "" inside."""
+    return probes.edge(sorted(spec.weight_decay).index(decay), len(spec.weight_decay))
 
 
 @partial(jax.jit, static_argnames=("epochs", "batch", "classes"))

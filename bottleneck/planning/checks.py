@@ -13,6 +13,7 @@ from bottleneck.data.transforms import Classes, Labels
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST, POSITIONS, tap_and_mode
+from bottleneck.items import RELEASED
 from bottleneck.planning.episodes import Episodes
 from bottleneck.representations import RepresentationSpec, source_of
 from bottleneck.study import StudySpec
@@ -31,8 +32,9 @@ def data(study: StudySpec, inside: dict[str, Component], targets: dict[str, Comp
         if regression != (component.num_classes == 0):
             kind = "classes" if component.num_classes else "vectors"
             raise UserError("objective.name", study.objective.name, f"the objective of the labels of {name!r} ({kind})")
-        if "k_shot" in study.probe.protocols and regression:
-            raise UserError("probe.protocols", "k_shot", f"protocols for vectors, which the labels of {name!r} are")
+        for protocol in ("k_shot", RELEASED):
+            if protocol in study.probe.protocols and regression:
+                raise UserError("probe.protocols", protocol, f"protocols for vectors, which the labels of {name!r} are")
 
 
 def one_output(study: StudySpec, inside: dict[str, Component], targets: dict[str, Component]) -> None:

@@ -240,7 +240,7 @@ class Episodes:
         batch, examples = self.batch_of({target: component}, ((0, (1.0,)),)), len(self.targets[target].splits["train"])
         steps = duration(getattr(spec, key), batch=batch, key=f"probe.finetune.{key}", examples=examples)
         dropout = {"dropout_finetune": spec.dropout, "two_stage": 0.0}.get(protocol, study.objective.dropout)
-        heads = {"probe_finetune": f"probe:{','.join(study.probe.scalings)}", "two_stage": "mean"}
+        heads = {"probe_finetune": self.solved(target), "two_stage": "mean"}
         run = self.episode(
             f"{protocol}-{name}-{target}",
             seed,
@@ -257,6 +257,12 @@ class Episodes:
         )
         keep = (steps,) if shots or head_alone else trajectory.log_steps(steps, spec.halvings)[1:]
         return dataclasses.replace(run, keep=tuple(keep))
+
+    def solved(self, target: str) -> str:
+        """The identity of a target's solved probe: its menu, and the items that it is fitted and chosen on."""
+        prints = self.targets[target].fingerprints
+        items = identity.digest([prints["probe"], prints["val"]])
+        return f"probe:{','.join(self.study.probe.scalings)} on {items}"
 
 
 def seen(component: Component, study: StudySpec) -> str:

@@ -142,12 +142,12 @@ class Planner:
     # Probes
 
     def probe(
-        self, arm: str, seed: int, target: str, members, protocol: str = "linear_probe", asks=(), **options
+        self, arm: str, seed: int, target: str, members, protocol: str = "linear_probe", asks=(), kind=Probe, **options
     ) -> Probe:
         component = options.pop("component", None) or self.episodes.targets[target]
         head = self.head(members[0].source, target) if len(members) == 1 else None
         options = {"scalings": self.study.probe.scalings, "head": head, **options}
-        return self.add(Probe(arm, seed, target, component, tuple(members), protocol, asks=asks, **options))
+        return self.add(kind(arm, seed, target, component, tuple(members), protocol, asks=asks, **options))
 
     def head(self, source: Source, target: str) -> int | None:
         """Where a target's classes start among a run's logits; None where it has none there."""

@@ -11,11 +11,12 @@ from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST
 from bottleneck.features.source import Arrays, Member, Pixels
-from bottleneck.items import ADAPTED
+from bottleneck.items import ADAPTED, RELEASED
 from bottleneck.planning import checks, finetuning
 from bottleneck.planning.planner import Planner
 from bottleneck.planning.tuning import Tuning
 from bottleneck.probing import TUNED
+from bottleneck.released import ReleasedProbe
 
 
 def add(planner: Planner, batch_norm: bool) -> None:
@@ -54,8 +55,6 @@ def protocols(planner: Planner, arm: str, name: str, seed: int, target: str, ask
             planner.probe(arm, seed, target, (member,), protocol, asks)
         elif arm not in spec.arms:
             continue
-        elif protocol == "nonlinear_probe":
-            planner.probe(arm, seed, target, (member,), protocol, asks)
         elif protocol == ADAPTED:
             adapted(planner, arm, name, seed, target, asks)
         else:
@@ -68,6 +67,11 @@ def further(
     """A protocol that is for the arms and representations of `probe.arms`; `seeds`: of the members."""
     if protocol == "k_shot":
         few(planner, arm, index, target, members, asks, **reduced)
+    elif protocol == "nonlinear_probe":
+        planner.probe(arm, index, target, members, protocol, asks, **reduced)
+    elif protocol == RELEASED:
+        options = dict(kind=ReleasedProbe, spec=planner.study.probe.released, **reduced)
+        planner.probe(arm, index, target, members, protocol, asks, **options)
     elif protocol in TUNED:
         finetuning.add(planner, arm, index, target, members, seeds, protocol, asks, **reduced)
 

@@ -24,6 +24,7 @@ from bottleneck.report.lookup import (
     number,
     outside,
     parts,
+    representation_names,
     score,
     several,
     split,
@@ -173,25 +174,26 @@ def silence(bounds: list[dict]) -> str:
 
 
 def protocols(rows: list[dict]) -> Table:
-    """Fine-tuning, few-shot and other protocols beside the linear probe."""
+    """Fine-tuning, few-shot and other protocols beside the linear probe: of the mixture and of direct training, and of
+    the representations that meet targets by any of them."""
     rows = select(rows, seed="all")
-    metric = score(rows)
-    scored = [
-        r
-        for r in select(rows, metric=metric, factor=None)
-        if r["arm"] in ARMS[:2] and r["protocol"] not in (None, "head")
-    ]
-    kinds = list(dict.fromkeys((r["protocol"], r["n_shot"]) for r in scored))
-    kinds.sort(key=lambda kind: (kind[0] != PROBE, kind[0], kind[1] or 0))
+    scored = [r for r in select(rows, metric=score(rows), factor=None) if r["protocol"] not in (None, "head")]
+    others = {r["arm"] for r in scored if r["protocol"] != PROBE}
+    arms = [*ARMS[:2], *(name for name in representation_names(rows) if name in others)]
+    scored = [r for r in scored if r["arm"] in arms]
+    kinds = list(dict.fromkeys((r["protocol"], r["n_shot"], r["selected_on"]) for r in scored))
+    kinds.sort(key=lambda kind: (kind[0] != PROBE, kind[0], kind[1] or 0, kind[2] == "test"))
     lines = []
     for target in targets(rows) if len(kinds) > 1 else ():
-        for protocol, shots in kinds:
-            sides = [find(scored, arm=arm, target=target, protocol=protocol, n_shot=shots) for arm in ARMS[:2]]
+        for protocol, shots, chosen in kinds:
+            at = dict(target=target, protocol=protocol, n_shot=shots, selected_on=chosen)
+            sides = [find(scored, arm=arm, **at) for arm in arms]
             words = f"{shots}-shot probe" if shots else PROTOCOLS.get(protocol, protocol.replace("_", " "))
+            words += ", the largest test accuracy (no estimate)" if chosen == "test" else ""
             lines.append((target, words, *map(number, sides)))
     name = "R2" if unit(rows) == "r2" else "%"
     caption = f"{counts(scored)}; 95% intervals, not adjusted for multiplicity."
-    header = ("target", "protocol", f"direct ({name})", f"mixture ({name})")
+    header = ("target", "protocol", *(f"{arm} ({name})" for arm in arms))
     return Table("protocols", "By protocol", caption, header, tuple(lines))
 
 
