@@ -24,7 +24,13 @@ from bottleneck.price import price, work
 from bottleneck.rows import Finding
 from bottleneck.tasks import Asked
 
-TUNED = ("finetune", "probe_finetune", "dropout_finetune", "two_stage")  # protocols that train networks further
+TUNED = (  # protocols that train networks further
+    "finetune",
+    "probe_finetune",
+    "dropout_finetune",
+    "two_stage",
+    "warm_start",
+)
 HEADS = ("head", *TUNED)  # protocols that read a network's own classifier
 
 

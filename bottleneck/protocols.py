@@ -19,6 +19,7 @@ PROTOCOLS = (
     "probe_finetune",
     "dropout_finetune",
     "two_stage",
+    "warm_start",
 )
 
 

@@ -17,6 +17,7 @@ from bottleneck.pretraining import Train
 from bottleneck.probing import TUNED, Probe, null
 from bottleneck.store import Store
 
+ASKED = tuple(protocol for protocol in TUNED if protocol != "warm_start")  # that one is for other targets
 CAT = {"cat": {"members": "mixture/*@last:features", "n": 2}, "short": {"members": "mixture/*@1/2:features"}}
 STUDY = {
     "representations": str(CAT),
@@ -54,7 +55,7 @@ def tuned(plan, arm, protocol, **where):
 
 
 def test_every_protocol_is_a_run_of_the_graph_with_a_start(plan):
-    runs = {protocol: tuned(plan, "mixture", protocol).run for protocol in TUNED}
+    runs = {protocol: tuned(plan, "mixture", protocol).run for protocol in ASKED}
     assert {run.trained for name, run in runs.items() if name != "two_stage"} == {"all"}
     assert runs["two_stage"].trained == "head" and runs["two_stage"].steps == 4
     assert runs["two_stage"].optimizer.lr == pytest.approx(runs["finetune"].optimizer.lr / 10)
@@ -76,7 +77,7 @@ def test_a_concatenation_is_one_joined_network_and_shares_its_members_first_stag
     alone = [tuned(plan, "mixture", "finetune", seed=seed).run for seed in (0, 1)]
     assert second.init == ",".join(f"{run.key}@6" for run in alone)
     named = {task.episode.name for task in trains(plan).values()}
-    assert {f"{protocol}-cat-first" for protocol in TUNED} <= named
+    assert {f"{protocol}-cat-first" for protocol in ASKED} <= named
     assert len(trains(plan, "finetune-mixture-first")) == 2  # of the arm and of the concatenation's first stage
 
 
@@ -119,7 +120,7 @@ def test_a_representation_of_one_member_is_tuned_as_that_network(planned):
 def test_a_start_from_a_probe_is_of_the_items_that_probe_saw(split, redone, planned, plan):
     """The training items are the same: other probe or val items make another head to start from, and no other run."""
     other = planned({f"data.{split}": "20"})
-    for protocol in TUNED:
+    for protocol in ASKED:
         same = tuned(plan, "cat", protocol).run.key == tuned(other, "cat", protocol).run.key
         assert same is (protocol not in redone)
 
@@ -163,7 +164,7 @@ def carried_out(planned, tmp_path_factory):
                 want(parent)
 
     for probe in plan.graph.of(Probe):
-        if probe.arm in ("cat", "mixture") and probe.target == "first" and probe.protocol in TUNED:
+        if probe.arm in ("cat", "mixture") and probe.target == "first" and probe.protocol in ASKED:
             want(probe)
     for task in plan.graph:
         if task.key in wanted:
@@ -225,8 +226,25 @@ def test_a_probes_scaling_is_folded_into_the_head_it_starts_from(arm, scaling, c
 def test_rows_say_which_representation_by_which_protocol(carried_out):
     plan, store = carried_out
     for arm in ("cat", "mixture"):
-        for protocol in TUNED:
+        for protocol in ASKED:
             (probe,) = probes_of(plan, arm, protocol)
             rows = [r for r in store.rows(probe) if r["metric"] == "information"]
             assert [(r["representation"], r["protocol"]) for r in rows] == [(arm, protocol)]
             assert rows[0]["train_steps"] == sum(probe.members[0].source.ancestry.values())
+
+
+def test_a_warm_start_goes_on_with_the_whole_network_where_it_was_not_trained(planned, tmp_path):
+    target = {"more": {"source": {"name": "factors", "reliability": {"colour": 1.0}, "seed": 7}}}
+    asked = {"probe.protocols": "linear_probe,warm_start", "probe.arms": "mixture,cat", "targets": str(target)}
+    plan, store = planned(asked), Store(tmp_path)
+    warm = {train.episode.name for train in trains(plan, "warm_start").values()}
+    assert warm == {"warm_start-mixture-more", "warm_start-cat-more"}  # none on what the networks were trained on
+    source = tuned(plan, "mixture", "warm_start", target="more")
+    assert source.run.head == "mean" and source.run.trained == "all" and sum(source.ancestry.values()) == 20 + 6
+    parent = plan.graph.tasks[source.run.init.partition("@")[0]]
+    parent.run(store)
+    start = plan.graph.tasks[source.run.key].start.variables(store)["params"]
+    kept = store.variables(parent.episode, 20)["params"]
+    for layer, leaves in kept.items():
+        for name, leaf in leaves.items():
+            assert np.array_equal(start[layer][name], leaf)

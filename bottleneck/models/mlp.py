@@ -28,7 +28,7 @@ class MLPSpec:
     name: Literal["mlp"]
     width: int = 128
     depth: int = 2
-    activation: Literal["relu", "none"] = "relu"
+    activation: Literal["relu", "tanh", "none"] = "relu"
     use_bias: bool = True
     init: Literal["he", "xavier"] = "he"
 
@@ -55,8 +55,9 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool = False, dropout=0.0):
         spec, wide = self.spec, parameter_dtype(self.dtype)
-        relu = spec.activation == "relu"
-        init = nn.initializers.variance_scaling(2.0 if relu else 1.0, "fan_in", "truncated_normal")
+        activate = {"relu": jax.nn.relu, "tanh": jnp.tanh, "none": lambda h: h}[spec.activation]
+        gain = 2.0 if spec.activation == "relu" else 1.0
+        init = nn.initializers.variance_scaling(gain, "fan_in", "truncated_normal")
         init, of_head = (nn.initializers.xavier_uniform(),) * 2 if spec.init == "xavier" else (init, None)
         h = x.reshape(x.shape[0], -1).astype(self.dtype)
         taps = collections.OrderedDict()
@@ -69,7 +70,7 @@ class MLP(nn.Module):
                 kernel_init=init,
                 name=f"layer{layer}",
             )(h)
-            h = jax.nn.relu(h) if relu else h
+            h = activate(h)
             taps["features" if layer == spec.depth else f"layer{layer}"] = h
         taps["features"] = jnp.asarray(h, wide)
         return classify(self, taps["features"], spec.use_bias, of_head, train=train, dropout=dropout), taps

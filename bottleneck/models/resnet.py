@@ -36,7 +36,7 @@ class ResNetSpec:
     """
 
     name: Literal["resnet"]
-    depth: Literal[18, 20, 32, 34, 44, 50, 56, 152] = 20
+    depth: Literal[8, 18, 20, 32, 34, 44, 50, 56, 152] = 20
     width: float = 1.0
     stem: Literal["small", "large"] | None = None
     zero_residual: bool = False

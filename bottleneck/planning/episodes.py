@@ -240,7 +240,7 @@ class Episodes:
         batch, examples = self.batch_of({target: component}, ((0, (1.0,)),)), len(self.targets[target].splits["train"])
         steps = duration(getattr(spec, key), batch=batch, key=f"probe.finetune.{key}", examples=examples)
         dropout = {"dropout_finetune": spec.dropout, "two_stage": 0.0}.get(protocol, study.objective.dropout)
-        heads = {"probe_finetune": self.solved(target), "two_stage": "mean"}
+        heads = {"probe_finetune": self.solved(target), "two_stage": "mean", "warm_start": "mean"}
         run = self.episode(
             f"{protocol}-{name}-{target}",
             seed,

@@ -24,7 +24,7 @@ from bottleneck.pretraining import Start
 from bottleneck.probing import TUNED, null
 from bottleneck.training.run import Run
 
-PLAIN, LINEAR_FIRST, _, TWO_STAGE = TUNED
+PLAIN, LINEAR_FIRST, _, TWO_STAGE, WARM = TUNED
 
 
 def add(
@@ -36,9 +36,12 @@ def add(
     `probe_finetune` (LP-FT, Kumar et al. 2022) starts from the linear probe's classifier, `finetune` and
     `dropout_finetune` (very large dropout on the features, Zhang & Bottou 2024) from a fresh one. `two_stage` (Zhang &
     Bottou 2023) trains the head alone above members that were fine-tuned each for itself, from the head that averages
-    their logits.
+    their logits. `warm_start` (Ash & Adams 2020) goes on with the whole network, head included, on other items of the
+    same classes.
     """
     check(arm, members, reduce)
+    if protocol == WARM and not all(goes_on(planner, member, target) for member in members):
+        return
     name = arm if len(members) > 1 else members[0].source.run.name
     shots = (None, *planner.study.probe.finetune.shots) if protocol == PLAIN else (None,)
     for count in shots:
@@ -54,6 +57,16 @@ def check(arm: str, members: tuple[Member, ...], reduce) -> None:
     if not kept or nested or reduce:
         expected = f"for fine-tuning, networks trained here and read at their last layer {LAST!r}, not reduced"
         raise UserError("probe.arms", arm, expected)
+
+
+def goes_on(planner: Planner, member: Member, target: str) -> bool:
+    """Whether a network can go on with its own classifier on a target that it was not trained on."""
+    trained, component = member.source.run, planner.episodes.targets[target]
+    return (
+        target not in trained.components
+        and planner.head(member.source, target) is not None
+        and (trained.outputs == component.output_dim)
+    )
 
 
 def run(planner: Planner, name: str, target: str, members, seeds, protocol: str, shots: int | None, asks) -> Run:
@@ -72,7 +85,7 @@ def run(planner: Planner, name: str, target: str, members, seeds, protocol: str,
         start = Start(parents, needs, partial(solved_head, members, whole, planner.study.probe.scalings))
         for member in members:
             planner.read(member.source, LAST, whole, asks)
-    elif protocol == TWO_STAGE:
+    elif protocol in (TWO_STAGE, WARM):
         start = Start(parents, head=partial(mean_head, parents))
     for member in members:
         planner.keep(member.source, asks)

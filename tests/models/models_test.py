@@ -322,7 +322,7 @@ def test_widen():
         ({"name": "resnet", "depth": "20"}, "model.depth"),
         ({"name": "mlp", "width": 0}, "model.width"),
         ({"name": "mlp", "hidden": 3}, "model.hidden"),
-        ({"name": "mlp", "activation": "tanh"}, "model.activation"),
+        ({"name": "mlp", "activation": "gelu"}, "model.activation"),
         ({"name": "vit", "variant": "H"}, "model.variant"),
         ({"name": "vit", "patch": 5}, "model.patch"),
         ({"name": "vit", "patch": 0}, "model.patch"),

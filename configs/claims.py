@@ -1,0 +1,354 @@
+"""Do small published results about what networks fail to learn hold up, under their own protocols?
+
+python -m bottleneck.main --config=configs/claims.py                    # what needs no images
+python -m bottleneck.main --config=configs/claims.py:data=DIR           # all: DIR holds mnist.npz and cifar10.npz
+"""
+
+import pathlib
+import sys
+
+import ml_collections
+
+from bottleneck.config import parse_arg
+from bottleneck.errors import UserError
+
+SHAH = "Shah et al. 2020 (arXiv:2006.07710)"
+PEZESHKI = "Pezeshki et al. 2021 (arXiv:2011.09468)"
+ASH = "Ash & Adams 2020 (arXiv:1910.08475), table 1"
+GREYDANUS = "Greydanus & Kobak 2024 (arXiv:2011.14439)"
+CIFAR = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # mean and deviation
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    arg = parse_arg(arg, smoke=False, full=False, data="", only="", offset=0)
+    if arg.smoke and arg.full:
+        raise UserError("config argument full", True, "smoke or full, not both")
+    form = "smoke" if arg.smoke else "full" if arg.full else "cpu"
+    studies = chosen(form, arg.data, arg.only)
+    config = ml_collections.ConfigDict()
+    config.name = "claims"
+    config.seed_offset = arg.offset
+    config.arms = ("mixture",)
+    config.probe = dict(protocols=("head",), arms=("mixture",))
+    config.sweep = dict(points=tuple(dict(point=name, **study) for name, study in studies.items()))
+    return config
+
+
+def chosen(form: str, data: str, only: str) -> dict[str, dict]:
+    """The studies of a form by name, of one topic where only that is asked for; what is left out is said."""
+    topics = dict(lms5=lms5, ms57=ms57, noisy=noisy, moons=moons, mnist1d=mnist1d)
+    pictured = dict(warm=warm, dominoes=dominoes, colored=colored)
+    if form == "smoke":
+        del topics["noisy"], pictured["warm"]
+    if only and only not in (*topics, *pictured):
+        raise UserError("config argument only", only, f"one of {', '.join((*topics, *pictured))}")
+    if not data and (missing := [name for name in pictured if only in ("", name)]):
+        print(
+            f"claims: without data=DIR (mnist.npz, cifar10.npz in it) these are left out: {', '.join(missing)}",
+            file=sys.stderr,
+        )
+        pictured = {}
+    made = {name: topic(form) for name, topic in topics.items()}
+    made |= {name: topic(form, pathlib.Path(data)) for name, topic in pictured.items()}
+    return {name: study for topic, each in made.items() if only in ("", topic) for name, study in each.items()}
+
+
+def lone(name: str, source: dict, sizes: dict, seeds: int, claims: dict, **study) -> dict:
+    """A study of one component, whose run is that of direct training."""
+    component = dict(source=source) | ({"transforms": study.pop("transforms")} if "transforms" in study else {})
+    variants = {target: dict(component, randomise=blocks) for target, blocks in study.pop("randomise", {}).items()}
+    return dict(
+        components={name: component},
+        mixture=dict(weights={name: 1.0}),
+        targets=variants | study.pop("targets", {}),
+        data=sizes,
+        seeds=seeds,
+        claims=claims,
+        **study,
+    )
+
+
+def claim(says: str, target: str, published=None, source="", arm="mixture", protocol="head", **how) -> dict:
+    """A claim about one reading; `minus`: (target, arm, protocol) of another."""
+    reads = dict(target=target, arm=arm, protocol=protocol)
+    if "minus" in how:
+        how["minus"] = dict(zip(("target", "arm", "protocol"), how["minus"]))
+    said = dict(published=published, source=source) if published is not None else dict(source=source)
+    return dict(says=says, reads=reads, **said, **how)
+
+
+# Slabs
+
+
+def randomised(published: dict[str, float], what: str, ensemble: str = "", **how) -> dict:
+    """Claims about test sets in which a block of coordinates says nothing of the label: target -> published."""
+    said = {}
+    for target, number in published.items():
+        where = "as they are" if "random" not in target else f"with {target.replace('_', ' ')}"
+        of = f"{SHAH}, {how.get('of', 'notebook')}"
+        options = {key: value for key, value in how.items() if key != "of"}
+        said[f"{what}_{target}"] = claim(f"{what}, test items {where}", target, number, of, **options)
+        if ensemble:
+            words = f"{what}, three networks' mean, test items {where}"
+            said[f"{what}_three_{target}"] = claim(words, target, number, of, arm=ensemble, **options)
+    return said
+
+
+def lms5(form: str) -> dict[str, dict]:
+    """One linear coordinate and 49 five-slab ones, each of which alone would do; and what probes still find of them."""
+    source = dict(name="slabs", linear=1, slabs5=49)
+    sizes = dict(train=100_000, test=10_000, probe=4000, val=1000)
+    how = dict(
+        model=dict(name="mlp", width=100, depth=2),
+        optimizer=dict(name="sgd", lr=0.1, momentum=0.0, nesterov=False, weight_decay=5e-5),
+        train=dict(steps="12 epochs", batch=256, sampling="stratified"),
+    )
+    seeds = dict(smoke=3, cpu=6, full=15)[form]
+    randomise = dict(linear_random=("linear",), slabs_random=("slabs",))
+    published = dict(lms=100.0, linear_random=50.7, slabs_random=100.0)
+    claims = randomised(published, "LMS-5", "three", metric="auc", of="notebooks 01, 04")
+    three = dict(three=dict(members="mixture/*@last:features", n=3, combine="average"))
+    probed = dict(protocols=("head", "linear_probe", "nonlinear_probe"), arms=("mixture", "random"))
+    return dict(
+        lms5=lone("lms", source, sizes, seeds, claims, randomise=randomise, representations=three, **how),
+        lms5_probed=lone(
+            "lms",
+            source,
+            sizes,
+            dict(smoke=2, cpu=3, full=15)[form],
+            found("LMS-5", "the slabs", "linear_random"),
+            randomise=dict(linear_random=("linear",)),
+            probe=probed,
+            **how,
+        ),
+    )
+
+
+def found(who: str, what: str, target: str, protocols=("linear_probe", "nonlinear_probe")) -> dict:
+    """What probes on frozen features read where the network itself reads nothing: a question nobody has answered."""
+    claims = {}
+    for protocol in protocols:
+        words = f"{who}, a {protocol.replace('_', ' ')} on frozen features finds {what}"
+        claims[f"{what}_{protocol}".replace(" ", "_")] = claim(words, target, protocol=protocol)
+        beyond = dict(minus=(target, "random", protocol))
+        claims[f"{what}_{protocol}_trained".replace(" ", "_")] = claim(
+            f"{words}, beyond an untrained network's", target, protocol=protocol, **beyond
+        )
+    return claims
+
+
+def ms57(form: str) -> dict[str, dict]:
+    """One five-slab coordinate and 49 seven-slab ones."""
+    source = dict(name="slabs", linear=0, slabs5=1, slabs7=49)
+    return dict(
+        ms57=lone(
+            "ms",
+            source,
+            dict(train=100_000, test=dict(smoke=10_000, cpu=50_000, full=50_000)[form], probe=1000, val=1000),
+            dict(smoke=2, cpu=3, full=15)[form],
+            randomised(
+                dict(ms=100.0, five_random=50.2, seven_random=100.0), "MS-(5,7)", metric="auc", of="notebook 01"
+            ),
+            randomise=dict(five_random=("slabs5",), seven_random=("slabs7",)),
+            model=dict(name="mlp", width=100, depth=2),
+            optimizer=dict(name="sgd", lr=0.1, momentum=0.0, nesterov=False, weight_decay=5e-5),
+            train=dict(steps="60 epochs", batch=256, sampling="stratified"),
+        )
+    )
+
+
+def noisy(form: str) -> dict[str, dict]:
+    """A linear coordinate that says nothing of a tenth of the items, and 49 seven-slab ones that say all."""
+    source = dict(name="slabs", linear=1, slabs5=0, slabs7=49, noise=0.1)
+    return dict(
+        noisy=lone(
+            "noisy",
+            source,
+            dict(train=40_000, test=10_000, probe=1000, val=1000),
+            dict(smoke=2, cpu=3, full=10)[form],
+            randomised(dict(noisy=94.9, linear_random=49.7, slabs_random=94.9), "noisy LMS-7", of="notebook 03"),
+            randomise=dict(linear_random=("linear",), slabs_random=("slabs",)),
+            model=dict(name="mlp", width=300, depth=2),
+            optimizer=dict(name="sgd", lr=0.1, momentum=0.9, nesterov=False, weight_decay=5e-4),
+            train=dict(steps=40_000, batch=256, sampling="stratified"),
+        )
+    )
+
+
+# Gradient starvation
+
+
+def moons(form: str) -> dict[str, dict]:
+    """Two moons with and without a gap that a line finds, with and without spectral decoupling. Published as pictures:
+    the criterion is ours, 60 % of fresh items right when the separating coordinate is resampled."""
+
+    def study(margin: float, penalty: float, steps: int, figure: int, says: str, **expected) -> dict:
+        source, says = dict(name="moons", margin=margin, noise=0.1), f"two moons {says}"
+        of = f"{PEZESHKI}, figure {figure}"
+        return lone(
+            "moons",
+            source,
+            dict(train=300, test=4000, probe=100, val=200),
+            dict(smoke=5, cpu=10, full=10)[form],
+            dict(
+                fits=claim(f"{says}, fresh items", "moons"),
+                curved=claim(f"{says}, separating coordinate resampled", "across_random", source=of, **expected),
+                along=claim(
+                    f"{says}, what the other coordinate adds", "moons", minus=("along_random", "mixture", "head")
+                ),
+            ),
+            randomise=dict(across_random=("separating",), along_random=("along",)),
+            model=dict(name="mlp", width=500, depth=1),
+            optimizer=dict(name="sgd", lr=0.01, momentum=0.9, nesterov=False, weight_decay=0.0),
+            objective=dict(loss="softplus", logit_penalty=penalty),
+            train=dict(steps=steps, sampling="full"),
+        )
+
+    return dict(
+        moons_apart=study(0.1, 0.0, 1000, 1, "apart, cross-entropy", below=60.0),
+        moons_longer=study(0.1, 0.0, 10_000, 3, "apart, cross-entropy for 10,000 steps", below=60.0),
+        moons_overlapping=study(-0.1, 0.0, 1000, 1, "that overlap, cross-entropy", above=60.0),
+        moons_decoupled=study(0.1, 0.003, 10_000, 2, "apart, spectral decoupling for 10,000 steps", above=60.0),
+    )
+
+
+# MNIST-1D
+
+
+def mnist1d(form: str) -> dict[str, dict]:
+    """A linear classifier, an MLP and a CNN on MNIST-1D, in order and shuffled."""
+    models = dict(
+        linear=(dict(name="mlp", depth=0), 32.0, 32.0),
+        mlp=(dict(name="mlp", width=256, depth=2), 68.0, 68.0),
+        cnn=(dict(name="cnn1d", width=25), 94.0, 56.0),
+    )
+    studies = {}
+    for name, (model, ordered, shuffled) in models.items():
+        for kind, published in (("ordered", ordered), ("shuffled", shuffled)):
+            words = f"MNIST-1D {'shuffled, ' if kind == 'shuffled' else ', '}{name}".replace(" , ", ", ")
+            studies[f"mnist1d_{name}_{kind}"] = lone(
+                "digits",
+                dict(name="mnist1d", shuffled=kind == "shuffled"),
+                dict(train=4000, test=1000, probe=200, val=200),
+                dict(smoke=3, cpu=5, full=10)[form],
+                {f"{name}_{kind}": claim(words, "digits", published, f"{GREYDANUS}, read me")},
+                model=model,
+                optimizer=dict(name="adam", lr=0.01, weight_decay=0.0),
+                train=dict(steps=8000, batch=100, sampling="stratified"),
+            )
+    return studies
+
+
+# Images
+
+
+def warm(form: str, data: pathlib.Path) -> dict[str, dict]:
+    """Training on half of CIFAR-10 first costs accuracy on all of it: the run on `whole`, fresh, against the one that
+    goes on from `half`."""
+    source = dict(name="arrays", path=str(data / "cifar10.npz"))
+    images = dict(smoke=4000, cpu=10_000, full=None)[form]
+    sizes = dict(image_size=32, mean=CIFAR[0], std=CIFAR[1], train=images, probe=1000, val=1000, test=10_000)
+    half = (images or 48_000) // 2
+    reduced = f"{images:,} of 50,000 images" if images else ""
+    expected = dict(above=0.0) if reduced else {}
+    fresh, gone_on = ("whole", "direct", "head"), ("whole", "mixture", "warm_start")
+
+    def number(name: str, says: str, reading, published: float, **how) -> dict:
+        target, arm, protocol = reading
+        words = f"CIFAR-10, MLP, Adam: {says}"
+        return {name: claim(words, target, published, ASH, arm, protocol, reduced=reduced, **how)}
+
+    study = lone(
+        "half",
+        source,
+        sizes,
+        dict(smoke=2, cpu=3, full=5)[form],
+        {
+            **number("fresh", "all at once", fresh, 39.4, **(dict(above=25.0) if reduced else {})),
+            **number("warm", "half of it first", gone_on, 36.1, **(dict(above=25.0) if reduced else {})),
+            **number("warm_costs", "what half of it first costs", fresh, 3.3, minus=gone_on, **expected),
+        },
+        targets=dict(whole=dict(source=source)),
+        arms=("mixture", "direct"),
+        probe=dict(
+            protocols=("head", "linear_probe", "warm_start"),
+            arms=("mixture",),
+            scalings=("standardised",),
+            finetune=dict(steps=dict(smoke=5000, cpu=16_000, full=140_000)[form], lr=0.001),
+        ),
+        model=dict(name="mlp", width=100, depth=3, activation="tanh"),
+        optimizer=dict(name="adam", lr=0.001, weight_decay=0.0),
+        train=dict(
+            steps=dict(smoke=5000, cpu=16_000, full=140_000)[form],
+            batch=128,
+            sampling="stratified",
+        ),
+    )
+    study["components"]["half"]["sizes"] = dict(train=half)
+    return dict(warm=study)
+
+
+def dominoes(form: str, data: pathlib.Path) -> dict[str, dict]:
+    """MNIST digits over CIFAR-10 cars and trucks; and whether a new last layer, fitted where the digit says nothing,
+    finds the vehicle."""
+    digits = dict(name="arrays", path=str(data / "mnist.npz"), fit="pad")
+    vehicles = dict(name="arrays", path=str(data / "cifar10.npz"))
+    transforms = dict(
+        classes=dict(keep=("0", "1"), balanced=True),
+        dominoes=dict(source=vehicles, transforms=dict(classes=dict(keep=("1", "9"))), below=True),
+    )
+    reduced = "" if form == "full" else "ResNet-8 instead of ResNet-50"
+    sides = dict(dominoes=(100.0, dict(above=95.0)), digits_random=(49.4, dict(above=45.0, below=55.0)))
+    sides |= dict(vehicles_random=(100.0, dict(above=95.0)))
+    claims = {}
+    for target, (published, expected) in sides.items():
+        where = "as they are" if "random" not in target else f"with {target.replace('_', ' ')}"
+        how = dict(reduced=reduced, **expected) if reduced else {}
+        words = f"MNIST over CIFAR-10, test items {where}"
+        claims[f"dominoes_{target}"] = claim(words, target, published, f"{SHAH}, notebook 02", **how)
+    probed = found("MNIST over CIFAR-10", "the vehicle", "digits_random", protocols=("linear_probe",))
+    return dict(
+        dominoes=lone(
+            "dominoes",
+            digits,
+            dict(image_size=(64, 32), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), probe=1500, val=500),
+            dict(smoke=1, cpu=3, full=5)[form],
+            claims | probed,
+            transforms=transforms,
+            randomise=dict(digits_random=("top",), vehicles_random=("bottom",)),
+            probe=dict(protocols=("head", "linear_probe"), arms=("mixture", "random")),
+            model=dict(name="resnet", depth=50 if form == "full" else 8),
+            optimizer=dict(name="sgd", lr=0.05, momentum=0.0, nesterov=False, weight_decay=5e-5),
+            train=dict(steps=dict(smoke=100, cpu=200, full=400)[form], batch=256, sampling="stratified"),
+        )
+    )
+
+
+def colored(form: str, data: pathlib.Path) -> dict[str, dict]:
+    """ColoredMNIST: plain training reads the colour, which is wrong in nine of ten items of the other environment."""
+    digits = dict(name="colored_digits", path=str(data / "mnist.npz"))
+    images = dict(smoke=1000, cpu=2500, full=50_000)[form]
+    reduced = "" if form == "full" else f"{images:,} of 50,000 images"
+    table = f"{PEZESHKI}, table 1 and its released code"
+
+    def number(says: str, published: float, sd: float, arm: str = "mixture", **expected) -> dict:
+        how = dict(reduced=reduced, **expected) if reduced else {}
+        return claim(f"ColoredMNIST, {says}", "flipped", published, table, arm, sd=sd, **how)
+
+    return dict(
+        colored=lone(
+            "digits",
+            digits,
+            dict(train=images, probe=500, val=500, test=10_000),
+            dict(smoke=2, cpu=3, full=10)[form],
+            dict(
+                plain=number("plain training", 23.70, 0.76, below=50.0),
+                plain_own=claim("ColoredMNIST, plain training, fresh items of the training environments", "digits"),
+            ),
+            targets=dict(flipped=dict(source=dict(digits, flips=(0.9,)))),
+            model=dict(name="mlp", width=300, depth=2, init="xavier"),
+            optimizer=dict(name="adam", lr=1e-4, weight_decay=0.0),
+            objective=dict(loss="softplus"),
+            train=dict(steps=1001, sampling="full"),
+        )
+    )
