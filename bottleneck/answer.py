@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from bottleneck.analysis import causes, concatenation, gap, intervals, probes, sentences
 from bottleneck.analysis.causes import SPLIT
 from bottleneck.analysis.intervals import Interval
@@ -19,9 +17,10 @@ from bottleneck.choose import Decide, entropy
 from bottleneck.data import factors
 from bottleneck.data.component import Component
 from bottleneck.diagnosis import summary
+from bottleneck.gains import Gains, described
 from bottleneck.items import ADAPTED, LARGEST, PROTOCOL, Items
 from bottleneck.probing import Probe
-from bottleneck.representations import source_of
+from bottleneck.representations import derived
 from bottleneck.rows import Finding
 from bottleneck.study import StudySpec
 from bottleneck.tasks import Task
@@ -65,7 +64,8 @@ class Answer(Task):
         asked = [f"{arm} {target} {reason}" for (arm, target), reason in self.not_asked.items()]
         names = [(name, name in self.study.components) for name in self.targets]
         fixed = [self.study.vary] if self.study.vary != "both" else []
-        return [names, self.study.margin, self.study.mixture, self.study.arms, sorted(asked), *fixed]
+        represented = [[name, spec.reads, spec.against] for name, spec in self.study.represented.items()]
+        return [names, self.study.margin, self.study.mixture, self.study.arms, sorted(asked), represented, *fixed]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -82,7 +82,8 @@ class Answer(Task):
         answers = list(self.means(store, items))
         for subject in self.subjects:
             answers += self.judged(store, items, subject)
-        answers += [*self.floors(), *self.optima(), *self.gains(items)]
+        gains = Gains(items, self.study.represented, self.targets, self.unit)
+        answers += [*self.floors(), *self.optima(), *gains.findings()]
         answers = [*answers, *summary.findings(store, self, answers)]
         store.write(self, [fixed(finding, self.study.vary) for finding in answers])
 
@@ -91,17 +92,21 @@ class Answer(Task):
         return "bits" if any(component.num_classes for component in self.targets.values()) else "r2"
 
     def means(self, store, items: Items) -> Iterator[Finding]:
-        """Mean over seeds of every arm, target and protocol."""
+        """Mean over seeds, or member sets, of every arm, target and protocol."""
+        made = derived(self.study.represented)
         for (arm, target, protocol, shots, factor), group in items.probes.items():
             where = dict(protocol=protocol, shots=shots, factor=factor)
             at = dict(arm=arm, target=target, protocol=protocol, n_shot=shots, factor=factor, representation=arm)
             at |= priced([store.rows(probe)[0] for probe in group])
+            at["extra"] |= described(arm, made)
+            several = len(group[0].members) > 1
             metrics = {"information": ("information", self.unit), "correct": ("accuracy", "fraction")}
             for outcome, (metric, unit) in {**metrics, LARGEST: metrics["correct"]}.items():
                 draws = items.draws(arm, target, outcome, **where)
                 if draws is not None:
+                    mean = intervals.few_shot([(1.0, draws)])
                     chosen = {"selected_on": "test"} if outcome == LARGEST else {}
-                    yield Finding(metric, intervals.few_shot([(1.0, draws)]), unit, {**at, **chosen})
+                    yield Finding(metric, concatenation.over_sets(mean) if several else mean, unit, {**at, **chosen})
 
     def judged(self, store, items: Items, subject: Subject) -> Iterator[Finding]:
         """Verdicts on one subject, with the parts of each gap, its causes and one sentence per target."""
@@ -255,43 +260,6 @@ class Answer(Task):
             for kind, optimum in kinds.items():
                 at = dict(arm="bayes", reference=kind, target=name)
                 yield Finding("accuracy", optimum["accuracy"], "fraction", at)
-
-    def gains(self, items: Items) -> Iterator[Finding]:
-        """What each declared representation adds: over one whole run; and over the mean of its own members, beside the
-        same for direct runs."""
-        singles = {
-            (repr(p.members[0].identity), p.target): p
-            for p in self.probes
-            if len(p.members) == 1 and (p.protocol, p.factor) == (PROTOCOL, None) and not p.reduce
-        }
-        for (arm, target, protocol, _, factor), group in items.probes.items():
-            spec = self.study.represented.get(arm)
-            if spec is None or protocol != PROTOCOL or factor is not None:
-                continue
-            at = dict(arm=arm, target=target, protocol=PROTOCOL, representation=arm)
-            source = source_of(spec.patterns[0])
-            whole = items.table("mixture" if source in self.study.recipes else source, target)
-            if whole is not None:  # the budget that Time-Cat claims; for a short member, what shorter training does
-                over = intervals.contrast([(1.0, items.table(arm, target)), (-1.0, whole)], paired=False)
-                yield Finding("over_single", over, self.unit, at)
-            if len(group[0].members) > 1 and (f"{arm}|direct", target, PROTOCOL, None, None) in items.probes:
-                yield from self.gain(items, singles, arm, target, at)
-
-    def gain(self, items: Items, singles: dict, arm: str, target: str, at: dict) -> Iterator[Finding]:
-        sides = []
-        for name in (arm, f"{arm}|direct"):
-            group = items.probes[name, target, PROTOCOL, None, None]
-            members = [
-                np.mean([items.of(singles[repr(m.identity), target])[0] for m in dict.fromkeys(p.members)], axis=0)
-                for p in group
-            ]
-            sides += [items.table(name, target), np.stack(members)]
-        direct = items.table("direct", target)
-        gain = concatenation.concatenation_gain(*sides, direct=direct, entropy=entropy(self.targets[target]))
-        extra = {"verdict": gain.verdict, "note": gain.note}
-        yield Finding("gain", gain.gain, self.unit, {**at, "extra": extra})
-        yield Finding("control_gain", gain.control, self.unit, {**at, "extra": extra})
-        yield Finding("excess_gain", gain.excess, self.unit, {**at, "extra": extra})
 
 
 def fixed(finding: Finding, vary: str) -> Finding:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 from tqdm import tqdm
 
-from bottleneck.analysis import information, intervals, nonlinear, probes
+from bottleneck.analysis import concatenation, information, intervals, nonlinear, probes
 from bottleneck.data.component import Component
 from bottleneck.features import extract
 from bottleneck.features.join import collect
@@ -58,7 +58,7 @@ class Probe(extract.Reads):
     scalings: tuple[str, ...] = probes.SCALINGS
     shots: int | None = None
     draws: int = 1
-    reduce: bool = False
+    reduce: str = ""  # see representations.RepresentationSpec
     average: bool = False
     head: int | None = None  # where the target's classes start among the logits; None: it has none there
     factor: str | None = None  # the factor that is made independent of the label in this variant of the target
@@ -87,6 +87,17 @@ class Probe(extract.Reads):
             )
         )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the linear probe of its members' joined features on the target as it is."""
+        special = self.reduce or self.average or self.shots
+        return self.protocol == "linear_probe" and self.factor is None and not special
+
+    @property
+    def is_concatenation(self) -> bool:
+        """Whether it joins members that differ."""
+        return self.is_plain and len(self.members) > 1 and len(set(named(self.members))) == len(self.members)
+
     def _guarded(self, member: Member) -> bool:
         """The pretrained head is one admissible probe of its own layer: no solved probe may be worse."""
         alone = self.protocol == "linear_probe" and len(self.members) == 1 and member.layer == LAST
@@ -111,11 +122,26 @@ class Probe(extract.Reads):
         elif self.average:
             results = [self.ensemble(store)]
         else:
-            results = [self.solve(collect(store, self.members, self.component, self.reduce), self.labels)]
+            results = [self.solve(self.features(store), self.labels)]
         items = {"information": np.stack([r.bits for r in results])}
         if results[0].correct is not None:
             items["correct"] = np.stack([r.correct for r in results])
-        store.write(self, findings(self, results, self.guard(store, results[0])), items)
+        found = list(findings(self, results, self.guard(store, results[0])))
+        if self.is_concatenation:
+            without = self.without(store, results[0])
+            items["carried"] = np.stack([each.information for each in without])
+            if results[0].correct is not None:
+                items["carried_correct"] = np.stack([each.correct for each in without])
+            found += carried(self, without, found[0].at)
+        store.write(self, found, items)
+
+    def features(self, store) -> dict[str, np.ndarray]:
+        return collect(store, self.members, self.component, self.reduce, self.seed)
+
+    def without(self, store, fitted: probes.Probe) -> list[concatenation.Without]:
+        """What the joined features no longer say without each member, one by one."""
+        widths = [store.features(m.source, m.layer, self.component)["probe"].shape[1] for m in self.members]
+        return concatenation.without(fitted, self.features(store), self.labels, widths)
 
     def classifier(self, store) -> dict[str, np.ndarray]:
         """split -> logits [n, outputs] of the network's own classifier; of several members the logarithm of their mean
@@ -138,7 +164,7 @@ class Probe(extract.Reads):
         """A non-linear probe (see analysis.nonlinear), its information beyond the same null as that of linear ones."""
         y, null = self.labels, self.null
         known = {"label": (y, self.component.num_classes)}
-        read = nonlinear.probe(collect(store, self.members, self.component, self.reduce), known)["label"]
+        read = nonlinear.probe(self.features(store), known)["label"]
         own = information.prior(y["probe"], len(null))
         shift = {split: np.log2(own[y[split]]) - np.log2(null[y[split]]) for split in ("val", "test")}
         loss = -np.log(2) * (read.val_bits + np.log2(own[y["val"]]).mean())
@@ -151,7 +177,7 @@ class Probe(extract.Reads):
 
     def few(self, store, draw: int) -> probes.Probe:
         """A probe on `shots` examples a class: the subset depends on the seed and the draw, not on the arm."""
-        x, y = collect(store, self.members, self.component, self.reduce), self.labels
+        x, y = self.features(store), self.labels
         chosen = probes.k_shot(y["probe"], self.shots, self.seed, draw)
         return self.solve({**x, "probe": x["probe"][chosen]}, {**y, "probe": y["probe"][chosen]})
 
@@ -160,12 +186,22 @@ class Probe(extract.Reads):
         outputs = []
         for member in self.members:
             x = collect(store, (member,), self.component)
-            fitted = self.solve(x, self.labels)
-            outputs.append({split: x[split] @ fitted.weights + fitted.intercept for split in SPLITS})
+            weights, intercept = self.alone(store, member, x)
+            outputs.append({split: x[split] @ weights + intercept for split in SPLITS})
         if not self.component.num_classes:
             return squared({s: np.mean([o[s] for o in outputs], axis=0) for s in SPLITS}, self.labels)
         mean = {s: np.log(np.mean([special.softmax(o[s], axis=1) for o in outputs], axis=0)) for s in SPLITS}
         return score(mean, self.labels, self.null)
+
+    def alone(self, store, member: Member, x: dict) -> tuple[np.ndarray, np.ndarray]:
+        """The linear probe of one member: several averages may ask for it."""
+
+        def solve():
+            fitted = self.solve(x, self.labels)
+            return fitted.weights, fitted.intercept
+
+        items = [self.component.fingerprints[split] for split in ("train", *SPLITS)]
+        return store.remember(("alone", *named((member,)), *items, self.scalings), solve)
 
     def guard(self, store, result) -> probes.Guard | None:
         """Whether the solved probe is at least as good as the head it was pretrained with. None where that cannot be
@@ -185,6 +221,11 @@ class Probe(extract.Reads):
                 f"({held.probe:.6f} > {held.head:.6f} nats): do not trust it"
             )
         return held
+
+
+def named(members: tuple[Member, ...]) -> tuple[tuple[str, str], ...]:
+    """What makes members the same, whatever they are called."""
+    return tuple((member.source.key, member.layer) for member in members)
 
 
 def null(component: Component) -> np.ndarray | None:
@@ -262,6 +303,17 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None):
     for scaling, condition in result.scalings.items() if probe.protocol != "k_shot" else ():
         if scaling != result.scaling:
             yield from rejected(scaling, condition, unit, at, len(probe.labels["test"]))
+
+
+def carried(probe: Probe, without: list[concatenation.Without], at: dict):
+    """What each member of a concatenation carries: what is lost when it says nothing, in order."""
+    unit = "bits" if probe.component.num_classes else "r2"
+    for position, (member, each) in enumerate(zip(probe.members, without, strict=True), 1):
+        extra = {"position": position, "mean_abs_weight": each.weight}
+        at = {**at, "members": [str(member)], "extra": extra}
+        yield Finding("carried", intervals.two_way(each.information), unit, at)
+        if each.correct is not None:
+            yield Finding("carried", intervals.two_way(100.0 * each.correct), "points", at)
 
 
 def rejected(scaling: str, condition: probes.Condition, unit: str, at: dict, n_examples: int):

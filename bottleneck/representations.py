@@ -1,4 +1,4 @@
-"""Representations: lists of members `source/seed@step:layer`, concatenated, optionally reduced.
+"""Representations: lists of members `source/seed@step:layer`, concatenated, optionally reduced, with their controls.
 
 One member is an ordinary network, n seeds are CAT_n (Zhang & Bottou 2023), n kept steps within the budget of one run
 are Time-Cat (Yang, Zhang & Bottou 2025), n steps of one run are snapshots.
@@ -18,22 +18,35 @@ _MEMBER = re.compile(
 )
 
 
+REDUCTIONS = ("pca", "whitened", "random")
+CONTROLS = ("repeated", *REDUCTIONS, "averaged")  # free, as nothing more is trained for them
+MOST_PREFIXES = 10  # members, beyond which their first 1, 2, ... are not probed
+
+
 @dataclasses.dataclass(frozen=True)
 class RepresentationSpec:
     """Members `source/*@step:layer`, one pattern or several (snapshots, several layers or runs). A source is a run by
     name (`mixture`, `direct`, `direct-rare`) or one of the study's `sources`; the step is `last`, a number, or a
     fraction of the run such as `1/4`. Taken `n` seeds at a time: each disjoint set of n seeds is one representation.
 
-    `repeat` lists every member so many times over (a control: it can add nothing). `reduce` projects onto the principal
-    components of the probe split, down to the dimension of one member. `combine="average"` averages the members'
-    predictions instead of joining their features.
+    `repeat` lists every member so many times over (a control: it can add nothing). `reduce` projects to the dimension
+    of one member: onto principal components of the probe split, every member standardised ("pca"), onto the same with
+    variance 1 ("whitened"), or at random. `combine="average"` averages the members' predictions instead of joining
+    their features.
+
+    A concatenation brings its controls along (see `derived`), unless `controls` is False, and probes of its first 2, 3,
+    ... members, which say what each adds, unless `prefixes` is. `against`: further controls, which are declared or
+    arms, such as one network of the same total steps.
     """
 
     members: str | tuple[str, ...]
     n: int = 1
     repeat: int = 1
-    reduce: bool = False
+    reduce: Literal["", "pca", "whitened", "random"] = ""
     combine: Literal["concatenate", "average"] = "concatenate"
+    controls: bool = True
+    prefixes: bool = True
+    against: tuple[str, ...] = ()
 
     def __post_init__(self):
         for pattern in self.patterns:
@@ -54,6 +67,17 @@ class RepresentationSpec:
         """Whether every representation is one member, once."""
         return self.n * self.repeat * len(self.patterns) == 1
 
+    @property
+    def is_concatenation(self) -> bool:
+        """Whether it joins several members, each once, and is no control by itself."""
+        joins = self.repeat == 1 and self.combine == "concatenate" and not self.reduce
+        return joins and self.n * len(self.patterns) > 1
+
+    @property
+    def reads(self) -> tuple:
+        """What makes its probes: two representations that read alike are one."""
+        return self.patterns, self.n, self.repeat, self.reduce, self.combine
+
 
 class Place(NamedTuple):
     """One member as a pattern names it: a source by name, a seed, a step (0 is random initialisation) and a layer."""
@@ -62,6 +86,48 @@ class Place(NamedTuple):
     seed: int
     step: int
     layer: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Derived:
+    """What a concatenation brings along, of the same member sets: a control, or its first `first` members."""
+
+    of: str
+    kind: str  # one of CONTROLS, or "first2", "first3", ...
+    spec: RepresentationSpec
+    first: int = 0
+
+    def take(self, members: tuple) -> tuple:
+        """Its members, of those of a set of the concatenation."""
+        if self.kind == "repeated":
+            return members[:1] * len(members)
+        return members[: self.first] if self.first else members
+
+
+def derived(declared: dict[str, RepresentationSpec]) -> dict[str, Derived]:
+    """The controls of all concatenations, and their first 2, 3, ... members, by name (`cat5-pca`, `cat5-first2`).
+
+    "repeated" lists the first member of a set as often as there are members; the reductions are those of `reduce`;
+    "averaged" averages the members' predictions. A control that is declared by itself has the name that it has there.
+    Raises UserError where a declared name is taken.
+    """
+    reads = {spec.reads: name for name, spec in reversed(declared.items())}
+    made: dict[str, Derived] = {}
+    for of, spec in declared.items():
+        if not spec.is_concatenation:
+            continue
+        specs = {kind: dataclasses.replace(spec, reduce=kind) for kind in REDUCTIONS}
+        specs |= {"repeated": spec, "averaged": dataclasses.replace(spec, combine="average")}
+        for kind in CONTROLS if spec.controls else ():
+            known = reads.get(specs[kind].reads) if kind != "repeated" else None
+            made[known or f"{of}-{kind}"] = Derived(of, kind, specs[kind])
+        size = spec.n * len(spec.patterns)
+        for first in range(2, size) if spec.prefixes and size <= MOST_PREFIXES else ():
+            made[f"{of}-first{first}"] = Derived(of, f"first{first}", spec, first)
+    for name, each in made.items():
+        if name in declared and declared[name].reads != each.spec.reads:
+            raise UserError(f"representations.{name}", name, f"another name: it is a control of {each.of!r}")
+    return made
 
 
 def source_of(pattern: str) -> str:

@@ -57,7 +57,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         cat5=members(n=5),
         timecat2=members("1/2", n=2),
         timecat5=members("1/5", n=5),
-        reduced5=members(n=5, reduce=True),
+        reduced5=members(n=5, reduce="pca"),
         averaged5=members(n=5, combine="average"),
     )
     if arg.smoke:

@@ -37,6 +37,11 @@ READ = {
     "pixels": 0.3,
     "cat2": 0.4,
     "cat2|direct": 0.95,
+    "cat2-repeated": 0.2,
+    "cat2-pca": 0.31,
+    "cat2-whitened": 0.32,
+    "cat2-random": 0.25,
+    "cat2-averaged": 0.35,
 }
 VARIANT = {"mixture": 0.1, "direct": 0.8, "alone": 0.6, "randomised": 0.7}  # the competitor says nothing
 ADAPTED = {"mixture": 0.6, "direct": 0.9, "alone": 0.8}  # with BatchNorm statistics of the component

@@ -297,8 +297,8 @@ def test_representations_come_in_disjoint_sets_beside_direct_ones(planned):
 def test_a_reduced_member_is_no_plain_one(planned):
     """A gain is measured from the plain member even where a reduction of one member is declared."""
     half = {"members": "mixture/*@1/2:features"}
-    declared = {"cat2": {**half, "n": 2}, "pca": {**half, "reduce": True}}
-    assert probes(planned({"representations": str(declared)}), arm="cat2-member", reduce=False)
+    declared = {"cat2": {**half, "n": 2}, "pca": {**half, "reduce": "pca"}}
+    assert probes(planned({"representations": str(declared)}), arm="cat2-member", reduce="")
 
 
 GRID = {

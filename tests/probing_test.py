@@ -152,7 +152,7 @@ def test_a_probe_that_is_worse_is_said(target, kept, tmp_path, capsys):
     assert "do not trust it" in out + err and "mixture/0@20" in out + err
 
 
-@pytest.mark.parametrize("options", [{"head": None}, {"reduce": True}, {"protocol": "linear_probe_bn"}])
+@pytest.mark.parametrize("options", [{"head": None}, {"reduce": "pca"}, {"protocol": "linear_probe_bn"}])
 def test_where_the_guard_cannot_be_asked(options, target, kept, tmp_path):
     task, store = guarded(target, kept, tmp_path, np.ones((4, 2)), **options)
     rows, _ = results(store, task)

@@ -52,7 +52,7 @@ def test_a_member_repeated():
 
 
 @pytest.mark.parametrize(
-    ("fields", "single"), [({}, True), ({"n": 2}, False), ({"repeat": 2}, False), ({"reduce": True}, True)]
+    ("fields", "single"), [({}, True), ({"n": 2}, False), ({"repeat": 2}, False), ({"reduce": "pca"}, True)]
 )
 def test_one_member_once_is_single(fields, single):
     assert RepresentationSpec("mixture/*@last:features", **fields).is_single == single

@@ -60,10 +60,7 @@ def basis(x, scaling: str = "raw") -> Basis:
     z = x - mean
     inverse_scale = np.ones(x.shape[1])
     if scaling == "standardised":
-        std = np.sqrt((z * z).mean(0))
-        # below that is rounding, of the unit's own mean or of the other units
-        varies = std > SMALLEST_SPREAD * np.maximum(np.abs(mean), std.max(initial=1e-300))
-        inverse_scale = np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
+        inverse_scale = inverse_spread(z, mean)
         z *= inverse_scale
     elif scaling != "raw":
         raise UserError("scaling", scaling, "raw or standardised")
@@ -79,6 +76,14 @@ def basis(x, scaling: str = "raw") -> Basis:
         vectors = vectors / np.linalg.norm(vectors, axis=0)
     coordinates = z @ vectors
     return Basis(scaling, mean, inverse_scale, vectors, (coordinates**2).mean(0), coordinates)
+
+
+def inverse_spread(z, mean) -> np.ndarray:
+    """1 / standard deviation [p] of features `z` [n, p] that are less their `mean` [p]; 0 for constant ones."""
+    std = np.sqrt((z * z).mean(0))
+    # below that is rounding, of the unit's own mean or of the other units
+    varies = std > SMALLEST_SPREAD * np.maximum(np.abs(mean), std.max(initial=1e-300))
+    return np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
 
 
 def ridge(space: Basis, targets, lambdas=GRID, *, whitened: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -1,26 +1,48 @@
-"""Features of several members side by side: what a representation of more than one member is."""
+"""Features of several members side by side: what a representation of more than one member is, and its reductions."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from bottleneck.analysis.solvers import basis, inverse_spread
 from bottleneck.data.component import Component
 from bottleneck.features.source import SPLITS, Member
 
 
-def collect(store, members: tuple[Member, ...], component: Component, reduce: bool = False) -> dict[str, np.ndarray]:
-    """split -> [n, sum of p_m]: the members' features joined; with `reduce`, as many principal components as one."""
+def collect(
+    store, members: tuple[Member, ...], component: Component, reduce: str = "", seed: int = 0
+) -> dict[str, np.ndarray]:
+    """split -> [n, sum of p_m], the members' features joined; with `reduce` at most as many dimensions as the first
+    member has (see representations.RepresentationSpec). `seed` draws the random projection."""
     blocks = [store.features(member.source, member.layer, component) for member in members]
-    if len(blocks) == 1:
-        return blocks[0]
-    joined = {split: np.concatenate([block[split] for block in blocks], axis=1) for split in SPLITS}
-    return principal(joined, blocks[0]["probe"].shape[1]) if reduce else joined
+    if not reduce:
+        return blocks[0] if len(blocks) == 1 else joined(blocks)
+    dim, scaled = blocks[0]["probe"].shape[1], joined([standardised(block) for block in blocks])
+    if reduce == "random":
+        projection = np.random.default_rng(seed).normal(size=(scaled["probe"].shape[1], dim)) / np.sqrt(dim)
+    else:
+        key = [(member.source.key, member.layer) for member in members]
+        place = ("principal", *key, component.fingerprints["probe"])
+        directions, variances = store.remember(place, lambda: principal(scaled["probe"], dim))
+        projection = directions / np.sqrt(variances) if reduce == "whitened" else directions
+    return {split: x @ projection for split, x in scaled.items()}
 
 
-def principal(features: dict[str, np.ndarray], dim: int) -> dict[str, np.ndarray]:
-    """Projects every split onto the `dim` leading principal components of the standardised probe split."""
-    probe = features["probe"].astype(np.float64)
-    mean, scale = probe.mean(0), probe.std(0)
-    scale = np.where(scale > 0, scale, 1.0)
-    _, _, directions = np.linalg.svd((probe - mean) / scale, full_matrices=False)
-    return {split: (x - mean) / scale @ directions[:dim].T for split, x in features.items()}
+def joined(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {split: np.concatenate([block[split] for block in blocks], axis=1) for split in SPLITS}
+
+
+def standardised(block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A member's features with every unit standardised on the probe split, of total variance 1 however many there
+    are."""
+    probe = block["probe"].astype(np.float64)
+    mean = probe.mean(0)
+    scale = inverse_spread(probe - mean, mean) / np.sqrt(probe.shape[1])
+    return {split: (x - mean) * scale for split, x in block.items()}
+
+
+def principal(x: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `dim` leading principal directions [p, dim] of centred `x` [n, p] and the variances [dim] along them; fewer
+    where the others have none."""
+    space = basis(x)
+    return space.vectors[:, :dim], space.variances[:dim]

@@ -21,6 +21,7 @@ from bottleneck.errors import UserError
 from bottleneck.graph import Graph
 from bottleneck.items import PROTOCOL
 from bottleneck.planning import checks, claims, references
+from bottleneck.planning import representations as cures
 from bottleneck.planning.diagnoses import Diagnoses
 from bottleneck.planning.episodes import Episodes
 from bottleneck.planning.interventions import Interventions
@@ -87,7 +88,7 @@ def plan(study: StudySpec) -> Plan:
     interventions.add()
     subjects = [Subject("mixture", planner.deciders), *references.add_sources(planner)]
     discoveries = Recipes(planner).add()
-    references.add_representations(planner)
+    cures.add(planner)
     claims.add(planner)
     diagnoses = (*Diagnoses(planner, tuple(taps)).add(), *discoveries)
     answer = Answer(

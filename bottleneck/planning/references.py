@@ -7,12 +7,11 @@ import dataclasses
 from bottleneck import representations
 from bottleneck.answer import Subject
 from bottleneck.choose import Decide
-from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST
 from bottleneck.features.source import Arrays, Member, Pixels
 from bottleneck.items import ADAPTED, RELEASED
-from bottleneck.planning import checks, finetuning
+from bottleneck.planning import finetuning
 from bottleneck.planning.planner import Planner
 from bottleneck.planning.tuning import Tuning
 from bottleneck.probing import TUNED
@@ -128,64 +127,6 @@ def foreign_member(planner: Planner, name: str, seed: int, target: str) -> Membe
     """One network's features of one target, as another tool left them."""
     directory = planner.study.sources[name].directories[seed]
     return Member(Arrays(f"{name}/{seed}", directory, foreign.digest(directory, target)), LAST)
-
-
-def add_representations(planner: Planner) -> None:
-    """What the config declares, each beside the same representation of direct runs and its members alone."""
-    study, targets = planner.study, planner.episodes.targets
-    checks.arms(study, declared(planner))
-    for name, spec in declared(planner).items():
-        path, sources = f"representations.{name}", [representations.source_of(p) for p in spec.patterns]
-        ours = {train.episode.name for train in planner.trains.values() if train.start is None}
-        per_target = {recipe for recipe, each in study.recipes.items() if each.like == "direct"}
-        per_target |= {"direct"} & {*study.arms}
-        known = ours | per_target | {*study.sources}
-        for source in sources:
-            if source not in known:
-                raise UserError(f"{path}.members", spec.members, f"sources among {', '.join(sorted(known))}")
-        for target in targets:
-            actual = [f"{source}-{target}" if source in per_target else source for source in sources]
-            sides = [(name, actual)]
-            if "direct" in study.arms and not set(sources) & set(study.recipes):  # recipes have no direct counterpart
-                sides.append((f"{name}|direct", [f"direct-{target}"] * len(sources)))
-            for arm, bases in sides:
-                patterns = tuple(p.replace(s, b, 1) for p, s, b in zip(spec.patterns, sources, bases, strict=True))
-                placed = dataclasses.replace(spec, members=patterns)
-                sets = representations.sets(placed, seeds_of(planner), steps_of(planner), path)
-                for index, places in enumerate(sets):
-                    members = tuple(place_member(planner, place, target) for place in places)
-                    options = dict(reduce=spec.reduce, average=spec.combine == "average")
-                    if "linear_probe" in study.probe.protocols:
-                        planner.probe(arm, index, target, members, **options)
-                    if "head" in study.probe.protocols and spec.combine == "average":
-                        averaged_heads(planner, arm, index, target, members)
-                    for protocol in study.probe.protocols if arm in study.probe.arms else ():
-                        seeds = tuple(place.seed for place in places)
-                        further(planner, arm, index, target, members, seeds, protocol, reduce=spec.reduce)
-
-
-def averaged_heads(planner: Planner, arm: str, index: int, target: str, members: tuple[Member, ...]) -> None:
-    """The averaged predictions of the members' own classifiers, where all have the target's classes in one place."""
-    heads = {planner.head(member.source, target) for member in members}
-    if len(heads) == 1 and None not in heads:
-        planner.probe(arm, index, target, members, "head", average=True, head=heads.pop())
-
-
-def declared(planner: Planner) -> dict[str, representations.RepresentationSpec]:
-    """The study's representations and, where not declared, their members alone: what a gain is measured from."""
-    study = planner.study
-    specs = dict(study.represented)
-    for name, spec in study.represented.items():
-        for i, pattern in enumerate(spec.patterns):
-            alone = representations.RepresentationSpec(pattern)
-            step, _, layer = pattern.partition("@")[2].partition(":")
-            is_arm = step == "last" and layer == study.probe.layer and "/*@" in pattern
-            known = [
-                representations.RepresentationSpec(s.members) for s in specs.values() if s.is_single and not s.reduce
-            ]
-            if not spec.is_single and not is_arm and alone not in known:
-                specs[f"{name}-member{i + 1 if len(spec.patterns) > 1 else ''}"] = alone
-    return specs
 
 
 def seeds_of(planner: Planner):

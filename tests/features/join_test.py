@@ -1,22 +1,30 @@
-"""Members side by side, and their principal components."""
+"""Members side by side, and their reductions."""
 
 import types
 
 import numpy as np
 
 from bottleneck.features import join
-from bottleneck.features.source import SPLITS, Member, Pixels
+from bottleneck.features.source import SPLITS, Arrays, Member
 
 SIZES = {"probe": 200, "val": 7, "test": 9}
 
 
 def store(features):
-    """A store that knows the features of sources, by name."""
-    return types.SimpleNamespace(features=lambda source, layer, component: features[source.name])
+    """A store that knows the features of sources, by name, and counts what it had to compute."""
+    held, known = {}, types.SimpleNamespace(features=lambda source, layer, component: features[source.name], made=0)
+
+    def remember(key, compute):
+        if key not in held:
+            held[key], known.made = compute(), known.made + 1
+        return held[key]
+
+    known.remember = remember
+    return known
 
 
 def members(*names):
-    return tuple(Member(Pixels(name)) for name in names)
+    return tuple(Member(Arrays(name, "nowhere", name)) for name in names)
 
 
 def test_members_stand_side_by_side_in_their_order():
@@ -31,31 +39,65 @@ def test_members_stand_side_by_side_in_their_order():
     assert join.collect(store(features), members("a", "a", "b"), None)["test"].shape == (4, 7)
 
 
-def planted():
+COMPONENT = types.SimpleNamespace(fingerprints={"probe": "items"})
+
+
+def planted(seed=0, scale=(1, 10, 100, 1, 1, 0.1)):
     """Two directions in six units of very different scales, and a dead unit."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(2, 6))
+    plain = {s: (rng.normal(size=(n, 2)) @ mixing * np.array(scale) + 5) for s, n in SIZES.items()}
+    return {s: np.column_stack([x, np.ones(len(x))]) for s, x in plain.items()}
+
+
+def test_principal_components_are_those_of_standardised_members():
+    """Of the probe split; a member of more units does not weigh more."""
+    narrow, wide = planted(0), planted(1)
+    wide = {s: np.tile(x[:, :6], 3) * 1000 for s, x in wide.items()}
+    reduced = join.collect(store({"a": narrow, "b": wide}), members("a", "b"), COMPONENT, "pca")
+    whole = [join.standardised(block) for block in (narrow, wide)]
+    spread = [(block["probe"] ** 2).sum(1).mean() for block in whole]
+    np.testing.assert_allclose(spread, [6 / 7, 1.0])  # of the narrow one a unit is dead
+    both = np.concatenate([block["probe"] for block in whole], axis=1)
+    values = np.linalg.eigvalsh(np.cov(both.T, bias=True))[::-1][:4]
+    assert {split: x.shape for split, x in reduced.items()} == {split: (n, 4) for split, n in SIZES.items()}
+    np.testing.assert_allclose(np.cov(reduced["probe"].T, bias=True), np.diag(values), atol=1e-9)
+    # All there is in 24 units lies in four directions, on other splits too: distances survive.
+    test = np.concatenate([block["test"] for block in whole], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(reduced["test"], axis=1), np.linalg.norm(test, axis=1))
+
+
+def test_whitened_components_are_the_same_of_variance_1():
+    given = store({"a": planted(0), "b": planted(1)})
+    pca, whitened = (join.collect(given, members("a", "b"), COMPONENT, kind) for kind in ("pca", "whitened"))
+    np.testing.assert_allclose(np.cov(whitened["probe"].T, bias=True), np.eye(4), atol=1e-9)
+    for split in SPLITS:
+        np.testing.assert_allclose(pca[split] / pca["probe"].std(0), whitened[split])
+    assert given.made == 1  # one decomposition for both
+
+
+def test_more_units_than_items_reduce_alike():
+    """Through the items' products or the units': the same components."""
     rng = np.random.default_rng(0)
-    mixing, scale = rng.normal(size=(2, 6)), np.array([1, 10, 100, 1, 1, 0.1])
-    plain = {s: (rng.normal(size=(n, 2)) @ mixing * scale + 5).astype(np.float32) for s, n in SIZES.items()}
-    return {s: np.column_stack([x, np.ones(len(x), np.float32)]) for s, x in plain.items()}
+    x = rng.normal(size=(30, 80))
+    directions, variances = join.principal(x, 5)
+    _, values, right = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    np.testing.assert_allclose(variances, values[:5] ** 2 / 30)
+    np.testing.assert_allclose(np.abs(directions.T @ right[:5].T), np.eye(5), atol=1e-8)
 
 
-def test_principal_components_are_those_of_the_standardised_probe_split():
-    features = planted()
-    reduced = join.principal(features, 2)
-    probe = features["probe"][:, :6].astype(float)
-    mean, deviation = probe.mean(0), probe.std(0)
-    values = np.linalg.eigvalsh(np.cov(((probe - mean) / deviation).T, bias=True))[::-1]
-    assert {split: x.shape for split, x in reduced.items()} == {split: (n, 2) for split, n in SIZES.items()}
-    np.testing.assert_allclose(np.cov(reduced["probe"].T, bias=True), np.diag(values[:2]), atol=1e-4)
-    np.testing.assert_allclose(reduced["probe"].mean(0), 0, atol=1e-6)
-    # All there is in six units lies in two directions, on other splits too: their distances survive.
-    whole = (features["test"][:, :6] - mean) / deviation
-    np.testing.assert_allclose(np.linalg.norm(reduced["test"], axis=1), np.linalg.norm(whole, axis=1), rtol=1e-3)
+def test_a_random_projection_is_its_sets_own():
+    given = store({"a": planted(0), "b": planted(1)})
+    first, again, other = (join.collect(given, members("a", "b"), COMPONENT, "random", seed) for seed in (0, 0, 1))
+    assert first["val"].shape == (7, 7)
+    np.testing.assert_array_equal(first["val"], again["val"])
+    assert np.abs(first["val"] - other["val"]).max() > 0.1
 
 
-def test_a_reduction_has_as_many_dimensions_as_one_member():
-    features = {"a": planted(), "b": {s: x[:, :3] * 2 for s, x in planted().items()}}
-    reduced = join.collect(store(features), members("a", "b"), None, reduce=True)
-    assert reduced["test"].shape == (9, 7)
-    single = join.collect(store(features), members("a"), None, reduce=True)
-    assert single["test"].shape == (9, 7)
+def test_a_reduction_has_at_most_as_many_dimensions_as_one_member():
+    rng = np.random.default_rng(0)
+    wide = {s: rng.normal(size=(n, 9)) for s, n in SIZES.items()}
+    features = {"a": {s: x[:, :3] for s, x in wide.items()}, "b": wide}
+    for kind in ("pca", "whitened", "random"):
+        assert join.collect(store(features), members("a", "b"), COMPONENT, kind)["test"].shape == (9, 3)
+        assert join.collect(store(features), members("a"), COMPONENT, kind)["test"].shape == (9, 3)
