@@ -69,7 +69,7 @@ def work(probe, heads: bool) -> dict[str, int | None]:
             return dict.fromkeys(("parameters", "inference_flops", "training_flops"))
         read.setdefault(source.key, (source.run, {}))[1][LOGITS if heads else member.layer] = None
     shape = probe.component.shape
-    costs = [cost(run.model, run.outputs, shape, tuple(layers)) for run, layers in read.values()]
+    costs = [cost(run.module(), shape, tuple(layers)) for run, layers in read.values()]
     parameters, flops = sum(c.parameters for c in costs), sum(c.flops for c in costs)
     if not heads:
         inputs, outputs = sum(sum(c.widths) for c in costs), probe.component.output_dim
@@ -86,4 +86,4 @@ def work(probe, heads: bool) -> dict[str, int | None]:
 
 def forward(run: Run, shape: tuple[int, ...]) -> int:
     """Operations of one whole forward pass of one image."""
-    return cost(run.model, run.outputs, shape, (LOGITS,)).flops
+    return cost(run.module(), shape, (LOGITS,)).flops

@@ -138,7 +138,7 @@ def test_recovery_is_of_arms_alone(planned):
     [
         ({"probe.arms": "dog,"}, "probe.arms"),
         ({"representations": str({"cat": {**CAT["cat"], "combine": "average"}})}, "probe.arms"),
-        ({"representations": str({"cat": {**CAT["cat"], "reduce": True}})}, "probe.arms"),
+        ({"representations": str({"cat": {**CAT["cat"], "reduce": "pca"}})}, "probe.arms"),
         ({"representations": str({"cat": {**CAT["cat"], "members": "mixture/*@last:layer1"}})}, "probe.arms"),
         ({"probe.finetune": "{'dropout': 1.0}"}, "probe.finetune.dropout"),
         ({"probe.finetune": "{'head_lr': -0.1}"}, "probe.finetune.head_lr"),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from jax.extend.core import Literal
 
-from bottleneck import models
 from bottleneck.features.layers import LOGITS, spatial, tap_and_mode
 
 
@@ -24,9 +24,9 @@ class Cost:
 
 
 @functools.cache
-def cost(spec: models.Spec, outputs: int, shape: tuple[int, ...], layers: tuple[str, ...]) -> Cost:
-    """One forward pass of a model at an item of `shape`, (H, W, C) or (d,), as far as `layers` need it."""
-    module = models.build(spec, outputs)
+def cost(module: nn.Module, shape: tuple[int, ...], layers: tuple[str, ...]) -> Cost:
+    """One forward pass of a model (see models.build) at an item of `shape`, (H, W, C) or (d,), as far as `layers` need
+    it."""
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), x)
     params = variables["params"]

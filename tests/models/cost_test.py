@@ -7,12 +7,12 @@ from bottleneck import models
 from bottleneck.models.cost import cost
 
 
-def spec(shape, **fields):
-    return models.resolved(models.spec(fields), shape)
+def built(shape, outputs, **fields):
+    return models.build(models.resolved(models.spec(fields), shape), outputs)
 
 
 def test_an_mlp_is_counted_up_to_the_layer_that_is_read():
-    wide = spec((8, 8, 3), name="mlp", width=16, depth=3)
+    wide = built((8, 8, 3), 5, name="mlp", width=16, depth=3)
     first, second, head = 192 * 16, 16 * 16, 16 * 5
     by_layer = {
         "layer1": (first + 16, first),
@@ -21,14 +21,14 @@ def test_an_mlp_is_counted_up_to_the_layer_that_is_read():
         "logits": (first + 2 * second + 3 * 16 + head + 5, first + 2 * second + head),
     }
     for layer, (parameters, products) in by_layer.items():
-        counted = cost(wide, 5, (8, 8, 3), (layer,))
+        counted = cost(wide, (8, 8, 3), (layer,))
         assert (counted.parameters, counted.flops) == (parameters, 2 * products)
         assert counted.widths == ((5 if layer == "logits" else 16),)
 
 
 def test_layers_of_one_network_share_its_pass():
-    small = spec((6,), name="mlp", width=4, depth=2)
-    both, last = cost(small, 3, (6,), ("layer1", "features")), cost(small, 3, (6,), ("features",))
+    small = built((6,), 3, name="mlp", width=4, depth=2)
+    both, last = cost(small, (6,), ("layer1", "features")), cost(small, (6,), ("features",))
     assert (both.parameters, both.flops, both.widths) == (last.parameters, last.flops, (4, 4))
 
 
@@ -42,16 +42,24 @@ def test_layers_of_one_network_share_its_pass():
 )
 def test_published_networks_cost_what_is_published(fields, shape, parameters, multiply_adds):
     outputs = 10 if fields.get("depth") == 20 else 1000
-    network = spec(shape, **fields)
-    counted = cost(network, outputs, shape, ("logits",))
+    network = built(shape, outputs, **fields)
+    counted = cost(network, shape, ("logits",))
     assert counted.parameters == pytest.approx(parameters, rel=0.01)
     assert counted.flops == pytest.approx(2 * multiply_adds, rel=0.015)
     x = jax.ShapeDtypeStruct((1, *shape), "float32")
-    variables = jax.eval_shape(models.build(network, outputs).init, jax.random.key(0), x)
+    variables = jax.eval_shape(network.init, jax.random.key(0), x)
     assert counted.parameters == models.count(variables["params"])
 
 
 def test_pooled_and_flattened_maps_have_their_own_widths():
-    network = spec((16, 16, 3), name="resnet", depth=20)
-    pooled, flat = (cost(network, 2, (16, 16, 3), (layer,)).widths for layer in ("stage2", "stage2.flattened"))
+    network = built((16, 16, 3), 2, name="resnet", depth=20)
+    pooled, flat = (cost(network, (16, 16, 3), (layer,)).widths for layer in ("stage2", "stage2.flattened"))
     assert (pooled, flat) == ((32,), (8 * 8 * 32,))
+
+
+def test_networks_under_one_head_cost_what_they_cost_apart():
+    members = [models.spec(dict(name="mlp", width=width, depth=2)) for width in (4, 6)]
+    apart = [cost(models.build(member, 3), (6,), ("features",)) for member in members]
+    together = cost(models.build(models.side_by_side(members), 3), (6,), ("features",))
+    assert together.flops == sum(each.flops for each in apart) and together.widths == (10,)
+    assert together.parameters == sum(each.parameters for each in apart)
