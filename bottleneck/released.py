@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from bottleneck import identity
 from bottleneck.analysis import intervals, released
 from bottleneck.analysis.released import ReleasedSpec
-from bottleneck.features.join import collect
 from bottleneck.items import LARGEST
 from bottleneck.probing import Probe, findings, score
 from bottleneck.rows import Finding
@@ -26,7 +25,7 @@ class ReleasedProbe(Probe):
         return [*super().identity, identity.canonical(dataclasses.asdict(self.spec))]
 
     def run(self, store) -> None:
-        x, y = collect(store, self.members, self.component, self.reduce), self.labels
+        x, y = self.features(store), self.labels
         fitted = released.probe(x, y, self.component.num_classes, self.spec, self.seed)
         honest = score({split: fitted.chosen.logits(x[split]) for split in ("val", "test")}, y, self.null)
         largest = fitted.released.logits(x["test"]).argmax(1) == y["test"]
