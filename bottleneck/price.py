@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bottleneck.data import mixture
 from bottleneck.features.layers import LOGITS
 from bottleneck.features.source import SPLITS, Kept, Member, Pixels
@@ -29,7 +31,12 @@ def lessons(members: tuple[Member, ...]) -> dict[tuple[Run, int], int]:
     return images
 
 
-def price(probe) -> dict:
+def planned(run: Run, step: int) -> int:
+    """The steps made of a run up to `step` that does not stop before its end; `store.made` of one that may."""
+    return step
+
+
+def price(probe, made: Callable[[Run, int], int] = planned) -> dict:
     """The price of a probe's row, by the row's keys, for all of its members together.
 
     `train_steps`: optimiser steps of all distinct ancestor runs (parents, teachers, candidates of a grid), each to the
@@ -38,7 +45,7 @@ def price(probe) -> dict:
     over training items; and probe, val and test items once through every distinct network that is read. What
     re-measures BatchNorm statistics is not counted. `component_examples`: how often training drew items of the target.
     """
-    steps, examples = ancestors(probe.members), 0
+    steps, examples = {run: made(run, step) for run, step in ancestors(probe.members).items()}, 0
     for run, step in steps.items():
         if probe.target in run.components:
             batch, sampling = run.train.batch, run.train.sampling
@@ -54,7 +61,7 @@ def price(probe) -> dict:
     }
 
 
-def work(probe, heads: bool) -> dict[str, int | None]:
+def work(probe, heads: bool, made: Callable[[Run, int], int] = planned) -> dict[str, int | None]:
     """What no key of a row holds: parameters used at inference, operations per image there, operations of training.
 
     Of all distinct networks together, as far as the layers read need them, and of the probe's own classifier on all
@@ -77,7 +84,7 @@ def work(probe, heads: bool) -> dict[str, int | None]:
         flops += 2 * inputs * outputs
         parameters += inputs * outputs + outputs * classifiers
     training = sum(
-        forward(run, shape) * (1 + BACKWARD * (run.trained == "all")) * step * run.train.batch
+        forward(run, shape) * (1 + BACKWARD * (run.trained == "all")) * made(run, step) * run.train.batch
         for run, step in ancestors(probe.members).items()
     )
     training += sum(forward(run, shape) * images for (run, _), images in lessons(probe.members).items())

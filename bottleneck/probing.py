@@ -7,6 +7,7 @@ Beside the rows lie the per-item outcomes, what verdicts are made of: `informati
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from bottleneck.data.component import Component
 from bottleneck.features import extract
 from bottleneck.features.join import collect
 from bottleneck.features.layers import LAST, LOGITS
-from bottleneck.features.source import SPLITS, Member
+from bottleneck.features.source import SPLITS, Kept, Member
 from bottleneck.models.head import columns
 from bottleneck.price import price, work
 from bottleneck.rows import Finding
@@ -126,7 +127,7 @@ class Probe(extract.Reads):
         items = {"information": np.stack([r.bits for r in results])}
         if results[0].correct is not None:
             items["correct"] = np.stack([r.correct for r in results])
-        found = list(findings(self, results, self.guard(store, results[0])))
+        found = list(findings(self, results, self.guard(store, results[0]), store.made))
         if self.is_concatenation:
             without = self.without(store, results[0])
             items["carried"] = np.stack([each.information for each in without])
@@ -260,8 +261,8 @@ def squared(predicted: dict[str, np.ndarray], y: dict) -> Scores:
     return Scores(information.r2_items(y["test"], predicted["test"]), None, float(errors.mean()))
 
 
-def findings(probe: Probe, results: list, guard: probes.Guard | None):
-    """Information and accuracy of the chosen probe, and of every scaling that was not chosen.
+def findings(probe: Probe, results: list, guard: probes.Guard | None, made: Callable):
+    """Information and accuracy of the chosen probe, and of every scaling that was not chosen. `made`: see price.
 
     Of few-shot probes, the mean over draws, and the standard deviation over draws of the mean information.
     """
@@ -276,12 +277,12 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None):
         members=[str(m) for m in probe.members],
         n_shot=probe.shots,
         seed=probe.seed,
-        **price(probe),
+        **price(probe, made),
         layer=first and first.layer,
         step=getattr(first and first.source, "step", None),
         label_space=next((run.label_space for m in probe.members for run in m.source.ancestry), None),
     )
-    extra = {"price": work(probe, probe.protocol in HEADS)}
+    extra = {"price": work(probe, probe.protocol in HEADS, made)}
     if probe.protocol == "k_shot":
         spread = float(np.std([r.bits.mean() for r in results], ddof=1)) if len(results) > 1 else None
         extra |= {"draws": len(results), "draw_sd": spread}
@@ -300,6 +301,10 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None):
     yield Finding(
         "log_loss" if count else "squared_error", loss, "nats" if count else None, {**at, "split": "val", **counts}
     )
+    runs = {member.source.run for member in probe.members if isinstance(member.source, Kept)}
+    for run in runs if len(runs) == 1 and probe.protocol in ("head", "linear_probe") else ():
+        if run.train.stops:
+            yield Finding("stopped_at", made(run, run.steps), "steps", {**at, "n_seeds": 1})
     for scaling, condition in result.scalings.items() if probe.protocol != "k_shot" else ():
         if scaling != result.scaling:
             yield from rejected(scaling, condition, unit, at, len(probe.labels["test"]))

@@ -26,6 +26,7 @@ from bottleneck.graph import Outcomes
 from bottleneck.rows import Finding
 from bottleneck.signals import Stop
 from bottleneck.tasks import Task
+from bottleneck.training import loop
 from bottleneck.training import mesh as meshes
 from bottleneck.training.run import Run
 
@@ -189,6 +190,11 @@ class Store:
                 str(path),
                 f"an intact checkpoint ({error.file} is damaged; it was removed: the same command trains it again)",
             ) from error
+
+    def made(self, run: Run, step: int) -> int:
+        """The steps that training made of `run` up to `step`: fewer where it stopped before (train.stop_at_loss)."""
+        stopped = loop.stopped_at(self.place_of(run)) if run.train.stops else None
+        return step if stopped is None else min(step, stopped)
 
     def pool(self, run: Run, components: tuple[Component, ...], data: DataSpec):
         """The resident pool of a run's training items; the last one stays on the devices. None when streaming."""

@@ -17,11 +17,12 @@ MOONS = {
     "targets": str({"free": {"source": {"name": "moons"}, "randomise": ("separating",)}}),
     "data.train": "60",
     "train.sampling": "full",
-    "train.steps": "30",
+    "train.steps": "150",
     "objective.loss": "softplus",
     "model.init": "xavier",
     "arms": "('mixture', 'direct', 'alone')",
     "arms_for": "all",
+    "train.stop_at_accuracy": "0.9",
 }
 
 
@@ -39,12 +40,16 @@ def test_full_batches_are_of_all_items_that_a_run_draws(tiny):
                        "alone-shut": 120}  # fmt: skip
 
 
-def test_their_price_is_every_item_at_every_step(rows):
-    for arm, drawn, seen in (("mixture", 60 * 30, 120 * 30), ("direct", 60 * 30, 60 * 30)):
+def test_their_price_is_every_item_at_every_step_that_was_made(rows):
+    for arm, batch in (("mixture", 120), ("direct", 60)):
+        stopped = row_files.select(rows, arm=arm, target="open", metric="stopped_at", protocol="head")
+        steps = {r["seed"]: r["value"] for r in stopped}
+        assert len(steps) == 2 and all(0 < step < 150 for step in steps.values()) and stopped[0]["unit"] == "steps"
         for row in row_files.select(rows, arm=arm, target="open", metric="information", protocol="linear_probe"):
             if row["seed"] != "all":
-                assert row["component_examples"] == drawn and row["train_steps"] == 30
-                assert row["image_forwards"] == seen + 48 + 31 + 37
+                made = steps[row["seed"]]
+                assert (row["train_steps"], row["component_examples"]) == (made, 60 * made)
+                assert row["image_forwards"] == batch * made + 48 + 31 + 37
 
 
 def test_one_output_is_read_as_two_classes(rows):
@@ -64,6 +69,7 @@ def test_one_output_is_read_as_two_classes(rows):
         ({"components.open.source": str({"name": "mnist1d"}), "targets": "{}"}, "objective.loss"),
         ({"probe.protocols": "('linear_probe', 'probe_finetune')"}, "probe.protocols"),
         ({"train.feed": "stream"}, "train.feed"),
+        ({"train.stop_window": "2 weeks"}, "train.stop_window"),
         ({"optimizer.decay": "coupled_all", "optimizer.name": "adamw"}, "optimizer.decay"),
         ({"model": str({"name": "resnet"})}, "model.name"),
         ({"mixture.schedule": str({"late": {"start": 9, "weights": {"open": 1.0, "shut": 0.0}}})}, "mixture.schedule"),

@@ -58,6 +58,13 @@ class Episodes:
         return sum(len(c.splits["train"]) for c, drawn in zip(among.values(), positive, strict=True) if drawn)
 
     @cached_property
+    def window(self) -> dict[str, int]:
+        """`stop_window` in steps, where anything is to stop: an epoch is the mixture's, whatever the run."""
+        window, key = self.study.train.stop_window, "train.stop_window"
+        steps = duration(window, batch=self.batch, key=key, examples=self.examples)
+        return {"stop_window": steps} if self.study.train.stops else {}
+
+    @cached_property
     def steps(self) -> int:
         return duration(self.study.train.steps, batch=self.batch, key="train.steps", examples=self.examples)
 
@@ -219,7 +226,7 @@ class Episodes:
             optimizer=extra.pop("optimizer", study.optimizer),
             objective=extra.pop("objective", study.objective),
             augment=study.augment,
-            train=dataclasses.replace(study.train, steps=steps, batch=self.batch_of(among, schedule)),
+            train=dataclasses.replace(study.train, steps=steps, batch=self.batch_of(among, schedule), **self.window),
             **extra,
         )
 

@@ -41,7 +41,7 @@ class Feed:
             said, rows = meshes.replicate(tuple(taught), code.mesh)
             pool = pool._replace(taught=said, rows=rows)
         self.given = steps.Given(*meshes.replicate(shared, code.mesh), pool)
-        self.zeros = meshes.replicate(steps.totals(len(run.components)), code.mesh)
+        self.zeros = meshes.replicate(steps.totals(len(run.components), run.train.stops), code.mesh)
         self.scale = np.float32(data.mean), np.float32(data.std)
         self._stream, self._at = None, -1
         self.x_shape = components[0].splits["train"].fetch(np.arange(1)).shape[1:]

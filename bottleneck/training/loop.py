@@ -97,8 +97,9 @@ def train(
     state, sums = _start(run, feed, directory, initial)
     checkpoint.primary(lambda: _resume_records(run, directory, mesh, int(state.step)))
     with contextlib.closing(checkpoint.Writer()) as writer:
-        Session(run, directory, feed, writer, state, sums, on_progress, stop or Stop()).go()
-    checkpoint.primary(lambda: _finish(run, directory))
+        session = Session(run, directory, feed, writer, state, sums, on_progress, stop or Stop())
+        session.go()
+    checkpoint.primary(lambda: _finish(run, directory, session.stopped_at))
 
 
 class Session:
@@ -110,25 +111,50 @@ class Session:
         self.on_progress, self.stop, self.pace = on_progress, stop, Pace()
         self.wanted = {*run.keep, run.steps}
         self.saved = self.step  # the newest step from which the run could go on
+        self.stopped_at: int | None = None
         path = directory / "metrics.jsonl" if jax.process_index() == 0 else None
         self.metrics = metrics.Metrics(run, path, self.step)
 
     def go(self) -> None:
         if self.step in self.wanted:
-            self._keep()
-        while self.step < self.run.steps:
+            self._keep(self.step)
+        while self.step < self.run.steps and self.stopped_at is None:
             asked, count = _agreed(self.stop.asked, self.pace.count)
             if asked:
                 self._end_early()
-            end = self._next_line()
-            self._call(min(count, end - self.step))
-            if self.step == end:
+            end, look = self._next_line(), self._next_look()
+            self._call(min(count, end - self.step, look - self.step))
+            if self.step == look and self._reached():
+                self._stay()
+            elif self.step == end:
                 self._arrive()
 
     def _next_line(self) -> int:
         """The next step at which a line of the log ends: one that is logged, saved or kept."""
         each = (self.run.train.log_every, self.run.train.save_every)
         return min([s for s in self.wanted if s > self.step] + [(self.step // n + 1) * n for n in each])
+
+    def _next_look(self) -> int:
+        """The next step at which a window ends after which the run may stop; its last step where it never does."""
+        window = self.run.train.stop_window
+        return (self.step // window + 1) * window if self.run.train.stops else self.run.steps
+
+    def _reached(self) -> bool:
+        """Whether the run stops after the window that ends here; the next one begins."""
+        if not self.run.train.stops:
+            return False
+        loss, score, count = (float(total) for total in np.asarray(jax.device_get(self.sums["window"])))
+        self.sums = {**self.sums, "window": self.feed.zeros["window"]}
+        return self.run.train.reached(loss / count, score / count)
+
+    def _stay(self) -> None:
+        """Ends the run here: what is wanted of any later step is what it has now."""
+        self.stopped_at = self.step
+        self.metrics.due(self.step, self.sums, stopped_at=self.step)
+        self.metrics.flush()
+        for step in sorted(step for step in self.wanted if step >= self.step):
+            self._keep(step)
+        self.on_progress(self.run.steps - self.step)
 
     def _call(self, count: int) -> None:
         self.state, self.sums = self.feed.advance(self.state, self.sums, self.step, self.step + count)
@@ -141,12 +167,12 @@ class Session:
         keeping = self.step in self.wanted
         saving = self.step % self.run.train.save_every == 0 and self.step < self.run.steps
         self.metrics.due(self.step, self.sums)
-        self.sums = self.feed.zeros
+        self.sums = {**self.feed.zeros, **{name: self.sums[name] for name in ("window",) if name in self.sums}}
         if keeping or saving:
             self.metrics.flush()  # what is kept had a finite loss
             self.pace.pause()
         if keeping:
-            self._keep()
+            self._keep(self.step)
         if saving:
             self._save()
 
@@ -167,11 +193,11 @@ class Session:
         for old in checkpoint.steps(resumes)[:-KEPT_RESUMES]:
             checkpoint.primary(lambda old=old: checkpoint.remove(resumes / str(old)))
 
-    def _keep(self) -> None:
-        """Seals the evaluation point; a step that is there already must be bitwise the same."""
-        path, point = self.directory / "checkpoints" / str(self.step), self.feed.evaluation_point(self.state, self.step)
+    def _keep(self, step: int) -> None:
+        """Seals the evaluation point as that of `step`; one that is there already must be bitwise the same."""
+        path, point = self.directory / "checkpoints" / str(step), self.feed.evaluation_point(self.state, self.step)
         if not checkpoint.is_sealed(path):
-            self.writer.save(path, point, step=self.step)
+            self.writer.save(path, point, step=step)
             return
         kept = jax.tree.leaves(checkpoint.load(path))
         for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(point), kept, strict=True):
@@ -236,9 +262,18 @@ def _resume_records(run: Run, directory: pathlib.Path, mesh, step: int) -> None:
         print(f"{directory.name}: goes on from step {step:,} with {'; '.join(changes)}", flush=True)
 
 
-def _finish(run: Run, directory: pathlib.Path) -> None:
+def stopped_at(directory: pathlib.Path) -> int | None:
+    """The step at which a finished run met what it was to stop at; None if it never did."""
+    try:
+        return json.loads((directory / "done").read_text()).get("stopped_at")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _finish(run: Run, directory: pathlib.Path, stopped_at: int | None) -> None:
     kept = checkpoint.steps(directory / "checkpoints")
-    atomic.write(directory / "done", json.dumps({"steps": run.steps, "kept": kept}))
+    stopped = {} if stopped_at is None else {"stopped_at": stopped_at}
+    atomic.write(directory / "done", json.dumps({"steps": run.steps, "kept": kept, **stopped}))
     shutil.rmtree(directory / "resume")
 
 

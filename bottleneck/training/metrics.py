@@ -26,17 +26,18 @@ class Metrics:
         self._step, self._began = step, time.monotonic()
         self._due: tuple | None = None
 
-    def due(self, step: int, sums: dict) -> None:
-        """The line of `sums` up to `step` is to be written by the next `flush`."""
+    def due(self, step: int, sums: dict, **further) -> None:
+        """The line of `sums` up to `step`, with what is `further` to be said, is to be written by the next `flush`."""
         now = time.monotonic()
-        self._due = step, sums, round((step - self._step) * self.run.train.batch / max(now - self._began, 1e-9))
+        speed = round((step - self._step) * self.run.train.batch / max(now - self._began, 1e-9))
+        self._due = step, sums, {"images_per_second": speed, **further}
         self._step, self._began = step, now
 
     def flush(self) -> None:
         """Writes the line that is due, if one is. Raises Diverged where the loss is not finite, and atomic.Full."""
         if self._due is None:
             return
-        (step, sums, speed), self._due = self._due, None
+        (step, sums, further), self._due = self._due, None
         sums = self.check(step, sums)
         each = zip(self.run.components, sums["score"], sums["count"], strict=True)
         line = {
@@ -44,7 +45,7 @@ class Metrics:
             "loss": float(sums["loss"].sum() / sums["count"].sum()),
             "score": {name: float(score / count) for name, score, count in each if count},
             "grad_norm": float(sums["grad_norm"]),
-            "images_per_second": speed,
+            **further,
         }
         if self.path is not None:
             atomic.append(self.path, json.dumps(line))

@@ -24,6 +24,11 @@ class TrainSpec:
     """How runs train; durations as numbers of steps or text: "300 steps", "5 epochs" (of the mixture's examples),
     "100000 examples". `sampling`: see `data.mixture`; with "full" every step sees all training items, and `batch` means
     nothing. `feed`: training images on the devices, or streamed from the host; either way the same batches.
+
+    A run with `stop_at_loss` or `stop_at_accuracy` looks every `stop_window`, at the mean loss (penalties included, L2
+    not) and accuracy of the window's batches as they were met, and stops where one is below, the other at least, what
+    is asked. The steps that are left are not made: what is kept of a later step, the last one too, is what it stopped
+    with, and a row's price counts the steps that were made.
     """
 
     steps: int | str = 1000
@@ -33,6 +38,9 @@ class TrainSpec:
     feed: Literal["resident", "stream"] = identity.field(default="resident")
     log_every: int = identity.field(default=500)
     save_every: int = identity.field(default=5000)
+    stop_at_loss: float | None = None
+    stop_at_accuracy: float | None = None
+    stop_window: int | str = "1 epoch"
 
     def __post_init__(self):
         for field in ("batch", "log_every", "save_every"):
@@ -40,6 +48,18 @@ class TrainSpec:
                 raise UserError(field, getattr(self, field), "at least 1")
         if self.sampling == "full" and self.feed == "stream":
             raise UserError("feed", self.feed, "'resident' where every step sees all training items")
+        if self.stop_at_accuracy is not None and not 0 < self.stop_at_accuracy <= 1:
+            raise UserError("stop_at_accuracy", self.stop_at_accuracy, "a fraction above 0, at most 1")
+
+    @property
+    def stops(self) -> bool:
+        """Whether it may end before its last step."""
+        return self.stop_at_loss is not None or self.stop_at_accuracy is not None
+
+    def reached(self, loss: float, accuracy: float) -> bool:
+        """Whether a window of this mean loss and accuracy is one to stop after."""
+        below = self.stop_at_loss is not None and loss < self.stop_at_loss
+        return below or self.stop_at_accuracy is not None and accuracy >= self.stop_at_accuracy
 
 
 def duration(value: int | str, *, batch: int, examples: int, key: str) -> int:

@@ -100,10 +100,12 @@ def _weights(program: Program):
     return jnp.full(2 * program.parents, 1 / (2 * program.parents), jnp.float32)
 
 
-def totals(components: int) -> dict[str, np.ndarray]:
-    """Zeroed sums over the steps since the last log line, per component [J]: of losses as counted, of all scores."""
+def totals(components: int, stops: bool = False) -> dict[str, np.ndarray]:
+    """Zeroed sums over the steps since the last log line, per component [J]: of losses as counted, of all scores. Of a
+    run that may stop also those of its window, however lines fall: of losses, scores and weights that count [3]."""
     zeros = np.zeros(components, np.float32)
-    return {"loss": zeros, "score": zeros, "count": zeros, "grad_norm": np.float32(0)}
+    window = {"window": np.zeros(3, np.float32)} if stops else {}
+    return {"loss": zeros, "score": zeros, "count": zeros, "grad_norm": np.float32(0), **window}
 
 
 def learn(program: Program, state: State, sums: dict, batch: dict, given: Given) -> tuple[State, dict]:
@@ -129,7 +131,13 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
     (_, (each, score, updated, groups)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)
     step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, state.opt_state, learned)
     by_component = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32)
+    window = {}
+    if "window" in sums:
+        weight = batch["weight"] * given.counted[batch["component"]]
+        added = jnp.stack([(each * batch["weight"]).sum(), (score * weight).sum(), weight.sum()])
+        window["window"] = sums["window"] + added.astype(jnp.float32)
     sums = {
+        **window,
         "loss": sums["loss"] + each.astype(jnp.float32) @ by_component,
         "score": sums["score"] + score.astype(jnp.float32) @ by_component,
         "count": sums["count"] + by_component.sum(0),
