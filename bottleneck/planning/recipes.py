@@ -118,6 +118,7 @@ class Recipes:
             parents = tuple(f"{teacher.run.key}@{teacher.step}" for teacher in teachers)
             run = dataclasses.replace(run, parents=parents, lesson=lesson)
         planner.call(run.name, seed, run, stood_on(teachers, [(each, each.steps) for each in grid]))
+        planner.lessons[run.key] = passed(teachers, sum(run.sizes))
         planner.train(run, chooser=chooser, teachers=teachers)
         for teacher in teachers:
             for component in planner.pool_of(run):
@@ -131,6 +132,12 @@ def stood_on(teachers: tuple[Kept, ...], others: list[tuple[Run, int]]) -> tuple
     for run, step in [*others, *(pair for teacher in teachers for pair in teacher.ancestry.items())]:
         longest[run] = max(longest.get(run, 0), step)
     return tuple(longest.items())
+
+
+def passed(teachers: tuple[Kept, ...], items: int) -> tuple[tuple[Run, int, int], ...]:
+    """(run, step, images): what passed through networks so that a student could learn, and its teachers before it."""
+    own = ((teacher.run, teacher.step, items) for teacher in teachers)
+    return tuple(dict.fromkeys((*own, *(earlier for teacher in teachers for earlier in teacher.lessons))))
 
 
 def changed(spec: Any, keys: dict[str, Any], path: str) -> Any:
