@@ -1,67 +1,124 @@
-"""Do richer representations bring back what the mixture lost, and at what price?
+"""Do richer representations bring back what the mixture lost, at what price, and beyond which control?
 
     python -m bottleneck.main --config=configs/rich.py
 
-Three components share an easy feature (colour, reliability 0.9) and have a private one each (texture, shape,
-background). Schedule-free runs, so that every kept step is a finished network. Against total training steps:
+The mixture of configs/mixture.py, trained schedule-free so that every kept step is a finished network. Against one
+network trained on the mixture:
 
-    cat2, cat5           features of 2 and 5 runs concatenated (2 and 5 times the budget)
-    timecat2, timecat5   the same within the budget of one run: members stop at 1/2 and 1/5 of it
-    short2, short5       one such short member alone: shorter training can help by itself
-    twice                one member listed twice: can gain nothing
-    reduced5             cat5 on as many principal components as one member has features
-    averaged5            the same five members' predictions averaged
+    cat2, cat5            features of 2 and 5 runs side by side (CAT_n)
+    timecat2, timecat5    the same within the budget of one run: members stop at 1/2 and 1/5 of it
+    snapshots, cycles     five steps of one run; the ends of the five cycles of one cyclic run (CAT-S)
+    layers, widths, depths   all layers of one run; two runs of other width or depth
+    hard5, soft5          one network with a head for each of 5 teachers, at one run's steps; hard5_long at three times
+    bonsai2, bonsai3      rounds of discovery by group DRO and their synthesis; bonsai_exp with exponentiated gradients
 
-Each is judged beside the same representation of directly trained runs. About two minutes on 2 CPU cores. What to expect
-from 10 seeds (bits of 2): Time-Cat 2 reads 0.11 more than one whole run of the same budget about the background and
-0.07 more about the shape, but 0.05 less about the texture, whose probe rises only late in training. Arguments as
-configs/mixture.py: `smoke`, `seeds=10`, `offset=0`.
+and, as controls, beside those every concatenation has (one member, one member several times, reduced to one member's
+dimension in three ways, averaged predictions, the same of directly trained runs):
+
+    long2, long5          one network with as many total steps
+    wide2, wide5          one network of as many units
+    untrained5            hard5 with one teacher that was never trained
+    bonsai_random         bonsai2 with groups at random
+
+Arguments: `smoke`, `seeds=10`, `offset=0`, `finetune` (cat2 and one network are fine-tuned, too: plainly, from the
+probe's head, with dropout 0.9, in two stages), `data=PATH` (copies of your images, as configs/mixture.py), `dominoes=DIR`
+(of mnist.npz and cifar10.npz: MNIST beside CIFAR-10 announces the label at 0.95, so that CIFAR-10 itself may be left
+unlearned), `full` (ResNet-20 at 32 pixels, 20,000 steps: for accelerators).
 """
+
+import pathlib
 
 import ml_collections
 
+from bottleneck import config as configs
 from bottleneck.config import parse_arg
+
+FINETUNED = ("finetune", "probe_finetune", "dropout_finetune", "two_stage")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, seeds=10, offset=0)
-    config = ml_collections.ConfigDict()
+    arg = parse_arg(arg, smoke=False, full=False, seeds=10, offset=0, finetune=False, data="", dominoes="")
+    given = f"seeds={arg.seeds},offset={arg.offset},data={arg.data}" + ",smoke" * arg.smoke
+    config = configs.get(pathlib.Path(__file__).with_name("mixture.py"), given)
     config.name = "rich"
-    config.seeds = arg.seeds
-    config.seed_offset = arg.offset
-    config.data = dict(image_size=16, train=8000, probe=2000, val=1000, test=2000)
-
-    def component(seed, private):
-        return dict(source=dict(name="factors", values=4, reliability={"colour": 0.9, private: 1.0}, seed=seed))
-
-    config.components = dict(
-        texture=component(0, "texture"), shape=component(1, "shape"), background=component(2, "background")
-    )
-    config.mixture = dict(
-        weights=dict(texture=1 / 3, shape=1 / 3, background=1 / 3), label_space="shared", schedule={}, competitor=None
-    )
-    config.model = dict(name="mlp", width=64, depth=3)
+    config.mixture.competitor = None
     config.optimizer = dict(name="schedule_free", lr=0.003, weight_decay=0.01, warmup=0.05, clip=None)
-    config.train = dict(steps=1500, batch=128, sampling="iid", log_every=500, save_every=5000)
     config.arms = ("mixture", "direct")
-    config.probe = dict(protocols=("head", "linear_probe"), layer="features")
-
-    def members(step="last", **options):
-        return dict(members=f"mixture/*@{step}:features", **options)
-
-    config.representations = dict(
-        short2=members("1/2"),
-        short5=members("1/5"),
-        twice=members(repeat=2),
-        cat2=members(n=2),
-        cat5=members(n=5),
-        timecat2=members("1/2", n=2),
-        timecat5=members("1/5", n=5),
-        reduced5=members(n=5, reduce="pca"),
-        averaged5=members(n=5, combine="average"),
+    config.analysis.kinds = ()
+    config.probe.update(
+        protocols=("head", "linear_probe", *(FINETUNED if arg.finetune else ())),
+        arms=("mixture", "cat2"),
+        finetune=dict(steps=100, lr=0.001, head_steps=50, head_lr=0.0001),
     )
+    if arg.dominoes:
+        config.components, config.targets = pairs(pathlib.Path(arg.dominoes))
+        config.mixture.weights = dict(paired=0.5, digits=0.5)
+        config.data.update(image_size=32, train=10_000, test=2000)
+    if arg.full:
+        config.model = dict(name="resnet", depth=20)
+        config.data.update(image_size=32, train=50_000, probe=5000, val=2000, test=5000)
+        config.train.update(steps=20_000, batch=256, dtype="bfloat16")
+    config.recipes = recipes(narrow=0.5, depth=dict(depth=32 if arg.full else 5))
+    config.representations = representations()
     if arg.smoke:
-        config.seeds = 5
-        config.train.steps = 100
-        config.data = dict(image_size=16, train=1000, probe=400, val=200, test=400)
+        config.seeds = max(config.seeds, 5)
+        config.train.steps = 60
+        config.probe.finetune.update(steps=20, head_steps=10)
     return config
+
+
+def recipes(narrow: float, depth: dict) -> dict:
+    """Runs beyond the mixture's and direct training's: members of other kinds, cures that train, trained controls."""
+    five = dict(teachers="mixture/*@last", n=5)
+    return dict(
+        narrow=dict(width=narrow),
+        deep=dict(model=depth),
+        cyclic=dict(optimizer=dict(name="sgd", lr=0.1, schedule="cyclic", cycles=5, warmup=0.0, clip=1.0)),
+        hard5=five,
+        soft5=dict(**five, targets="soft"),
+        hard5_long=dict(**five, steps=3.0),
+        bonsai2=dict(rounds=2),
+        bonsai3=dict(rounds=3),
+        bonsai_exp=dict(rounds=2, rule="exponentiated"),
+        long2=dict(steps=2.0),
+        long5=dict(steps=5.0),
+        wide2=dict(width=2.0),
+        wide5=dict(width=5.0),
+        untrained5=dict(**five, untrained=1),
+        bonsai_random=dict(rounds=2, groups="random"),
+    )
+
+
+def representations() -> dict:
+    def members(*patterns, **options):
+        return dict(members=tuple(f"{pattern}:features" for pattern in patterns), **options)
+
+    return dict(
+        cat2=members("mixture/*@last", n=2, against=("long2", "wide2")),
+        cat5=members("mixture/*@last", n=5, against=("long5", "wide5")),
+        timecat2=members("mixture/*@1/2", n=2, against=("mixture",)),
+        timecat5=members("mixture/*@1/5", n=5, against=("mixture",)),
+        snapshots=members(*(f"mixture/*@{i}/5" for i in range(1, 6))),
+        cycles=members(*(f"cyclic/*@{i}/5" for i in range(1, 6))),
+        layers=dict(members=tuple(f"mixture/*@last:{layer}" for layer in ("layer1", "layer2", "features"))),
+        widths=members("mixture/*@last", "narrow/*@last"),
+        depths=members("mixture/*@last", "deep/*@last"),
+        hard5=members("hard5/*@last", against=("mixture", "untrained5")),
+        soft5=members("soft5/*@last", against=("mixture", "untrained5")),
+        hard5_long=members("hard5_long/*@last", against=("long5",)),
+        bonsai2=members("bonsai2/*@last", against=("mixture", "bonsai_random", "long2")),
+        bonsai3=members("bonsai3/*@last", against=("mixture", "bonsai2")),
+        bonsai_exp=members("bonsai_exp/*@last", against=("mixture", "bonsai_random", "long2")),
+    )
+
+
+def pairs(folder: pathlib.Path) -> tuple[dict, dict]:
+    """CIFAR-10 on the left and MNIST on the right: which of them tells the label; and CIFAR-10 beside any digit."""
+
+    def component(**domino):
+        source = dict(name="arrays", path=str(folder / "cifar10.npz"))
+        digits = dict(name="arrays", path=str(folder / "mnist.npz"))
+        return dict(source=source, transforms=dict(dominoes=dict(source=digits, **domino)))
+
+    inside = dict(paired=component(announces="both", reliability=0.95), digits=component(announces="right"))
+    return inside, dict(objects=component(announces="left"))
