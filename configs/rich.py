@@ -21,9 +21,9 @@ dimension in three ways, averaged predictions, the same of directly trained runs
     bonsai_random         bonsai2 with groups at random
 
 Arguments: `smoke`, `seeds=10`, `offset=0`, `finetune` (cat2 and one network are fine-tuned, too: plainly, from the
-probe's head, with dropout 0.9, in two stages), `data=PATH` (copies of your images, as configs/mixture.py), `dominoes=DIR`
-(of mnist.npz and cifar10.npz: MNIST beside CIFAR-10 announces the label at 0.95, so that CIFAR-10 itself may be left
-unlearned), `full` (ResNet-20 at 32 pixels, 20,000 steps: for accelerators).
+probe's head, with dropout 0.9, in two stages), `data=PATH` (copies of your images, as configs/mixture.py),
+`dominoes=DIR` (of mnist.npz and cifar10.npz: MNIST beside CIFAR-10 announces the label at 0.95, so that CIFAR-10 itself
+may be left unlearned), `full` (ResNet-20 at 32 pixels, 20,000 steps: for accelerators).
 """
 
 import pathlib
