@@ -9,6 +9,7 @@ from bottleneck.errors import UserError
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
 from bottleneck.probing import Probe
+from bottleneck.report import discovery
 
 RECIPES = {
     "short": {"steps": 0.5},
@@ -136,3 +137,13 @@ def test_rounds_without_an_example_left_end_empty_and_say_so(finished):
 def test_intervals_say_what_seeds_vary(finished):
     units = {r["ci_unit"] for r in finished[2] if r["metric"] == "gap" and r["ci_unit"]}
     assert units and all("orders (one initialisation)" in unit for unit in units)
+
+
+def test_the_report_says_what_rounds_leave(finished):
+    workdir, _, rows = finished
+    shown = discovery.section({"discovery": [r for r in rows if row_files.kind(r) == "discovery"]})
+    assert "no example is left to be discovered after round 1" in shown.sentence
+    (table,) = shown.parts
+    assert table.rows[0][:2] == ("diverse", "0") and "0.0" in str(table.rows[0][2])
+    assert "no example is left to be discovered" in (workdir / "report.html").read_text()
+    assert discovery.section({}) is None

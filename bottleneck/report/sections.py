@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bottleneck.report import ladder, learning, recovery, relatedness, seeds, similarity
+from bottleneck.report import discovery, ladder, learning, recovery, relatedness, seeds, similarity
 from bottleneck.report.section import Section
 
-KINDS = (ladder, learning, seeds, similarity, relatedness, recovery)
+KINDS = (ladder, learning, seeds, similarity, relatedness, recovery, discovery)
 
 
 def sections(kinds: dict[str, list[dict]]) -> list[Section]:
