@@ -23,7 +23,7 @@ def section(kinds: dict) -> Section | None:
         return None
     methods = (
         "Rounds of discovery are trained by group DRO over the training items that earlier rounds have right and "
-        "wrong, all components together; the groups' losses are means over a batch, and the synthesis has a head a round, "
+        "wrong, all components together; a group is as its examples in a batch, and the synthesis has a head a round, "
         "against hard pseudo-labels, half of its items those on which the rounds agree."
     )
     return Section("discovery", "Rounds of discovery", " ".join(said), (table(wrong),) if wrong else (), methods)
