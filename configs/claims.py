@@ -80,60 +80,74 @@ def claim(says: str, target: str, published=None, source="", arm="mixture", prot
 # Slabs
 
 
-def randomised(published: dict[str, float], what: str, ensemble: str = "", **how) -> dict:
-    """Claims about test sets in which a block of coordinates says nothing of the label: target -> published."""
-    said = {}
-    for target, number in published.items():
-        where = "as they are" if "random" not in target else f"with {target.replace('_', ' ')}"
-        of = f"{SHAH}, {how.get('of', 'notebook')}"
-        options = {key: value for key, value in how.items() if key != "of"}
-        said[f"{what}_{target}"] = claim(f"{what}, test items {where}", target, number, of, **options)
-        if ensemble:
-            words = f"{what}, three networks' mean, test items {where}"
-            said[f"{what}_three_{target}"] = claim(words, target, number, of, arm=ensemble, **options)
-    return said
+WORDS = dict(  # targets, as test items
+    linear_random="with the linear coordinate randomised",
+    slabs_random="with the slabs randomised",
+    five_random="with the five-slab coordinate randomised",
+    seven_random="with the seven-slab coordinates randomised",
+    digits_random="with the digit randomised",
+    vehicles_random="with the vehicle randomised",
+)
+
+
+def randomised(key: str, what: str, published: dict[str, float], where: str, arm: str = "mixture", **how) -> dict:
+    """Claims about test sets in which some coordinates say nothing of the label. `published`: target -> number."""
+    return {
+        f"{key}_{target}": claim(
+            f"{what}, test items {WORDS.get(target, 'as they are')}", target, number, f"{SHAH}, {where}", arm, **how
+        )
+        for target, number in published.items()
+    }
 
 
 def lms5(form: str) -> dict[str, dict]:
     """One linear coordinate and 49 five-slab ones, each of which alone would do; and what probes still find of them."""
     source = dict(name="slabs", linear=1, slabs5=49)
-    sizes = dict(train=100_000, test=10_000, probe=4000, val=1000)
+    sizes = dict(train=100_000, test=50_000, probe=4000, val=1000)
     how = dict(
         model=dict(name="mlp", width=100, depth=2),
         optimizer=dict(name="sgd", lr=0.1, momentum=0.0, nesterov=False, weight_decay=5e-5),
         train=dict(steps="12 epochs", batch=256, sampling="stratified"),
     )
-    seeds = dict(smoke=3, cpu=6, full=15)[form]
-    randomise = dict(linear_random=("linear",), slabs_random=("slabs",))
     published = dict(lms=100.0, linear_random=50.7, slabs_random=100.0)
-    claims = randomised(published, "LMS-5", "three", metric="auc", of="notebooks 01, 04")
-    three = dict(three=dict(members="mixture/*@last:features", n=3, combine="average"))
-    probed = dict(protocols=("head", "linear_probe", "nonlinear_probe"), arms=("mixture", "random"))
+    claims = randomised("lms5", "LMS-5", published, "notebook 01", metric="auc")
+    claims |= randomised("lms5_three", "LMS-5, three networks", published, "notebook 04", "three", metric="auc")
+    seen = dict(linear_random=("linear",), slabs_random=("slabs",))
     return dict(
-        lms5=lone("lms", source, sizes, seeds, claims, randomise=randomise, representations=three, **how),
+        lms5=lone(
+            "lms",
+            source,
+            sizes,
+            dict(smoke=3, cpu=6, full=15)[form],
+            claims,
+            randomise=seen,
+            representations=dict(three=dict(members="mixture/*@last:features", n=3, combine="average")),
+            **how,
+        ),
         lms5_probed=lone(
             "lms",
             source,
             sizes,
-            dict(smoke=2, cpu=3, full=15)[form],
-            found("LMS-5", "the slabs", "linear_random"),
+            dict(smoke=3, cpu=6, full=15)[form],
+            found("LMS-5", "slabs", "the slabs", "linear_random", ("linear_probe", "nonlinear_probe")),
             randomise=dict(linear_random=("linear",)),
-            probe=probed,
+            probe=dict(protocols=("head", "linear_probe", "nonlinear_probe"), arms=("mixture", "random")),
             **how,
         ),
     )
 
 
-def found(who: str, what: str, target: str, protocols=("linear_probe", "nonlinear_probe")) -> dict:
+def found(who: str, key: str, what: str, target: str, protocols: tuple[str, ...]) -> dict:
     """What probes on frozen features read where the network itself reads nothing: a question nobody has answered."""
     claims = {}
     for protocol in protocols:
-        words = f"{who}, a {protocol.replace('_', ' ')} on frozen features finds {what}"
-        claims[f"{what}_{protocol}".replace(" ", "_")] = claim(words, target, protocol=protocol)
-        beyond = dict(minus=(target, "random", protocol))
-        claims[f"{what}_{protocol}_trained".replace(" ", "_")] = claim(
-            f"{words}, beyond an untrained network's", target, protocol=protocol, **beyond
+        words = (
+            f"{who}, a {protocol.replace('_', ' ').replace('nonlinear', 'non-linear')} on frozen features finds {what}"
         )
+        untrained = (target, "random", protocol)
+        claims[f"{key}_{protocol}"] = claim(words, target, protocol=protocol)
+        more = claim(f"{words}, beyond an untrained network's", target, protocol=protocol, minus=untrained)
+        claims[f"{key}_{protocol}_trained"] = more
     return claims
 
 
@@ -144,10 +158,10 @@ def ms57(form: str) -> dict[str, dict]:
         ms57=lone(
             "ms",
             source,
-            dict(train=100_000, test=dict(smoke=10_000, cpu=50_000, full=50_000)[form], probe=1000, val=1000),
-            dict(smoke=2, cpu=3, full=15)[form],
+            dict(train=100_000, test=50_000, probe=1000, val=1000),
+            dict(smoke=3, cpu=5, full=15)[form],
             randomised(
-                dict(ms=100.0, five_random=50.2, seven_random=100.0), "MS-(5,7)", metric="auc", of="notebook 01"
+                "ms57", "MS-(5,7)", dict(ms=100.0, five_random=50.2, seven_random=100.0), "notebook 01", metric="auc"
             ),
             randomise=dict(five_random=("slabs5",), seven_random=("slabs7",)),
             model=dict(name="mlp", width=100, depth=2),
@@ -164,9 +178,9 @@ def noisy(form: str) -> dict[str, dict]:
         noisy=lone(
             "noisy",
             source,
-            dict(train=40_000, test=10_000, probe=1000, val=1000),
+            dict(train=40_000, test=50_000, probe=1000, val=1000),
             dict(smoke=2, cpu=3, full=10)[form],
-            randomised(dict(noisy=94.9, linear_random=49.7, slabs_random=94.9), "noisy LMS-7", of="notebook 03"),
+            randomised("noisy", "noisy LMS-7", dict(noisy=94.9, linear_random=49.7, slabs_random=94.9), "notebook 03"),
             randomise=dict(linear_random=("linear",), slabs_random=("slabs",)),
             model=dict(name="mlp", width=300, depth=2),
             optimizer=dict(name="sgd", lr=0.1, momentum=0.9, nesterov=False, weight_decay=5e-4),
@@ -229,7 +243,7 @@ def mnist1d(form: str) -> dict[str, dict]:
             studies[f"mnist1d_{name}_{kind}"] = lone(
                 "digits",
                 dict(name="mnist1d", shuffled=kind == "shuffled"),
-                dict(train=4000, test=1000, probe=200, val=200),
+                dict(train=4000, test=10_000, probe=200, val=200),
                 dict(smoke=3, cpu=5, full=10)[form],
                 {f"{name}_{kind}": claim(words, "digits", published, f"{GREYDANUS}, read me")},
                 model=model,
@@ -300,20 +314,17 @@ def dominoes(form: str, data: pathlib.Path) -> dict[str, dict]:
     reduced = "" if form == "full" else "ResNet-8 instead of ResNet-50"
     sides = dict(dominoes=(100.0, dict(above=95.0)), digits_random=(49.4, dict(above=45.0, below=55.0)))
     sides |= dict(vehicles_random=(100.0, dict(above=95.0)))
-    claims = {}
+    claims = found("MNIST over CIFAR-10", "vehicle", "the vehicle", "digits_random", ("linear_probe",))
     for target, (published, expected) in sides.items():
-        where = "as they are" if "random" not in target else f"with {target.replace('_', ' ')}"
         how = dict(reduced=reduced, **expected) if reduced else {}
-        words = f"MNIST over CIFAR-10, test items {where}"
-        claims[f"dominoes_{target}"] = claim(words, target, published, f"{SHAH}, notebook 02", **how)
-    probed = found("MNIST over CIFAR-10", "the vehicle", "digits_random", protocols=("linear_probe",))
+        claims |= randomised("dominoes", "MNIST over CIFAR-10", {target: published}, "notebook 02", **how)
     return dict(
         dominoes=lone(
             "dominoes",
             digits,
             dict(image_size=(64, 32), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), probe=1500, val=500),
             dict(smoke=1, cpu=3, full=5)[form],
-            claims | probed,
+            claims,
             transforms=transforms,
             randomise=dict(digits_random=("top",), vehicles_random=("bottom",)),
             probe=dict(protocols=("head", "linear_probe"), arms=("mixture", "random")),
