@@ -6,7 +6,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from bottleneck import execute, sweep
+from bottleneck import analyze, execute, sweep
 from bottleneck import rows as row_files
 from bottleneck import study as studies
 from bottleneck.analysis import claims as judging
@@ -161,9 +161,8 @@ def test_bands_stand_in_the_claim():
     assert (reduced.band.low, reduced.band.high, reduced.band.inside) == (80.0, np.inf, "same direction")
 
 
-def test_studies_of_one_config_with_nothing_in_common(done, capsys):
-    """Whole studies as named points: what they share is trained once, and all claims are on one page."""
-    workdir, config = done
+def two_studies(config) -> ml_collections.ConfigDict:
+    """The toy study, and another one that shares neither components nor model with it, as named points."""
     own = ("components", "mixture", "targets", "representations", "claims", "model")
     whole = {key: config[key].to_dict() for key in own}
     other = dict(
@@ -172,9 +171,15 @@ def test_studies_of_one_config_with_nothing_in_common(done, capsys):
         model=dict(name="mlp", width=4, depth=1),
         claims=dict(ground=dict(says="the background is learned", reads=dict(target="ground"), above=70.0)),
     )
-    shared = {key: value for key, value in config.items() if key not in own}
-    both = ml_collections.ConfigDict(shared)
+    both = ml_collections.ConfigDict({key: value for key, value in config.items() if key not in own})
     both.sweep = dict(points=(dict(point="colour", **whole), dict(point="ground", **other)))
+    return both
+
+
+def test_studies_of_one_config_with_nothing_in_common(done, capsys):
+    """Whole studies as named points: what they share is trained once, and all claims are on one page."""
+    workdir, config = done
+    both = two_studies(config)
     plan = sweep.plan(both)
     assert [p.at for p in plan.points] == [{"point": "colour"}, {"point": "ground"}]
     assert len(plan.graph.of(Train)) == 6 and plan.points[1].plan.study.targets == {}
@@ -187,3 +192,18 @@ def test_studies_of_one_config_with_nothing_in_common(done, capsys):
     assert "the background is learned" in out and "colour is learned" in out and "Of 6 claims" in out
     rows = row_files.select(row_files.read(workdir / "results.jsonl"), metric="claim", arm="mixture")
     assert {"point": "ground"} in [r["point"] for r in rows if r["extra"]["claim"] == "ground"]
+    assert analyze.main(["analyze", str(workdir)]) == 0 and "Of 6 claims" in capsys.readouterr().out
+
+
+def test_shards_end_in_the_same_claims(done, tmp_path):
+    workdir, config = done
+    both = two_studies(config)
+    ended = [execute.study(both, tmp_path, shard=(i % 2, 2)) for i in range(4)]
+    assert ended[-1] == execute.DONE and execute.UNFINISHED in ended
+
+    def judged(directory):
+        rows = row_files.select(row_files.read(directory / "results.jsonl"), metric="claim")
+        return {r["extra"]["claim"]: (r["value"], r["ci95"], r["extra"]["status"]) for r in rows}
+
+    found, expected = judged(tmp_path), judged(workdir)
+    assert {*found} == {*CLAIMS, "ground"} and all(found[name] == expected[name] for name in CLAIMS)
