@@ -30,6 +30,7 @@ from bottleneck.planning import plan as plans
 from bottleneck.planning.plan import Plan
 from bottleneck.planning.planner import joined
 from bottleneck.points import Place
+from bottleneck.spread import Spread, Varied
 from bottleneck.study import StudySpec, SweepSpec
 from bottleneck.tasks import Task
 
@@ -84,7 +85,7 @@ def plan(config) -> Plan | Sweep:
     own, outside = tuple(study.components), tuple(study.targets)
     axes = tuple(Axis(name, study.sweep.per if name in study.sweep.log else "unit") for name in made[0].at)
     curve = Curve(axes, (own, outside), tuple(map(_place, made)))
-    return Sweep(study, made, curve, law(study, made))
+    return Sweep(study, made, curve, (*law(study, made), *spread(made)))
 
 
 def law(study: StudySpec, made: tuple[Point, ...]) -> tuple[Law, ...]:
@@ -114,6 +115,20 @@ def law(study: StudySpec, made: tuple[Point, ...]) -> tuple[Law, ...]:
     if sum(not point.held_out for point in points) < FEWEST or not any(point.held_out for point in points):
         raise UserError("sweep.held_out", study.sweep.held_out, f"at least one point, and {FEWEST} others for a law")
     return (Law({name: made[0].plan.targets[name] for name in study.components}, points),)
+
+
+def spread(made: tuple[Point, ...]) -> Iterator[Spread]:
+    """The tasks that compare points which train the same and differ in what their seeds vary."""
+    alike: dict[str, dict[str, Varied]] = {}
+    for point in made if len({point.plan.study.vary for point in made}) > 1 else ():
+        study = point.plan.study
+        first = point.plan.episodes.run(ARMS["mixture"], study.run_seeds[0])  # whose seeds are the same for all
+        probes = point.plan.probes_of("mixture")
+        group = alike.setdefault(identity.digest([first.identity, study.data]), {})
+        if study.vary not in group or len(group[study.vary].probes) < len(probes):  # of several, that of most seeds
+            group[study.vary] = Varied(point.at, study.vary, probes)
+    targets = {name: component.num_classes > 0 for point in made[:1] for name, component in point.plan.targets.items()}
+    yield from (Spread(targets, tuple(points.values())) for points in alike.values() if len(points) > 1)
 
 
 def spec(config) -> StudySpec:
@@ -189,11 +204,10 @@ def points(config, spec: SweepSpec) -> Iterator[tuple[dict, ml_collections.Confi
         named = asked.pop(NAMED, {}) if spec.points else {}
         for key, value in asked.items():
             at[key] = _set(changed, key, value, f"sweep.{where}.{key}")
-        for text in map(identity.digest, filter(None, (at, named))):
-            if text in seen:
-                raise UserError(f"sweep.{where}", _said(named or at), "each point once")
-            seen.add(text)
-        at = named or at
+        at = named or at  # two names may be given to one study
+        if (text := identity.digest(at)) in seen:
+            raise UserError(f"sweep.{where}", _said(at), "each point once")
+        seen.add(text)
         _check_log(spec, at)
         yield at, changed
 

@@ -84,6 +84,21 @@ def spread(table, level: float = 0.95) -> Spread | None:
     return Spread(*(float(np.sqrt(max(variance, 0.0))) for variance in ((between - residual) / n, lower, upper)))
 
 
+def ratio(a, b, level: float = 0.95) -> Interval:
+    """How many times as much the means of the seeds of `a` [S, N] vary as those of `b` [S', N]: a ratio of variances.
+
+    On these items: noise between networks on them is part of both. Interval: Fisher's F, for normal seed effects. One
+    seed, or seeds without any variance, give no ratio: NaN within 0 and infinity.
+    """
+    counts = dict(n_seeds=min(len(a), len(b)), n_examples=np.shape(a)[-1])
+    a, b = np.mean(a, axis=1), np.mean(b, axis=1)
+    if min(len(a), len(b)) < 2 or not b.var():
+        return Interval(np.nan, 0.0, np.inf, np.nan, np.nan, "seeds", **counts, level=level)
+    value, tail = a.var(ddof=1) / b.var(ddof=1), (1.0 - level) / 2.0
+    low, high = (value / stats.f.isf(q, len(a) - 1, len(b) - 1) for q in (tail, 1.0 - tail))
+    return Interval(float(value), float(low), float(high), np.nan, np.nan, "seeds", **counts, level=level)
+
+
 @dataclass(frozen=True)
 class Concatenation:
     """What one concatenation of all seeds reads. Items are the unit: it speaks of these networks."""

@@ -6,7 +6,7 @@ import pathlib
 from dataclasses import dataclass
 
 from bottleneck import atomic
-from bottleneck.report import claims, curves, findings, gaps, law, lookup, page, plots, sweep, tables
+from bottleneck.report import claims, curves, findings, gaps, law, lookup, page, plots, spread, sweep, tables
 from bottleneck.report.methods import exploratory, methods
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.sections import sections
@@ -53,7 +53,7 @@ def read(rows: list[dict]) -> Content:
     """The content of a study's rows."""
     main, kinds = lookup.split(rows)
     study = ", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name"
-    answered = [*chapters(main), *filter(None, (part.section(kinds) for part in (claims, sweep, law)))]
+    answered = [*chapters(main), *filter(None, (part.section(kinds) for part in (claims, sweep, spread, law)))]
     return Content(study, main, answered, sections(kinds), findings.clauses(kinds), findings.overview(kinds))
 
 

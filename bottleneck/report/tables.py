@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
-from bottleneck.report import causes, claims, findings, law, representations, sweep
+from bottleneck.report import causes, claims, findings, law, representations, spread, sweep
 from bottleneck.report.lookup import (
     ARMS,
     FLOORS,
@@ -221,17 +221,13 @@ def terminal(rows: list[dict], width: int = 120, encoding: str = "utf-8") -> str
     """What a study prints at its end: one sentence per target, then the tables, in what `encoding` can hold."""
     main, kinds = split(rows)
     said = [" ".join(filter(None, (s["sentence"], s["clause"]))) for s in sentences(main, findings.clauses(kinds))]
-    said += [*claims.sentences(kinds), *sweep.sentences(kinds), *law.sentences(kinds)]
+    said += [*claims.sentences(kinds), *sweep.sentences(kinds), *spread.sentences(kinds), *law.sentences(kinds)]
     lines = [encodable(textwrap.fill(words, width, subsequent_indent="  "), encoding) for words in said]
     shown = [
         causes.short(main) if table.name == "restored" else table
         for table in all_tables(main)
         if table.name != "protocols"
     ]
-    shown += [
-        *filter(None, [findings.overview(kinds)]),
-        *claims.tables(kinds),
-        *sweep.tables(kinds),
-        *law.tables(kinds),
-    ]
+    shown += filter(None, [findings.overview(kinds)])
+    shown += [table for part in (claims, sweep, spread, law) for table in part.tables(kinds)]
     return "\n\n".join(["\n".join(lines)] * bool(lines) + [text(table, width, encoding) for table in shown]) + "\n"

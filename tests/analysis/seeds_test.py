@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from bottleneck.analysis import intervals
-from bottleneck.analysis.seeds import concatenation, evidence, spread
+from bottleneck.analysis.seeds import concatenation, evidence, ratio, spread
 from bottleneck.errors import UserError
 
 N = 300
@@ -112,3 +112,23 @@ def test_concatenation_gains_over_the_mean_and_the_best_member():
     for joined, best in ((difficulty[1:], 1), (difficulty, 3), (difficulty, -1)):
         with pytest.raises(UserError):
             concatenation(joined, members, best)
+
+
+def test_the_ratio_of_variances_covers():
+    """Twice the spread, 6 seeds each: 95 % of Fisher's intervals hold 4; shared item difficulty plays no part."""
+    rng = np.random.default_rng(8)
+    difficulty = rng.normal(size=30)
+    tables = [[sd * rng.normal(size=(6, 1)) + difficulty for sd in (0.2, 0.1)] for _ in range(1500)]
+    found = [ratio(*pair) for pair in tables]
+    assert 0.935 <= np.mean([f.low <= 4.0 <= f.high for f in found]) <= 0.965
+    first = found[0]
+    a, b = (np.var(table.mean(1), ddof=1) for table in tables[0])
+    assert first.value == pytest.approx(a / b) and (first.n_seeds, first.n_examples) == (6, 30)
+    swapped = ratio(*tables[0][::-1])
+    assert (swapped.low, swapped.high) == pytest.approx((1 / first.high, 1 / first.low))
+
+
+def test_no_ratio_of_one_seed_or_without_variance():
+    for a, b in ((np.ones((1, 3)), np.ones((5, 3))), (np.random.default_rng(0).normal(size=(5, 3)), np.ones((5, 3)))):
+        found = ratio(a, b)
+        assert np.isnan(found.value) and (found.low, found.high) == (0.0, np.inf)
