@@ -125,7 +125,6 @@ def test_axes_are_set_on_the_command_line():
         (dict(axes=weights(0.0, 0.2), log=(WEIGHT,)), r"numbers above 0"),
         (dict(axes=weights(0.1), points=(dict(seeds=1),)), r"sweep.points.*not both"),
         (dict(points=(dict(seeds=1), dict(model=dict(width=4)))), r"keys of the first point: seeds"),
-        (dict(points=(dict(point="a", seeds=1), dict(point="b", seeds=1))), r"sweep.points=.*'b'.*each point once"),
         (dict(points=(dict(point="a", seeds=1), dict(point="a", seeds=2))), r"sweep.points=.*'a'.*each point once"),
         (dict(points=(dict(point="a", model=dict(widht=4)),)), r"sweep.points.model.widht=4: .*'width'"),
         (dict(axes=dict(point=("a", "b"))), r"sweep.axes.point='a'"),
