@@ -38,9 +38,13 @@ CONVOLUTIONAL = (
     "--config.optimizer={'name': 'schedule_free', 'lr': 0.01}",
     "--config.arms=mixture,direct,alone,heads",
     "--config.arms_for=all",
-    "--config.probe.protocols=head,linear_probe,k_shot,probe_finetune",
+    "--config.probe.protocols=head,linear_probe,k_shot,released_probe,probe_finetune,two_stage",
+    "--config.probe.arms=mixture,cat",
     "--config.probe.shots=1,4",
     "--config.probe.finetune.steps=6",
+    "--config.probe.finetune.head_steps=5",
+    "--config.probe.released.epochs=2",
+    "--config.representations={'cat': {'members': 'mixture/*@last:features', 'n': 2}}",
 )
 
 

@@ -97,8 +97,12 @@ def model(episodes: Episodes) -> None:
     except UserError as error:
         raise error.under("augment") from None
     episodes.model  # noqa: B018  refuses what the model's spec cannot be
-    if "probe_finetune" in study.probe.protocols and study.model.get("use_bias") is False:
-        raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
+    if "probe_finetune" in study.probe.protocols:
+        if study.model.get("use_bias") is False:
+            raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
+        if study.objective.loss == "softplus":
+            expected = "'softmax': 'probe_finetune' starts from a probe, which has a logit for each class"
+            raise UserError("objective.loss", "softplus", expected)
 
 
 def layers(read: Iterable[tuple[str, str, dict[str, int]]]) -> None:

@@ -91,12 +91,9 @@ def untrained(planner: Planner, seed: int, target: str, asks) -> None:
     spec, member = planner.study.probe, planner.member("mixture", seed, 0)
     if "linear_probe" in spec.protocols:
         planner.probe("random", seed, target, (member,), "linear_probe", asks)
-    if "random" in spec.arms and "nonlinear_probe" in spec.protocols:
-        planner.probe("random", seed, target, (member,), "nonlinear_probe", asks)
-    if "random" in spec.arms and "k_shot" in spec.protocols:
-        few(planner, "random", seed, target, (member,), asks)
-    if "random" in spec.arms and "finetune" in spec.protocols:
-        finetuning.add(planner, "random", seed, target, (member,), (seed,), "finetune", asks)
+    for protocol in ("nonlinear_probe", "k_shot", RELEASED, "finetune") if "random" in spec.arms else ():
+        if protocol in spec.protocols:
+            further(planner, "random", seed, target, (member,), (seed,), protocol, asks)
 
 
 def decide(planner: Planner, look: int) -> None:
