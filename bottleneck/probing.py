@@ -32,7 +32,8 @@ TUNED = (  # protocols that train networks further
     "two_stage",
     "warm_start",
 )
-HEADS = ("head", *TUNED)  # protocols that read a network's own classifier
+START = "two_stage_start"  # beside "two_stage" of several networks: the mean of their logits, from which it starts
+HEADS = ("head", *TUNED, START)  # protocols that read a network's own classifier
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bottleneck.features.layers import LOGITS
 from bottleneck.planning import finetuning
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
-from bottleneck.probing import TUNED, Probe, null
+from bottleneck.probing import START, TUNED, Probe, null
 from bottleneck.store import Store
 
 ASKED = tuple(protocol for protocol in TUNED if protocol != "warm_start")  # that one is for other targets
@@ -164,7 +164,7 @@ def carried_out(planned, tmp_path_factory):
                 want(parent)
 
     for probe in plan.graph.of(Probe):
-        if probe.arm in ("cat", "mixture") and probe.target == "first" and probe.protocol in ASKED:
+        if probe.arm in ("cat", "mixture") and probe.target == "first" and probe.protocol in (*ASKED, START):
             want(probe)
     for task in plan.graph:
         if task.key in wanted:
@@ -188,6 +188,18 @@ def test_the_second_stage_starts_from_the_mean_of_its_members_logits(arm, seeds,
     mean = np.mean([store.features(source, LOGITS, component)["test"] for source in each], axis=0)
     assert np.abs(mean).max() > 0.1
     np.testing.assert_allclose(found, mean, rtol=1e-5, atol=1e-5 * np.abs(mean).max())
+
+
+def test_what_it_starts_from_is_read_as_well_at_the_price_of_the_members(carried_out):
+    plan, store = carried_out
+    (start,), (end,) = probes_of(plan, "cat", START), probes_of(plan, "cat", "two_stage")
+    assert not probes_of(plan, "mixture", START)  # of one network it is plain fine-tuning
+    (row,) = [r for r in store.rows(start) if r["metric"] == "accuracy"]
+    each = [tuned(plan, "mixture", "finetune", seed=seed) for seed in (0, 1)]
+    mean = np.mean([store.features(source, LOGITS, start.component)["test"] for source in each], axis=0)
+    assert row["value"] == pytest.approx((mean.argmax(1) == start.labels["test"]).mean(), abs=1.5 / 37)
+    assert row["train_steps"] == 2 * (20 + 6) and row["step"] == 0
+    assert sum(end.members[0].source.ancestry.values()) == row["train_steps"] + 4
 
 
 def test_the_second_stage_trains_the_head_and_nothing_else(carried_out):

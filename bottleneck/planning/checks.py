@@ -99,7 +99,9 @@ def model(episodes: Episodes) -> None:
     episodes.model  # noqa: B018  refuses what the model's spec cannot be
     if "probe_finetune" in study.probe.protocols:
         if study.model.get("use_bias") is False:
-            raise UserError("model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept")
+            raise UserError(
+                "model.use_bias", False, "True: 'probe_finetune' starts from a probe, which has an intercept"
+            )
         if study.objective.loss == "softplus":
             expected = "'softmax': 'probe_finetune' starts from a probe, which has a logit for each class"
             raise UserError("objective.loss", "softplus", expected)

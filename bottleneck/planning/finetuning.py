@@ -21,7 +21,7 @@ from bottleneck.features.source import SPLITS, Kept, Member
 from bottleneck.models import joined
 from bottleneck.planning.planner import Planner
 from bottleneck.pretraining import Start
-from bottleneck.probing import TUNED, null
+from bottleneck.probing import START, TUNED, null
 from bottleneck.training.run import Run
 
 PLAIN, LINEAR_FIRST, _, TWO_STAGE, WARM = TUNED
@@ -36,8 +36,8 @@ def add(
     `probe_finetune` (LP-FT, Kumar et al. 2022) starts from the linear probe's classifier, `finetune` and
     `dropout_finetune` (very large dropout on the features, Zhang & Bottou 2024) from a fresh one. `two_stage` (Zhang &
     Bottou 2023) trains the head alone above members that were fine-tuned each for itself, from the head that averages
-    their logits. `warm_start` (Ash & Adams 2020) goes on with the whole network, head included, on other items of the
-    same classes.
+    their logits; of several members that average is read as well (`two_stage_start`). `warm_start` (Ash & Adams 2020)
+    goes on with the whole network, head included, on other items of the same classes.
     """
     check(arm, members, reduce)
     if protocol == WARM and not all(goes_on(planner, member, target) for member in members):
@@ -46,8 +46,11 @@ def add(
     shots = (None, *planner.study.probe.finetune.shots) if protocol == PLAIN else (None,)
     for count in shots:
         tuned = run(planner, name, target, members, seeds, protocol, count, asks)
-        source = planner.kept(tuned, tuned.steps, f"{protocol}-{name}-{target}/{seeds[0]}", LAST).source
-        planner.probe(arm, index, target, (Member(source, LAST),), protocol, asks, shots=count)
+        called = f"{protocol}-{name}-{target}/{seeds[0]}"
+        last = planner.kept(tuned, tuned.steps, called, LAST)
+        planner.probe(arm, index, target, (last,), protocol, asks, shots=count)
+        if protocol == TWO_STAGE and len(members) > 1:
+            planner.probe(arm, index, target, (planner.kept(tuned, 0, called, LAST),), START, asks)
 
 
 def check(arm: str, members: tuple[Member, ...], reduce) -> None:

@@ -37,7 +37,12 @@ from bottleneck.report.table import MISSING, Number, Table, encodable, text
 from bottleneck.rows import select
 
 __all__ = ["MISSING", "Number", "Table", "all_tables", "terminal", "text"]  # what a table is made of, for its users
-PROTOCOLS = {PROBE: "linear probe", REMEASURED: "linear probe, BatchNorm statistics re-measured"}
+PROTOCOLS = {
+    PROBE: "linear probe",
+    REMEASURED: "linear probe, BatchNorm statistics re-measured",
+    "two_stage": "two-stage fine-tuning",
+    "two_stage_start": "fine-tuned members, logits averaged",
+}
 MEANINGS = {
     "exposure": "Exposure: direct minus alone, what is lost even when the other components' losses do not exist.",
     "interference": "Interference: alone minus mixture, what the others cost; below 0 they help.",
