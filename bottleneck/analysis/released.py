@@ -102,8 +102,32 @@ def edge(decay: float, spec: ReleasedSpec) -> str:
 @partial(jax.jit, static_argnames=("epochs", "batch", "classes"))
 def _train(data, labels, decays, rate, key, *, epochs: int, batch: int, classes: int):
     """(split -> the best reading on it, split -> items it has right [epochs, G]) of G decays."""
-    (count, width), grid = data[0].shape, len(decays)
-    first = SPREAD * jax.random.normal(jax.random.fold_in(key, 0), (width, classes), jnp.float32)
+    milestones = jnp.asarray([round(part * epochs) for part in MILESTONES])
+
+    def epoch(carry, number):
+        state, best = carry
+        step = rate * jnp.float32(0.1) ** (number >= milestones).sum()
+
+        def update(state, drawn):
+            rows, there = drawn
+            return _update(state, data[0][rows], labels[0][rows], there, decays, step), None
+
+        batches = _batches(jax.random.fold_in(key, number + 1), len(data[0]), batch)
+        state, _ = jax.lax.scan(update, state, batches)
+        folded = _folded(state[0], state[2])
+        read = {split: _scores(x, y, *folded) for split, x, y in zip(("val", "test"), data[1:], labels[1:])}
+        best = {split: _better(best[split], *read[split], number, *folded, ties=split == "val") for split in best}
+        return (state, best), {split: right for split, (right, _) in read.items()}
+
+    with jax.default_matmul_precision("highest"):
+        state, none = _start(jax.random.fold_in(key, 0), data[0].shape[1], classes, len(decays))
+        (_, best), right = jax.lax.scan(epoch, (state, {"val": none, "test": none}), jnp.arange(epochs))
+    return best, right
+
+
+def _start(key, width: int, classes: int, grid: int):
+    """(layers, momentum and running statistics before the first step; a reading that any other is better than)."""
+    first = SPREAD * jax.random.normal(key, (width, classes), jnp.float32)
     layers = {
         "kernel": jnp.broadcast_to(first, (grid, width, classes)),
         "bias": jnp.zeros((grid, classes), jnp.float32),
@@ -111,45 +135,17 @@ def _train(data, labels, decays, rate, key, *, epochs: int, batch: int, classes:
         "shift": jnp.zeros((grid, width), jnp.float32),
     }
     running = jnp.zeros(width, jnp.float32), jnp.ones(width, jnp.float32)
-    per_epoch = -(-count // batch)
-    steps_at = jnp.asarray([round(part * epochs) for part in MILESTONES])
-    nothing = {
-        "right": jnp.int32(-1),
-        "loss": jnp.float32(jnp.inf),
-        "decay": jnp.int32(0),
-        "epoch": jnp.int32(0),
-        "weights": jnp.zeros((width, classes), jnp.float32),
-        "intercept": jnp.zeros(classes, jnp.float32),
-    }
+    none = {"right": jnp.int32(-1), "loss": jnp.float32(jnp.inf), "decay": jnp.int32(0), "epoch": jnp.int32(0)}
+    none |= {"weights": jnp.zeros((width, classes), jnp.float32), "intercept": jnp.zeros(classes, jnp.float32)}
+    return (layers, jax.tree.map(jnp.zeros_like, layers), running), none
 
-    def epoch(carry, number):
-        state, best = carry
-        order = jax.random.permutation(jax.random.fold_in(key, number + 1), count)
-        rows = jnp.pad(order, (0, per_epoch * batch - count)).reshape(per_epoch, batch)
-        there = (jnp.arange(per_epoch * batch) < count).astype(jnp.float32).reshape(per_epoch, batch)
-        step = rate * jnp.float32(0.1) ** (number >= steps_at).sum()
 
-        def update(state, drawn):
-            rows, there = drawn
-            return _update(state, data[0][rows], labels[0][rows], there, decays, step), None
-
-        state, _ = jax.lax.scan(update, state, (rows, there))
-        weights, intercept = _folded(state[0], state[2])
-        scores = {
-            split: _scores(x, y, weights, intercept)
-            for split, x, y in zip(("val", "test"), data[1:], labels[1:], strict=True)
-        }
-        best = {
-            split: _better(best[split], *scores[split], number, weights, intercept, ties=split == "val")
-            for split in best
-        }
-        return (state, best), {split: right for split, (right, _) in scores.items()}
-
-    still = jax.tree.map(jnp.zeros_like, layers)
-    with jax.default_matmul_precision("highest"):
-        start = ((layers, still, running), {"val": nothing, "test": nothing})
-        (_, best), right = jax.lax.scan(epoch, start, jnp.arange(epochs))
-    return best, right
+def _batches(key, count: int, batch: int):
+    """Rows of an epoch [batches, batch], and which of them count (1 or 0): the last batch may be filled up."""
+    number = -(-count // batch)
+    rows = jnp.pad(jax.random.permutation(key, count), (0, number * batch - count))
+    there = (jnp.arange(number * batch) < count).astype(jnp.float32)
+    return rows.reshape(number, batch), there.reshape(number, batch)
 
 
 def _update(state, x, y, there, decays, rate):
