@@ -68,4 +68,5 @@ class Gradients(Diagnosis):
     def gradient(self, store, source: Kept, batches: dict):
         data, run = source.data, source.run
         mean, std = np.float32(data.mean), np.float32(data.std)
-        return gradients.gradients(run, store.variables(run, source.step), batches, run.weights(source.step), mean, std)
+        variables, weights = store.variables(run, source.step), run.weights(source.step)
+        return gradients.gradients(run, variables, batches, weights, mean, std, source.step)

@@ -32,14 +32,15 @@ class Gradients:
     with_mixture: np.ndarray  # [J], cosine of g_j and sum_i weight_i g_i
 
 
-def gradients(run: Run, variables: dict, batches: dict, weights, mean, std) -> Gradients:
+def gradients(run: Run, variables: dict, batches: dict, weights, mean, std, step: int = 0) -> Gradients:
     """Per-component gradients with respect to all parameters, at the kept step whose `variables` are given.
 
     `batches`: name of one of `run.components` -> (x uint8 or float [n, ...], labels [n], or [n, m] for regression), any
     numbers of examples; `weights` [len(run.components)]: those in force at that step, of any scale; `mean`, `std`:
-    the study's normalisation. The loss is the run's own (label space, smoothing, logit penalty; no weight decay), the
-    network in evaluation mode: BatchNorm with its running statistics, no dropout, no augmentation. Hence it is the
-    gradient at the point that is evaluated, not that of a training step. Computed in float32 at highest precision.
+    the study's normalisation. The loss is the run's own at `step` (label space, smoothing, logit penalty; no weight
+    decay), the network in evaluation mode: BatchNorm with its running statistics, no dropout, no augmentation. Hence it
+    is the gradient at the point that is evaluated, not that of a training step. Computed in float32 at highest
+    precision.
 
     Memory: one backward pass of `CHUNK` examples, and J gradients on the host. Raises UserError for a name that the
     run does not have and for a component with a positive weight that is not in `batches`.
@@ -57,7 +58,8 @@ def gradients(run: Run, variables: dict, batches: dict, weights, mean, std) -> G
             )
 
     model = run.module().clone(dtype=jnp.dtype("float32"))
-    shared = run.space(), steps.hyper(run.optimizer, run.objective, run.steps), mean, std
+    hyper = objectives.at(steps.hyper(run.optimizer, run.objective, run.steps), step)
+    shared = run.space(), hyper, mean, std
     where = [run.components.index(name) for name in names]
     by_component = []
     for component, (x, y) in zip(where, batches.values(), strict=True):

@@ -16,17 +16,30 @@ class ObjectiveSpec:
     """`label_smoothing` in [0, 1); `logit_penalty` times the mean squared logit (spectral decoupling, Pezeshki et al.
     2021); `dropout` is the rate on the features, below the classifier (Zhang & Bottou 2024). `loss="softplus"`: two
     classes have one output z, whose binary cross-entropy, log(1 + exp(-z)) for label 1, is that of the logits (0, z);
-    the penalty is on z, whose mean square is twice that of both logits."""
+    the penalty is on z, whose mean square is twice that of both logits.
+
+    `switch`: (step, loss scale, logit penalty) from which steps on the loss counts so many times, beside another
+    penalty; before, once, with `logit_penalty`. The optimiser's state is carried over, stale as it may be (the released
+    form of Pezeshki et al. 2021 on ColoredMNIST), or starts anew with `reset_optimizer`, its schedule excepted."""
 
     name: Literal["cross_entropy", "regression"] = "cross_entropy"
     label_smoothing: float = 0.0
     logit_penalty: float = 0.0
     dropout: float = 0.0
     loss: Literal["softmax", "softplus"] = "softmax"
+    switch: tuple[tuple[int, float, float], ...] = ()
+    reset_optimizer: bool = False
 
     def __post_init__(self):
         if self.loss == "softplus" and self.name == "regression":
             raise UserError("loss", self.loss, "'softmax' where labels are vectors")
+        starts = (0, *(start for start, _, _ in self.switch))
+        if any(a >= b for a, b in zip(starts, starts[1:])):
+            raise UserError("switch", self.switch, "steps that increase, from 1 on")
+        if any(not 0 <= number < float("inf") for _, *numbers in self.switch for number in numbers):
+            raise UserError("switch", self.switch, "(step, loss scale, logit penalty), both of at least 0")
+        if self.reset_optimizer and not self.switch:
+            raise UserError("reset_optimizer", True, "False without a switch")
         for field, high in (("label_smoothing", 1.0), ("dropout", 1.0), ("logit_penalty", float("inf"))):
             if not 0 <= getattr(self, field) < high:
                 raise UserError(field, getattr(self, field), f"a number in [0, {high})")
@@ -40,6 +53,16 @@ class Space(NamedTuple):
 
     offset: jax.Array  # int32 [J]
     mask: jax.Array  # bool [J, outputs]
+
+
+def at(hyper: dict, step) -> dict:
+    """`hyper` with what is in force at `step` (both traced): the loss's `scale` and the logit penalty."""
+    if "switch" not in hyper:
+        return hyper
+    passed = jnp.sum(step >= hyper["switch"]["start"])
+    first = {"scale": jnp.ones((), jnp.float32), "logit_penalty": hyper["logit_penalty"]}
+    each = {name: jnp.concatenate([one[None], hyper["switch"][name]]) for name, one in first.items()}
+    return {**hyper, **{name: values[passed] for name, values in each.items()}}
 
 
 def loss(name: str, logits: jax.Array, batch: dict, space: Space, hyper: dict) -> tuple[jax.Array, jax.Array]:
@@ -59,7 +82,12 @@ def cross_entropy(logits, batch, space, hyper):
     nll = -(1 - smoothing) * of_label - smoothing * log_p.sum(-1) / count
     penalty = hyper["logit_penalty"] * jnp.square(jnp.where(allowed, logits, 0.0)).sum(-1) / count
     predicted = jnp.where(allowed, logits, -jnp.inf).argmax(-1)
-    return nll + penalty, (predicted == label).astype(nll.dtype)
+    return scaled(nll, hyper) + penalty, (predicted == label).astype(nll.dtype)
+
+
+def scaled(loss, hyper):
+    """`loss` as often as it counts: see `at`."""
+    return hyper["scale"] * loss if "scale" in hyper else loss
 
 
 def distilled(kind: str, logits, batch, space, hyper):
@@ -74,7 +102,7 @@ def distilled(kind: str, logits, batch, space, hyper):
     if kind == "soft":
         said = batch["taught"]
         apart = said * (jnp.log(jnp.maximum(said, TINY)) - jnp.where(allowed[:, None], log_p, 0.0))
-        return apart.sum(-1).mean(-1), score
+        return scaled(apart.sum(-1).mean(-1), hyper), score
 
     def against(logits, said):
         own = said - space.offset[batch["component"]]
@@ -101,4 +129,4 @@ def over_groups(kind: str, each, batch, groups, rate: float):
 def squared_error(logits, batch, space, hyper):
     """Half the squared distance to the target vector `y` [B, m]."""
     error = jnp.square(logits - batch["y"]).sum(-1)
-    return error / 2 + hyper["logit_penalty"] * jnp.square(logits).mean(-1), -error
+    return scaled(error / 2, hyper) + hyper["logit_penalty"] * jnp.square(logits).mean(-1), -error

@@ -114,6 +114,22 @@ def build(spec: OptimizerSpec, hyper: Mapping) -> optax.GradientTransformation:
     return transform
 
 
+def restarted(spec: OptimizerSpec, hyper: Mapping, opt_state, params, now):
+    """`opt_state` as at the start where `now` (a traced boolean) holds, but for the count of the schedule, which goes
+    on.
+    """
+
+    def scheduled(state):
+        return isinstance(state, optax.ScaleByScheduleState)
+
+    return jax.tree.map(
+        lambda old, new: old if scheduled(old) else jnp.where(now, new, old),
+        opt_state,
+        build(spec, hyper).init(params),
+        is_leaf=scheduled,
+    )
+
+
 def eval_params(spec: OptimizerSpec, opt_state, params):
     """The parameters to evaluate and to keep: schedule-free's averaged point, else `params` themselves."""
     return contrib.schedule_free_eval_params(opt_state, params) if spec.name == "schedule_free" else params

@@ -66,10 +66,15 @@ class Given(NamedTuple):
 
 
 def hyper(optimizer: optimizers.OptimizerSpec, objective: objectives.ObjectiveSpec, total_steps: int) -> dict:
-    """The numbers of a run that are traced, float32 scalars."""
+    """The numbers of a run that are traced, float32 scalars; with a switch also a few for each of its phases."""
     spec = {name: np.float32(getattr(objective, name)) for name in ("label_smoothing", "logit_penalty", "dropout")}
     if objective.loss == "softplus":
         spec["logit_penalty"] *= 2  # on the one output z, from the mean over the logits (0, z)
+    if objective.switch:
+        start, scale, penalty = map(np.array, zip(*objective.switch, strict=True))
+        penalty = penalty * (2 if objective.loss == "softplus" else 1)
+        phases = {"scale": np.float32(scale), "logit_penalty": np.float32(penalty)}
+        spec["switch"] = {"start": np.int32(start), "reset": np.bool_(objective.reset_optimizer), **phases}
     return {**optimizers.hyper(optimizer, total_steps), **spec}
 
 
@@ -112,6 +117,7 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
     """One update on `batch` {x, y, component, weight, id}, x normalised."""
     key = jax.random.fold_in(jax.random.key(given.seed, impl="threefry2x32"), state.step)
     batch, learned = meshes.shard_batch(batch, program.mesh), trained(program, state.params)
+    opt_state, given = _switched(program, state, learned, given)
     x = augment.augment(batch["x"], jax.random.fold_in(key, 1), program.augment)
 
     def mean_loss(learned):  # a trunk that it does not depend on is passed forward alone
@@ -129,7 +135,7 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
         return loss, (each, score, updated, groups)
 
     (_, (each, score, updated, groups)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)
-    step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, state.opt_state, learned)
+    step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, opt_state, learned)
     by_component = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32)
     window = {}
     if "window" in sums:
@@ -150,6 +156,17 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
         opt_state,
         groups,
     ), sums
+
+
+def _switched(program: Program, state: State, learned: dict, given: Given):
+    """The optimiser's state and what is given, as they are in force at this step."""
+    numbers = objectives.at(given.hyper, state.step)
+    if "switch" not in given.hyper:
+        return state.opt_state, given
+    switch = given.hyper["switch"]
+    now = switch["reset"] & jnp.any(state.step == switch["start"])
+    opt_state = optimizers.restarted(program.optimizer, numbers, state.opt_state, learned, now)
+    return opt_state, given._replace(hyper=numbers)
 
 
 def _losses(program: Program, logits, batch: dict, given: Given):
