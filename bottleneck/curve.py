@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bottleneck import trends
-from bottleneck.analysis import intervals
+from bottleneck import overall, trends
+from bottleneck.analysis import causes, intervals
 from bottleneck.analysis.intervals import Interval
 from bottleneck.axes import SPLITS, Axis, setting
 from bottleneck.items import PROTOCOL, Items
@@ -58,9 +58,11 @@ class Curve(Task):
                 readings = {name: held for name, held in readings.items() if held}
                 for held in readings.values():
                     yield from points(held)
+                    yield from rises(held)
                     yield from self.unconditional(held) if factor is None else ()
                 for axis in self.axes:
                     yield from trends.along(axis, readings)
+                yield from overall.beyond(self.axes, readings) if factor is None else ()
 
     def readings(self, store, name: str, factor: str | None = None) -> list[Reading]:
         """What every point says of a target."""
@@ -91,6 +93,30 @@ def points(readings: list[Reading]) -> Iterator[Finding]:
         for unit, measures in ((held.unit, held.measures), ("points", held.points)):
             for measure, table in measures.items():
                 yield Finding(measure, intervals.two_way(table), unit, {**at(held, measure), "point": held.place.at})
+
+
+def rises(readings: list[Reading]) -> Iterator[Finding]:
+    """At every point whether training was still rising where it ended, by runs that were finished at other lengths."""
+    read = [held for held in readings if {"longer", "direct_half"} <= set(held.arms)]
+    each = [
+        causes.rising(causes.Evidence(held.arms, {}, None, {}, "shared", held.place.margin, 1.0, None)) for held in read
+    ]
+    said = said_rising(trends.titled(read[0]), sum(rise.holds for rise in each), len(read)) if read else None
+    for held, rise in zip(read, each):
+        where = dict(target=held.target, protocol=PROTOCOL, factor=held.factor, point=held.place.at)
+        pairs = ("longer", "mixture", rise.mixture), ("direct", "direct_half", rise.direct)
+        for arm, reference, value in (*pairs, ("longest", "mixture", rise.longest)):
+            if value is not None:
+                extra = {"rising": rise.holds, "enough": rise.enough, "sentence": said}
+                yield Finding("rise", value, held.unit, {**where, "arm": arm, "reference": reference, "extra": extra})
+                said = None
+
+
+def said_rising(name: str, rising: int, count: int) -> str:
+    if not rising:
+        return f"{name}: at none of {count} points was training still rising when it ended."
+    where = f"at {rising} of {count} points"
+    return f"{name}: {where} training may still have been rising when it ended; the gap there is one of speed, too."
 
 
 def said_over_splits(name: str, held: Interval, unit: str, count: int) -> str:

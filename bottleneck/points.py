@@ -12,29 +12,33 @@ import numpy as np
 from bottleneck.items import ADAPTED, PROTOCOL, Items
 from bottleneck.probing import Probe
 
+PARTS = ("exposure", "interference", "normalisation")
 SIDES = {  # measure -> (arm, reference) of its rows
     "gap": ("mixture", "direct"),
     "exposure": ("alone", "direct"),
     "interference": ("mixture", "alone"),
     "normalisation": ("mixture", "direct"),
+    "direct": ("direct", None),
+    "mixture": ("mixture", None),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """One point: its coordinates (axis -> value), the run seeds, and the probes of its arms. `factor`: what competes in
-    it; `unopposed`: the targets of whose label that says nothing as they are."""
+    """One point: its coordinates (axis -> value), the run seeds, and the probes of its arms. `margin`: as in a study.
+    `factor`: what competes in it; `unopposed`: the targets of whose label that says nothing as they are."""
 
     at: dict
     seeds: tuple[int, ...]
     probes: tuple[Probe, ...]
+    margin: float = 0.9
     factor: str | None = None
     unopposed: tuple[str, ...] = ()
 
     @property
     def identity(self):
         keys = sorted(probe.key for probe in self.probes)
-        return [self.at, self.seeds, keys, *([self.factor, self.unopposed] if self.factor else [])]
+        return [self.at, self.seeds, keys, self.margin, self.factor, self.unopposed]
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -60,6 +64,10 @@ class Reading:
     def measures(self) -> dict[str, np.ndarray]:
         """The gap and, where `alone` was read, its parts, which add up to it."""
         return _measures(self.arms, self.adapted)
+
+    def table(self, measure: str) -> np.ndarray | None:
+        """A measure, or an arm's information; None where it was not read."""
+        return self.measures.get(measure, self.arms.get(measure))
 
     @functools.cached_property
     def points(self) -> dict[str, np.ndarray]:
@@ -109,7 +117,7 @@ def reading(place: Place, items: Items, name: str, factor: str | None = None) ->
 def at(held: Reading, measure: str) -> dict:
     """The keys of a row about a measure of a target."""
     arm, reference = SIDES[measure]
-    protocol = ADAPTED if held.adapted and measure != "gap" else PROTOCOL
+    protocol = ADAPTED if held.adapted and measure in PARTS else PROTOCOL
     return dict(arm=arm, reference=reference, target=held.target, protocol=protocol, factor=held.factor)
 
 
@@ -130,4 +138,4 @@ def paired(readings: Iterable[Reading]) -> bool:
 
 def complete(readings: Iterable[Reading], measure: str) -> bool:
     """Whether a measure was read at all points."""
-    return all(measure in held.measures for held in readings)
+    return all(held.table(measure) is not None for held in readings)

@@ -178,7 +178,7 @@ def _place(point: Point) -> Place:
     read = {(PROTOCOL, None), (PROTOCOL, factor), (ADAPTED, None)}
     arms = {*study.arms, *study.recipes, *study.representations, "random"}
     probes = [p for p in point.plan.answer.probes if p.arm in arms and (p.protocol, p.factor) in read]
-    return Place(point.at, study.run_seeds, tuple(probes), factor, episodes.unopposed)
+    return Place(point.at, study.run_seeds, tuple(probes), study.margin, factor, episodes.unopposed)
 
 
 def _plan(at: dict, config) -> Plan:

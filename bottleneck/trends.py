@@ -14,7 +14,7 @@ import numpy as np
 from bottleneck.analysis import intervals
 from bottleneck.analysis.intervals import Interval, Slope
 from bottleneck.axes import SPLITS, Axis, beside, is_numeric, setting
-from bottleneck.points import SIDES, Reading, at, common, comparable, complete, paired
+from bottleneck.points import PARTS, SIDES, Reading, at, common, comparable, complete, paired
 from bottleneck.rows import Finding
 
 SIGNIFICANT, CONFIRMATORY = 0.05, 4  # level of a slope's test; fewer seeds are provisional
@@ -40,9 +40,9 @@ def slopes(axis: Axis, readings: Readings) -> Iterator[Finding]:
         for (name, found), p in zip(of.items(), adjusted):
             first, words = readings[name][0], {}
             if measure == "gap":
-                parts = {m: each[name].interval for m, each in fitted.items() if m != "gap" and name in each}
-                missing = any("exposure" in held.measures for held in readings[name]) and not parts
-                words = {"sentence": said(titled(first), axis, found, p, first.unit, parts, missing)}
+                sides = {m: each[name].interval for m, each in fitted.items() if m != "gap" and name in each}
+                missing = any("exposure" in held.measures for held in readings[name]) and "exposure" not in sides
+                words = {"sentence": said(titled(first), axis, found, p, first.unit, sides, missing)}
             extra = {**tested(axis, first, measure, found, float(p), len(of)), **words}
             where = {**at(first, measure), "extra": extra}
             yield Finding("slope", found.interval, f"{first.unit} per {axis.per}", where)
@@ -88,12 +88,12 @@ def slope(axis: Axis, readings: list[Reading], measure: str = "gap") -> Slope | 
     x, groups = _places(axis, readings)
     chosen = [held in used for held in readings]
     x, groups = x[chosen], [group for group, keep in zip(groups, chosen) if keep]
-    tables = [held.measures[measure] for held in used]
+    tables = [held.table(measure) for held in used]
     whole = intervals.slope(tables, x, paired(used), groups=groups)
     draws = by_draw(axis, used)
     if len(draws) < 2:
         return whole
-    lines = [np.tensordot(contrast_of(axis, d), [held.measures[measure] for held in d], axes=1) for d in draws]
+    lines = [np.tensordot(contrast_of(axis, d), [held.table(measure) for held in d], axes=1) for d in draws]
     return dataclasses.replace(whole, interval=intervals.over_points(lines, common(used)))
 
 
@@ -111,7 +111,7 @@ def differences(axis: Axis, readings: Readings) -> Iterator[Finding]:
     """Every name on an axis against the first, in gap and parts, Holm over the targets within each measure and name."""
     base, *others = dict.fromkeys(held.place.at[axis.name] for each in readings.values() for held in each) or [None]
     found: dict[str, dict] = {name: {} for name in readings}  # target -> (measure, name) -> (difference, p, family)
-    for measure in SIDES:
+    for measure in ("gap", *PARTS):
         for other in others:
             made = {name: difference(axis.name, held, measure, other, base) for name, held in readings.items()}
             made = {name: each for name, each in made.items() if each is not None}
@@ -138,7 +138,7 @@ def difference(axis: str, readings: list[Reading], measure: str, name, base) -> 
     every = [held for pair in pairs for held in pair]
     if not pairs or not comparable(every) or not complete(every, measure):
         return None
-    terms = [(sign, held.measures[measure]) for pair in pairs for sign, held in zip((1.0, -1.0), pair)]
+    terms = [(sign, held.table(measure)) for pair in pairs for sign, held in zip((1.0, -1.0), pair)]
     return intervals.contrast([(sign / len(pairs), table) for sign, table in terms], paired=paired(every))
 
 
@@ -149,8 +149,8 @@ def titled(held: Reading) -> str:
     return f"{held.target}, {held.factor} randomised" if held.factor else held.target
 
 
-def said(name: str, axis: Axis, slope: Slope, p: float, unit: str, parts: dict[str, Interval], missing: bool) -> str:
-    """One slope as a sentence, with those of the parts and what a straight line leaves over."""
+def said(name: str, axis: Axis, slope: Slope, p: float, unit: str, sides: dict[str, Interval], missing: bool) -> str:
+    """One slope as a sentence, with those of both sides and of the parts, and what a straight line leaves over."""
     held, unit, per = slope.interval, "R2" if unit == "r2" else unit, axis.per
     ends = f"95% interval {held.low:.2g} to {held.high:.2g}"
     if p < SIGNIFICANT:
@@ -159,11 +159,15 @@ def said(name: str, axis: Axis, slope: Slope, p: float, unit: str, parts: dict[s
         words += f" ({ends} of the slope, adjusted p {said_p(p)})"
     else:
         words = f"{name}: no slope of the gap over {axis.name} is shown: {held.value:.2g} {unit} per {per} ({ends})"
-    if parts:
-        each = [f"{part} {i.value:.2g} ({i.low:.2g} to {i.high:.2g})" for part, i in parts.items()]
-        words += f", made up of {', '.join(each[:-1])} and {each[-1]}"
+    each = {side: f"{i.value:z.2g} ({i.low:z.2g} to {i.high:z.2g})" for side, i in sides.items()}
+    words += (
+        f", direct training's information changing by {each.pop('direct')} and the mixture's by {each.pop('mixture')}"
+    )
+    if each:
+        *before, last = [f"{part} {size}" for part, size in each.items()]
+        words += f"; it is made up of {', '.join(before)} and {last}"
     elif missing:
-        words += "; its parts were not read at every point (`arms_for` may ask for `alone` everywhere)"
+        words += "; its parts were not read at every point"
     if slope.misfit_p is not None:
         fits = "does not describe it" if slope.misfit_p < SIGNIFICANT else "is not contradicted"
         words += f"; a straight line {fits} (lack of fit: p {said_p(slope.misfit_p)})"

@@ -221,6 +221,11 @@ def answered(config, table) -> list[dict]:
     return [row_files.row(f, "sweep", 1) for f in made.curve.findings(Planted(made, table))]
 
 
+def gap_slopes(found, **where) -> list[dict]:
+    """The slopes of gaps: the sweep's test."""
+    return [r for r in row_files.select(found, metric="slope", **where) if r["extra"]["measure"] == "gap"]
+
+
 def line(at, arm, target, coefficient=0.2, noise=0.02, bent=0.0):
     """Direct holds 1 bit; the mixture loses `coefficient` bits of `second` per doubling of its weight."""
     rng = np.random.default_rng([*f"{arm} {target} {at}".encode()])
@@ -233,7 +238,7 @@ FIVE = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 def test_the_slope_is_the_planted_one_per_doubling():
     found = answered(swept([("seeds", "3")], axes=weights(*FIVE), log=(WEIGHT,)), line)
-    slopes = {r["target"]: r for r in row_files.select(found, metric="slope")}
+    slopes = {r["target"]: r for r in gap_slopes(found)}
     assert set(slopes) == {"first", "second"}
     second, first = slopes["second"], slopes["first"]
     assert second["value"] == pytest.approx(0.2, abs=0.01) and second["unit"] == "bits per doubling"
@@ -246,7 +251,7 @@ def test_the_slope_is_the_planted_one_per_doubling():
 def test_a_bent_line_is_said_not_to_fit():
     config = swept([("seeds", "3")], axes=weights(*FIVE), log=(WEIGHT,))
     found = answered(config, lambda *at: line(*at, bent=0.1))
-    (second,) = row_files.select(found, metric="slope", target="second")
+    (second,) = gap_slopes(found, target="second")
     assert second["extra"]["lack_of_fit"] < 0.001 and "does not describe it" in second["extra"]["sentence"]
 
 
@@ -268,7 +273,7 @@ def test_every_point_has_its_gap_and_both_sides_and_no_verdict():
 def test_two_axes_have_a_slope_each_and_names_have_none():
     axes = weights(0.1, 0.2, 0.4) | dict(optimizer=dict(lr=(0.01, 0.1)), probe=dict(layer=("features", "layer1")))
     found = answered(swept([("seeds", "3")], axes=axes, log=(WEIGHT,)), line)
-    slopes = {r["extra"]["axis"]: r for r in row_files.select(found, metric="slope", target="second")}
+    slopes = {r["extra"]["axis"]: r for r in gap_slopes(found, target="second")}
     assert set(slopes) == {WEIGHT, "optimizer.lr"}
     assert slopes[WEIGHT]["value"] == pytest.approx(0.2, abs=0.01)
 
@@ -282,7 +287,7 @@ def test_over_split_seeds_the_interval_is_unconditional():
         return 1.0 - moved + 0.01 * rng.normal(size=(2, 37))
 
     found = answered(swept(axes=dict(data=dict(split_seed=(0, 1, 2, 3)))), table)
-    assert not row_files.select(found, metric="slope")
+    assert not gap_slopes(found)
     (whole,) = row_files.select(found, metric="gap", unit="bits", target="first", point={"data.split_seed": "all"})
     (one,) = row_files.select(found, metric="gap", unit="bits", target="first", point={"data.split_seed": 0})
     assert "split seeds" in whole["ci_unit"] and "4 draws of the data" in whole["extra"]["sentence"]
@@ -298,7 +303,7 @@ def test_a_slope_over_draws_of_the_data_counts_them_as_error():
 
     axes = dict(**weights(0.1, 0.2, 0.4), data=dict(split_seed=(0, 1, 2)))
     found = answered(swept(axes=axes, log=(WEIGHT,)), table)
-    (slope,) = row_files.select(found, metric="slope", target="second")
+    (slope,) = gap_slopes(found, target="second")
     assert "split seeds" in slope["ci_unit"] and np.diff(slope["ci95"]) > 0.05
     assert slope["ci95"][0] < 0.2 < slope["ci95"][1]
 
@@ -316,13 +321,13 @@ def in_parts(at, arm, target, axis=WEIGHT, noise=0.02):
 def test_slopes_of_exposure_and_interference_are_the_planted_ones():
     found = answered(swept(ARMS, axes=weights(*FIVE), log=(WEIGHT,)), in_parts)
     slopes = {(r["target"], r["extra"]["measure"]): r for r in row_files.select(found, metric="slope")}
-    assert len(slopes) == 2 * 3
+    assert len(slopes) == 2 * 5 and slopes["first", "mixture"]["value"] == pytest.approx(-0.2, abs=0.01)
     for measure, planted in dict(gap=0.2, exposure=0.05, interference=0.15).items():
         row = slopes["second", measure]
         assert row["value"] == pytest.approx(planted, abs=0.005) and row["ci95"][0] < row["value"] < row["ci95"][1]
         assert row["extra"]["exploratory"] == (measure != "gap") and row["extra"]["family"] == 2
         assert ("sentence" in row["extra"]) == (measure == "gap")
-    assert "made up of exposure 0.0" in slopes["second", "gap"]["extra"]["sentence"]
+    assert "it is made up of exposure 0.0" in slopes["second", "gap"]["extra"]["sentence"]
     (alone,) = row_files.select(found, metric="information", arm="alone", target="first", point={WEIGHT: 0.4})
     assert alone["value"] == pytest.approx(1 - 0.05 * np.log2(0.4), abs=0.02) and alone["ci95"]
     parts = [r for r in row_files.select(found, point={WEIGHT: 0.4}, target="first") if r["metric"] == "exposure"]
@@ -348,8 +353,11 @@ def test_the_slopes_of_the_parts_add_up_to_that_of_the_gap(seeds, values, batch_
         readings.append(Reading(place, "t", None, "bits", "", tables, {}, adapted if batch_norm else None))
     found = [f for f in trends.slopes(Axis("a"), {"t": readings}) if f.value is not None]
     size = {f.at["extra"]["measure"]: f.value.value for f in found}
-    assert set(size) in (set(), {"gap", "exposure", "interference", *(["normalisation"] if batch_norm else [])})
-    assert size.pop("gap", 0.0) == pytest.approx(sum(size.values()), abs=1e-9)
+    parts = {"exposure", "interference", *(["normalisation"] if batch_norm else [])}
+    assert set(size) in (set(), {"gap", "direct", "mixture", *parts})
+    if size:
+        assert size["gap"] == pytest.approx(sum(size[part] for part in parts), abs=1e-9)
+        assert size["gap"] == pytest.approx(size["direct"] - size["mixture"], abs=1e-9)
 
 
 def test_parts_that_were_not_read_everywhere_have_no_slope_and_it_is_said():
@@ -362,7 +370,7 @@ def test_parts_that_were_not_read_everywhere_have_no_slope_and_it_is_said():
     store.read = {probe.key for probe in made.curve.places[0].probes}
     found = [row_files.row(f, "sweep", 1) for f in made.curve.findings(store)]
     slopes = row_files.select(found, metric="slope", target="first")
-    assert [r["extra"]["measure"] for r in slopes] == ["gap"]
+    assert [r["extra"]["measure"] for r in slopes] == ["gap", "direct", "mixture"]
     assert "its parts were not read at every point" in slopes[0]["extra"]["sentence"]
     assert len(row_files.select(found, metric="exposure", target="first", unit="bits")) == 1
 
@@ -395,7 +403,7 @@ def test_one_factor_at_a_time_only_points_that_differ_in_it_make_its_slope():
         return 1.0 - lost + 0.01 * rng.normal(size=(3, 37))
 
     found = answered(swept([("seeds", "3")], points=tuple(nested), log=(WEIGHT, "model.width")), table)
-    size = {r["extra"]["axis"]: r["value"] for r in row_files.select(found, metric="slope", target="first")}
+    size = {r["extra"]["axis"]: r["value"] for r in gap_slopes(found, target="first")}
     assert size == pytest.approx({WEIGHT: 0.2, "model.width": 0.7}, abs=0.02)
 
 
@@ -408,7 +416,7 @@ def test_names_are_compared_with_the_first():
         return 1.0 - lost + 0.02 * rng.normal(size=(3, 37))
 
     found = answered(swept([("seeds", "3")], points=named), table)
-    assert not row_files.select(found, metric="slope")
+    assert not gap_slopes(found)
     rows = {(r["target"], r["extra"]["name"]): r for r in row_files.select(found, metric="difference")}
     assert set(rows) == {(target, name) for target in ("first", "second") for name in "bc"}
     big, none = rows["second", "c"], rows["second", "b"]
@@ -433,7 +441,7 @@ def test_where_the_competitor_says_nothing_a_target_is_its_own_variant():
     found = [row_files.row(f, "sweep", 1) for f in made.curve.findings(Planted(made, table))]
     gaps = row_files.select(found, metric="gap", target="second", unit="bits", factor="colour")
     assert {r["point"][key]: r["value"] for r in gaps} == pytest.approx({0.5: 0.5, 0.9: 0.1})
-    (slope,) = row_files.select(found, metric="slope", target="second", factor="colour")
+    (slope,) = gap_slopes(found, target="second", factor="colour")
     assert slope["extra"]["exploratory"] and slope["value"] == pytest.approx(-1.0)
 
 
@@ -442,7 +450,7 @@ def test_other_numbers_of_test_items_have_no_slope_and_say_so():
         return np.random.default_rng(at["data.test"]).normal(size=(2, at["data.test"]))
 
     found = answered(swept(axes=dict(data=dict(test=(30, 37)))), table)
-    for slope in row_files.select(found, metric="slope"):
+    for slope in gap_slopes(found):
         assert slope["value"] is None and "different numbers of test items" in slope["extra"]["sentence"]
 
 
@@ -492,7 +500,7 @@ def test_rows_carry_their_point_and_no_verdicts(finished):
     assert {row_files.kind(r) for r in gaps} == {"answer", "sweep"}
     assert all("verdict" not in (r["extra"] or {}) and "adjusted_p" not in (r["extra"] or {}) for r in gaps)
     assert not row_files.select(rows, metric="choice")  # which says what was lost
-    assert sorted(r["target"] for r in row_files.select(rows, metric="slope")) == ["first", "second"]
+    assert sorted(r["target"] for r in gap_slopes(rows)) == ["first", "second"]
 
 
 def test_a_point_in_the_sweeps_rows_is_the_one_its_study_answers(finished):

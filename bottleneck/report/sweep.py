@@ -7,7 +7,7 @@ known; `difference` between the names on an axis, likewise.
 
 from __future__ import annotations
 
-from bottleneck.axes import is_number, varying
+from bottleneck.axes import is_number, setting, varying
 from bottleneck.report.lookup import (
     LABELS,
     PARTS,
@@ -17,6 +17,7 @@ from bottleneck.report.lookup import (
     find,
     number,
     plain,
+    several,
     unit,
     unit_name,
     values,
@@ -37,7 +38,7 @@ def section(kinds: dict) -> Section | None:
     from bottleneck.report import sweep_figures  # loads Matplotlib, which a terminal's tables do not need
 
     parts = (*sweep_figures.figures(kinds), *shown)
-    return Section("sweep", "Sweep", " ".join(sentences(kinds)), parts, methods(kinds))
+    return Section("sweep", "Sweep", " ".join(headlines(kinds)), parts, methods(kinds))
 
 
 def points(kinds: dict, metric: str = "gap") -> list[dict]:
@@ -61,6 +62,8 @@ def measure(row: dict) -> str:
 
 def titled(row: dict) -> str:
     """A row's target; with what is independent of its label, where it is not as it is."""
+    if row["target"] is None:
+        return f"all targets, {row['arm']}"
     return f"{row['target']}, {row['factor']} randomised" if row["factor"] else row["target"]
 
 
@@ -69,20 +72,70 @@ def axes(rows: list[dict]) -> list[str]:
     return varying([r["point"] for r in rows])
 
 
-def sentences(kinds: dict) -> list[str]:
-    """What every slope and difference says, and the gaps over all split seeds."""
-    said = [words for r in (*points(kinds), *differences(kinds)) if (words := extra(r).get("sentence"))]
-    for r in (r for r in slopes(kinds) if measure(r) == "gap"):
-        low, high = ends(r) if r["value"] is not None else (None, None)
-        words = f"{titled(r)}: the slope of the gap over {extra(r).get('axis') or 'the axis'} is"
-        size = "not known." if low is None else f"{r['value']:z.2f} {r['unit'] or ''} ({low:z.2f} to {high:z.2f})."
-        said.append(extra(r).get("sentence") or f"{words} {size}")
+def headlines(kinds: dict) -> list[str]:
+    """What is seen along every axis, in one sentence each; then what is said of no axis."""
+    said = [_headline(axis, of) for axis, of in by_axis([r for r in slopes(kinds) if measure(r) == "gap"]).items()]
+    said += [_headline(axis, of) for axis, of in by_axis(differences(kinds)).items()]
+    return [*filter(None, said), *(words for r in _apart(kinds) if (words := extra(r).get("sentence")))]
+
+
+def _headline(axis: str, rows: list[dict]) -> str:
+    """`rows`: slopes of the gap over one axis, or differences between its names."""
+    groups: dict[str, list[str]] = {"grows": [], "falls": [], "": []}
+    for r in (r for r in rows if r["value"] is not None and measure(r) == "gap"):
+        p, name = extra(r).get("adjusted_p"), extra(r).get("name")
+        way = "" if p is None or p >= 0.05 else "falls" if r["value"] < 0 else "grows"
+        who = titled(r) if name is None else f"{titled(r)} at {name}"
+        groups[way].append(f"{who} ({r['value']:+z.2g} {r['unit']})" if way else who)
+    if not any(groups.values()):
+        return ""
+    shown = [f"{way} for {several(list(dict.fromkeys(groups[way])), 6)}" for way in ("grows", "falls") if groups[way]]
+    words = f"Over {axis}{_against(rows)} the gap {' and '.join(shown)}" if shown else ""
+    if groups[""]:
+        none = f"no change of the gap is shown for {several(list(dict.fromkeys(groups[''])), 6)}"
+        words = f"{words}; {none}" if words else f"Over {axis}{_against(rows)} {none}"
+    return f"{words}."
+
+
+def _against(rows: list[dict]) -> str:
+    base = extra(rows[0]).get("against")
+    return "" if base is None else f", against {base},"
+
+
+def sentences(kinds: dict, axis: str | None = None) -> list[str]:
+    """What every slope and difference says in full, and what is said of no axis; of one `axis` its own alone."""
+    said = [] if axis else [words for r in _apart(kinds) if (words := extra(r).get("sentence"))]
+    for r in (*differences(kinds), *slopes(kinds)):
+        if axis in (None, extra(r).get("axis")) and (words := extra(r).get("sentence")):
+            said.append(words)
+        elif axis is None and r["metric"] == "slope" and measure(r) == "gap":
+            said.append(_numbers(r))
     return said
+
+
+def _numbers(row: dict) -> str:
+    """A slope without a sentence of its own."""
+    low, high = ends(row) if row["value"] is not None else (None, None)
+    words = f"{titled(row)}: the slope of the gap over {extra(row).get('axis') or 'the axis'} is"
+    size = "not known." if low is None else f"{row['value']:z.2f} {row['unit'] or ''} ({low:z.2f} to {high:z.2f})."
+    return f"{words} {size}"
+
+
+def _apart(kinds: dict) -> list[dict]:
+    """Rows whose sentence is about no axis: gaps over all draws of the data, and where training was still rising."""
+    return [*points(kinds), *points(kinds, "rise")]
+
+
+def by_axis(rows: list[dict]) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for r in rows:
+        found.setdefault(extra(r).get("axis") or "the axis", []).append(r)
+    return found
 
 
 def tables(kinds: dict) -> list[Table]:
     """Slopes, differences, gaps and arms of all points: those tables that have lines."""
-    made = [_slopes(slopes(kinds)), _differences(differences(kinds)), _gaps(kinds), _arms(kinds)]
+    made = [_slopes(slopes(kinds)), _differences(differences(kinds)), _gaps(kinds), _arms(kinds), _beyond(kinds)]
     return [trim(table) for table in made if table.rows]
 
 
@@ -137,8 +190,17 @@ def _gaps(kinds: dict) -> Table:
     gaps = points(kinds)
     parts = {part: points(kinds, part) for part in PARTS}
     names = axes(gaps)
-    lines = tuple((*_place(r, names), number(r), *(number(same(parts[part], r)) for part in PARTS)) for r in _by(gaps))
-    shown = f"gap ({unit_name(gaps)})", *PARTS
+    rises = {True: "yes", False: "no", None: MISSING}
+    lines = tuple(
+        (
+            *_place(r, names),
+            number(r),
+            *(number(same(parts[part], r)) for part in PARTS),
+            rises[extra(same(points(kinds, "rise"), r)).get("rising")],
+        )
+        for r in _by(gaps)
+    )
+    shown = f"gap ({unit_name(gaps)})", *PARTS, "still rising"
     caption = f"{counts(gaps)}; {UNADJUSTED}, and no verdicts: a sweep's test is its slope."
     return Table("points", "Gap at every point", caption, ("target", *names, *shown), lines)
 
@@ -155,6 +217,20 @@ def _arms(kinds: dict) -> Table:
     return Table("levels", "Every arm at every point", caption, header, lines if arms else ())
 
 
+def _beyond(kinds: dict) -> Table:
+    """What every arm holds beyond the mixture, on average over the targets, at every point."""
+    rows = points(kinds, "over_mixture")
+    names, arms = axes(points(kinds)), values(rows, "arm")
+    firsts = {setting(r["point"], names): r for r in rows}
+    lines = tuple(
+        (*_coordinates(r, names), *(number(same(select(rows, arm=arm), r)) for arm in arms)) for r in firsts.values()
+    )
+    targets = max((extra(r).get("targets") or 0 for r in rows), default=0)
+    caption = f"Information less the mixture's, mean of {targets} targets; {counts(rows)}; {UNADJUSTED}."
+    header = (*names, *(f"{LABELS.get(arm, arm)} ({unit_name(rows)})" for arm in arms))
+    return Table("beyond", "Beyond the mixture, over all targets", caption, header, lines)
+
+
 def _by(rows: list[dict]) -> list[dict]:
     """Rows target by target."""
     return [r for name in dict.fromkeys(map(titled, rows)) for r in rows if titled(r) == name]
@@ -166,7 +242,11 @@ def same(rows: list[dict], row: dict) -> dict | None:
 
 
 def _place(row: dict, names: list[str]) -> tuple:
-    return (titled(row), *(value(row["point"].get(name)) for name in names))
+    return (titled(row), *_coordinates(row, names))
+
+
+def _coordinates(row: dict, names: list[str]) -> tuple:
+    return tuple(value(row["point"].get(name)) for name in names)
 
 
 def value(held) -> Number | str:

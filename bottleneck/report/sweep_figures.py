@@ -15,23 +15,27 @@ OTHERS = (GREEN, PURPLE, OCHRE, GREY)
 
 
 def figures(kinds: dict) -> list[Figure]:
-    """Two for every axis: what the arms' features hold, and the gap with its parts, or for each setting of the others.
-    Where points lie alone on an axis they are left out, unless all do."""
+    """For every axis what the arms' features hold, the gap with its parts or for each setting of the others, and what
+    arms hold beyond the mixture over all targets. Points that lie alone on an axis are left out, unless all do."""
     gaps, arms = sweep.points(kinds), sweep.points(kinds, "information")
+    beyond = sweep.points(kinds, "over_mixture")
     shown, points = [], [r["point"] for r in gaps]
     for axis in sweep.axes(gaps):
         kept = beside(axis, points)
         along = _crossed(axis, kept, points)
-        lines, levels = ([r for r in rows if setting(r["point"], kept) in along] for rows in (gaps, arms))
+        lines, levels, over = ([r for r in rows if setting(r["point"], kept) in along] for rows in (gaps, arms, beyond))
         settings = _settings(lines, kept)
         drawn = {title: _arms(rows) for title, rows in _panels(levels, kept).items()}
-        shown.append(_figure(LEVELS, axis, points, drawn, gaps, {}))
+        shown.append(_figure(LEVELS, axis, points, drawn, gaps))
         drawn = {
             title: _by_setting(rows, kept, settings) if len(settings) > 1 else _parts(kinds, rows)
             for title, rows in _panels(lines, []).items()
         }
         notes = {sweep.titled(r): _note(r) for r in sweep.slopes(kinds) if _is_about(r, axis)}
-        shown.append(_figure(GAPS, axis, points, drawn, gaps, notes))
+        said = " ".join(sweep.sentences(kinds, axis))
+        shown.append(_figure(GAPS, axis, points, drawn, gaps, notes, said))
+        drawn = {title: _arms(rows) for title, rows in _panels(over, kept).items()}
+        shown.append(_figure(BEYOND, axis, points, drawn, gaps))
     return [figure for figure in shown if figure]
 
 
@@ -48,9 +52,17 @@ GAPS = (
 )
 
 
-def _figure(words: tuple, axis: str, points: list[dict], drawn: dict, gaps: list[dict], notes: dict) -> Figure | None:
-    """`drawn`: title of a panel -> label of a line -> its colour and rows."""
+BEYOND = (
+    "beyond",
+    "Beyond the mixture",
+    "Every arm's information less the mixture's, the mean of all targets, with 95% intervals, cut at the panel's edge.",
+)
+
+
+def _figure(words, axis: str, points, drawn: dict, gaps: list[dict], notes=None, said: str = "") -> Figure | None:
+    """`drawn`: title of a panel -> label of a line -> its colour and rows; `said` stands below."""
     name, title, caption = words
+    caption = " ".join(filter(None, (caption, said)))
     names = None if is_numeric(axis, points) else list(dict.fromkeys(point.get(axis) for point in points))
     series = {
         panel: [curves.curve([_placed(r, axis, names) for r in rows], label, hue) for label, (hue, rows) in of.items()]
@@ -93,7 +105,8 @@ def _panels(rows: list[dict], kept: list[str]) -> dict[str, list[dict]]:
     """Title of a panel -> its rows: one for every target, and setting of the axes in `kept`."""
     settings, panels = _settings(rows, kept, brief=True), {}
     for r in rows:
-        title = ", ".join(filter(None, (sweep.titled(r), settings[setting(r["point"], kept)])))
+        who = sweep.titled(r) if r["target"] else "all targets"
+        title = ", ".join(filter(None, (who, settings[setting(r["point"], kept)])))
         panels.setdefault(title, []).append(r)
     return panels
 

@@ -41,7 +41,10 @@ def test_slopes_and_points_are_tables(section):
 
 
 def test_the_sentence_is_the_row_s_or_its_numbers(kinds, section):
-    assert section.sentence.startswith(
+    assert section.sentence == (
+        "Over mixture.weights.rare the gap falls for rare (-0.1 bits per doubling) and plus (-0.1 bits per doubling)."
+    )
+    assert sweep.sentences(kinds)[0].startswith(
         "rare: the slope of the gap over mixture.weights.rare is -0.10 bits per doubling"
     )
     kinds["sweep"][-1]["extra"] = {"sentence": "More weight closes the gap of plus."}

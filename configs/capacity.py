@@ -1,0 +1,110 @@
+"""Does a larger network lose less of a mixture, and does one network for all keep up with a specialist for each?
+
+    python -m bottleneck.main --config=configs/capacity.py
+
+Width, depth, architecture and number of training items, one at a time around a centre (`full`: width x depth x data for
+two architectures); at every point the learning rate and weight decay of every arm are chosen anew, and where training
+is still rising it goes on (`longer`, `longest`, `direct_half`). The answer: how the gap, exposure and interference
+change per decade of parameters, over two decades. One mixture model is compared with J specialists at equal inference
+cost for the same steps each (`direct`: J times the training) and at equal training cost, too (`specialists`: 1/J of the
+steps each, with a schedule of their own).
+
+MEASURED
+
+Arguments: `smoke`, `full` (for accelerators: 32 pixels, an MLP and a ResNet over 2 1/2 decades, all combinations),
+`seeds=4`, `offset=0`, `data=PATH` (an .npz or a folder of images instead: plain, tinted and rotated copies of it).
+"""
+
+import itertools
+import pathlib
+
+import ml_collections
+
+from bottleneck.config import parse_arg
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    arg = parse_arg(arg, smoke=False, full=False, seeds=4, offset=0, data="")
+    config = ml_collections.ConfigDict()
+    config.name = "capacity"
+    config.seeds = 2 if arg.smoke else arg.seeds
+    config.seed_offset = arg.offset
+    config.data = dict(image_size=16, train=4000, probe=1500, val=750, test=1500)
+    config.components = real(arg.data) if arg.data else procedural()
+    weights = dict(zip(config.components, (0.45, 0.45, 0.1), strict=True))
+    config.mixture = dict(weights=weights, label_space="shared", competitor=None)
+    config.model = dict(name="mlp", width=32, depth=2)
+    config.optimizer = dict(
+        name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup=0.05, clip=1.0
+    )
+    config.grid = dict(lr=(0.03, 0.1), weight_decay=(1e-4, 3e-3))
+    config.train = dict(steps=500, batch=128)
+    config.arms = ("mixture", "direct", "alone", "longer", "longest", "direct_half")
+    config.arms_for = "all"
+    config.longer = dict(factors=(2, 4))
+    config.recipes = dict(specialists=dict(like="direct", steps=1 / len(weights)))
+    config.probe = dict(protocols=("linear_probe",))
+    points = one_by_one(arg.smoke)
+    if arg.full:
+        config.data = dict(image_size=32, train=40000, probe=5000, val=2500, test=5000)
+        config.grid = dict(lr=(0.03, 0.1, 0.3), weight_decay=(1e-4, 3e-3))
+        config.train = dict(steps=5000, batch=256, dtype="bfloat16")
+        config.longer.factors = (2, 8)
+        points = product()
+    if arg.data:  # all there are, or as many as a point asks for
+        config.data.test = min(config.data.test, 2000)
+    if arg.smoke:
+        config.data.update(probe=300, val=150, test=300)
+        config.train.steps = 30
+        config.grid = dict(lr=(0.03, 0.1))
+    sizes = ("width", "depth", "train", "parameters")
+    config.sweep = dict(points=points, by=("parameters",), log=sizes, per="decade")
+    return config
+
+
+def point(architecture: str, width: float, depth: int, train: int) -> dict:
+    """One network and number of training items a component."""
+    linear = dict(activation="none") if architecture == "linear" else {}
+    name = "resnet" if architecture == "resnet" else "mlp"
+    return dict(
+        point=dict(architecture=architecture, width=width, depth=depth, train=train),
+        model=dict(name=name, width=width, depth=depth, **linear),
+        data=dict(train=train),
+    )
+
+
+def one_by_one(smoke: bool) -> tuple[dict, ...]:
+    """Four widths over two decades of parameters; depth, data and architecture around one of them."""
+    others = (("mlp", 32, 4, 4000), ("mlp", 32, 2, 1000), ("linear", 32, 2, 4000))
+    widths = (8, 32) if smoke else (8, 32, 128, 512)
+    places = [*(("mlp", width, 2, 4000) for width in widths), *others]
+    return tuple(point(a, w, d, min(n, 500) // (2 if n < 4000 else 1) if smoke else n) for a, w, d, n in places)
+
+
+def product() -> tuple[dict, ...]:
+    """Width x depth x data for two architectures."""
+    grids = {"mlp": ((8, 32, 128, 512, 2048), (2, 4)), "resnet": ((0.125, 0.25, 0.5, 1.0), (18, 34))}
+    return tuple(
+        point(architecture, width, depth, train)
+        for architecture, (widths, depths) in grids.items()
+        for width, depth, train in itertools.product(widths, depths, (4000, 40000))
+    )
+
+
+def procedural() -> dict:
+    def component(seed, **reliability):
+        return dict(source=dict(name="factors", values=2, reliability=reliability, seed=seed))
+
+    return dict(
+        easy=component(0, colour=1.0), shadowed=component(1, colour=0.9, texture=1.0), rare=component(2, shape=1.0)
+    )
+
+
+def real(path: str) -> dict:
+    """Copies of somebody's own images: an .npz with x_train, y_train, x_test, y_test, or a folder split/class/*.png."""
+    source = dict(name="arrays" if pathlib.Path(path).suffix == ".npz" else "folder", path=path)
+    return dict(
+        plain=dict(source=source),
+        tinted=dict(source=source, transforms=dict(tint=dict(reliability=0.9))),
+        rotated=dict(source=source, transforms=dict(rotate=dict(degrees=90))),
+    )
