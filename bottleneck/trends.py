@@ -146,7 +146,7 @@ def difference(axis: str, readings: list[Reading], measure: str, name, base) -> 
 
 
 def titled(held: Reading) -> str:
-    return f"{held.target}, {held.factor} randomised" if held.factor else held.target
+    return f"{held.target} ({held.factor} randomised)" if held.factor else held.target
 
 
 def said(name: str, axis: Axis, slope: Slope, p: float, unit: str, sides: dict[str, Interval], missing: bool) -> str:

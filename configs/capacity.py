@@ -31,7 +31,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.seed_offset = arg.offset
     config.data = dict(image_size=16, train=4000, probe=1500, val=750, test=1500)
     config.components = real(arg.data) if arg.data else procedural()
-    weights = dict(zip(config.components, (0.45, 0.45, 0.1), strict=True))
+    names = ("plain", "tinted", "rotated") if arg.data else ("easy", "shadowed", "rare")
+    weights = dict(zip(names, (0.45, 0.45, 0.1), strict=True))
     config.mixture = dict(weights=weights, label_space="shared", competitor=None)
     config.model = dict(name="mlp", width=32, depth=2)
     config.optimizer = dict(

@@ -445,6 +445,49 @@ def test_where_the_competitor_says_nothing_a_target_is_its_own_variant():
     assert slope["extra"]["exploratory"] and slope["value"] == pytest.approx(-1.0)
 
 
+def test_specialists_are_set_beside_the_mixture_over_all_targets():
+    """What they hold beyond it falls by 0.1 bits per decade of parameters, on average of two targets."""
+    recipes = [("recipes", "{'specialists': {'like': 'direct', 'steps': 0.5}}")]
+    axes = dict(model=dict(width=(4, 8, 16)))
+    config = swept([*ARMS, *recipes], axes=axes, by=("parameters",), log=("parameters",), per="decade")
+
+    def table(at, arm, target):
+        x, each = np.log10(at["parameters"]), dict(first=0.15, second=0.05)[target]
+        rng = np.random.default_rng([*f"{arm} {target} {at}".encode()])
+        return 1.0 - (each * x if arm == "specialists" else 0.0) + 0.01 * rng.normal(size=(3, 37))
+
+    found = answered(config, table)
+    slopes = row_files.select(found, metric="slope", target=None)
+    assert {(r["arm"], r["extra"]["axis"]) for r in slopes} == {(a, "parameters") for a in ("direct", "specialists")}
+    (slope,) = row_files.select(slopes, arm="specialists")
+    assert slope["value"] == pytest.approx(-0.1, abs=0.02) and slope["unit"] == "bits per decade"
+    assert "specialists holds more than the mixture by" in slope["extra"]["sentence"]
+    means = row_files.select(found, metric="over_mixture", arm="specialists")
+    planted = [-0.1 * np.log10(r["point"]["parameters"]) for r in means]
+    assert [r["value"] for r in means] == pytest.approx(planted, abs=0.02)
+    assert len(means) == 3 and all(r["ci95"] and r["extra"]["targets"] == 2 for r in means)
+
+
+def test_where_training_was_still_rising_is_said():
+    given_arms = [("seeds", "3"), ("arms", "mixture,direct,longer,direct_half"), ("arms_for", "all")]
+
+    def table(at, arm, target):
+        risen = 0.5 if arm == "longer" and at[WEIGHT] == 0.1 and target == "second" else 0.0
+        level = {"direct": 1.0, "direct_half": 1.0}.get(arm, 0.4)
+        return level + risen + 0.01 * np.random.default_rng([*f"{arm}{target}{at}".encode()]).normal(size=(3, 37))
+
+    found = answered(swept(given_arms, axes=weights(0.1, 0.3)), table)
+    rises = row_files.select(found, metric="rise", arm="longer")
+    assert {(r["target"], r["point"][WEIGHT]): r["extra"]["rising"] for r in rises} == {
+        ("first", 0.1): False,
+        ("first", 0.3): False,
+        ("second", 0.1): True,
+        ("second", 0.3): False,
+    }
+    said = {r["target"]: words for r in rises if (words := r["extra"]["sentence"])}
+    assert said["first"].startswith("first: at none of 2 points") and said["second"].startswith("second: at 1 of 2")
+
+
 def test_other_numbers_of_test_items_have_no_slope_and_say_so():
     def table(at, arm, target):
         return np.random.default_rng(at["data.test"]).normal(size=(2, at["data.test"]))

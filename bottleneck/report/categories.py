@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bottleneck.report.curves import Curve, extent, key, noted
+from bottleneck.report.curves import LEFT, Curve, extent, key
 from bottleneck.report.drawing import MARKERS, panels
 from bottleneck.report.section import Figure
 from bottleneck.report.svg import short
@@ -31,14 +31,14 @@ def figure(
         return None
     labels, room = list(dict.fromkeys(c.label for c in every)), extent(every)
     svgs = tuple(
-        panel(f"{name}-{t}", t, each, names, labels, ylabel, noted(xlabel, t, notes), room)
+        panel(f"{name}-{t}", t, each, names, labels, ylabel, xlabel, room, (notes or {}).get(t, ""))
         for t, each in drawn.items()
         if each
     )
     return Figure(name, title, caption, svgs, key(every))
 
 
-def panel(name: str, title: str, curves: list[Curve], names, labels, ylabel: str, xlabel: str, room) -> str:
+def panel(name: str, title: str, curves: list[Curve], names, labels, ylabel: str, xlabel: str, room, note="") -> str:
     """One panel; the curves of one label have one place beside every name in all panels."""
     longest = max(len(short(held, MOST)) for held in names)
     slanted = len(names) * (max(map(len, names)) + 1) > ROOM
@@ -58,4 +58,4 @@ def panel(name: str, title: str, curves: list[Curve], names, labels, ylabel: str
         axes.grid(axis="y", alpha=0.15, linewidth=0.6)
 
     below = 0.055 * longest if slanted else 0.0
-    return panels(name, [title], draw, inner=1.7, left=0.6, below=below, xlabel=xlabel, ylabel=ylabel)
+    return panels(name, [title], draw, inner=1.7, left=LEFT, below=below, note=note, xlabel=xlabel, ylabel=ylabel)

@@ -12,6 +12,7 @@ from bottleneck.rows import select
 
 HUES = (VERMILLION, BLUE, GREEN, PURPLE, OCHRE, GREY)
 DASHED = (0, (4, 2))
+LEFT = 0.72  # inches, for numbers such as -0.25 and what they are
 ROOM = 0.16  # of an axis, between two steps that are both named
 
 
@@ -67,7 +68,7 @@ def figure(
         return None
     room = extent(every, ceiling) if shared else None
     svgs = tuple(
-        panel(f"{name}-{t}", t, each, ylabel, noted(xlabel, t, notes), room or extent(each, ceiling))
+        panel(f"{name}-{t}", t, each, ylabel, xlabel, room or extent(each, ceiling), (notes or {}).get(t, ""))
         for t, each in drawn.items()
     )
     return Figure(name, title, caption, svgs, key(every))
@@ -78,13 +79,8 @@ def key(curves: list[Curve]) -> tuple[tuple[str, str, bool], ...]:
     return tuple(dict.fromkeys((c.label, c.colour.replace(INK, "currentColor"), c.dashed) for c in curves))
 
 
-def noted(xlabel: str, title: str, notes: dict[str, str] | None) -> str:
-    """What stands below a panel."""
-    return "\n".join(filter(None, (xlabel, (notes or {}).get(title))))
-
-
-def panel(name: str, title: str, curves: list[Curve], ylabel: str, xlabel: str, room: tuple[float, float]) -> str:
-    """One panel, its steps placed by `spread`; `room` are the limits of the other axis."""
+def panel(name: str, title: str, curves: list[Curve], ylabel: str, xlabel: str, room, note: str = "") -> str:
+    """One panel, its steps placed by `spread`; `room` are the limits of the other axis; a `note` stands below."""
     places = spread(sorted({point[0] for each in curves for point in each.points}))
     low, high = min(places.values()), max(places.values())
     length = high - low or 1.0
@@ -98,7 +94,7 @@ def panel(name: str, title: str, curves: list[Curve], ylabel: str, xlabel: str, 
         axes.set(xlim=(low - 0.03 * length, high + 0.08 * length), ylim=room)
         axes.grid(axis="y", alpha=0.15, linewidth=0.6)
 
-    return panels(name, [title], draw, inner=1.7, left=0.6, xlabel=xlabel, ylabel=ylabel)
+    return panels(name, [title], draw, inner=1.7, left=LEFT, note=note, xlabel=xlabel, ylabel=ylabel)
 
 
 def _draw(axes, curve: Curve, places: dict, margin: tuple[float, float]) -> None:

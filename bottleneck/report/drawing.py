@@ -47,6 +47,7 @@ STYLE = {
     ),
 }
 WIDTH = 3.3  # inches, of one panel
+NOTE = 0.17  # inches, of a line of words
 BARE = 3.8  # inches, of one that stands alone, beside the names of its lines
 
 
@@ -87,10 +88,22 @@ def figure(width: float, height: float):
 
 
 def panels(
-    name, titles, draw, *, inner: float, left: float, right: float = 0.2, below=0.0, xlabel: str, ylabel="", labels=()
+    name,
+    titles,
+    draw,
+    *,
+    inner: float,
+    left: float,
+    right: float = 0.2,
+    below=0.0,
+    note="",
+    xlabel: str,
+    ylabel="",
+    labels=(),
 ) -> str:
     """A grid of equal panels, in inches: `inner` high, `left` for tick labels and `right` for words, `below` for long
-    tick labels, and a legend."""
+    tick labels; a line of `note` under the axis' name, and a legend."""
+    below, xlabel = below + NOTE * bool(note), f"{xlabel}\n{note}" if note else xlabel
     columns = min(len(titles), 3)
     lines, across = math.ceil(len(titles) / columns), 4 if columns > 1 else 2
     cell = inner + below + 0.8

@@ -27,6 +27,8 @@ from bottleneck.report.table import MISSING, Number, Table, trim
 from bottleneck.rows import select
 
 KIND = "sweep"
+SIGNIFICANT = 0.05  # of adjusted p
+MOST = 6  # targets that a sentence names
 UNADJUSTED = "95% intervals, not adjusted for multiplicity"
 
 
@@ -64,7 +66,7 @@ def titled(row: dict) -> str:
     """A row's target; with what is independent of its label, where it is not as it is."""
     if row["target"] is None:
         return f"all targets, {row['arm']}"
-    return f"{row['target']}, {row['factor']} randomised" if row["factor"] else row["target"]
+    return f"{row['target']} ({row['factor']} randomised)" if row["factor"] else row["target"]
 
 
 def axes(rows: list[dict]) -> list[str]:
@@ -74,41 +76,44 @@ def axes(rows: list[dict]) -> list[str]:
 
 def headlines(kinds: dict) -> list[str]:
     """What is seen along every axis, in one sentence each; then what is said of no axis."""
-    said = [_headline(axis, of) for axis, of in by_axis([r for r in slopes(kinds) if measure(r) == "gap"]).items()]
-    said += [_headline(axis, of) for axis, of in by_axis(differences(kinds)).items()]
+    gaps = [r for r in (*slopes(kinds), *differences(kinds)) if measure(r) == "gap"]
+    said = [headline(kinds, axis) for axis in dict.fromkeys(axis_of(r) for r in gaps)]
     return [*filter(None, said), *(words for r in _apart(kinds) if (words := extra(r).get("sentence")))]
 
 
-def _headline(axis: str, rows: list[dict]) -> str:
-    """`rows`: slopes of the gap over one axis, or differences between its names."""
+def headline(kinds: dict, axis: str) -> str:
+    """For which targets the gap changes along an axis; what recipes hold beyond the mixture there."""
+    of = [r for r in (*slopes(kinds), *differences(kinds)) if axis_of(r) == axis and r["value"] is not None]
     groups: dict[str, list[str]] = {"grows": [], "falls": [], "": []}
-    for r in (r for r in rows if r["value"] is not None and measure(r) == "gap"):
+    for r in (r for r in of if measure(r) == "gap"):
         p, name = extra(r).get("adjusted_p"), extra(r).get("name")
-        way = "" if p is None or p >= 0.05 else "falls" if r["value"] < 0 else "grows"
+        way = "" if p is None or p >= SIGNIFICANT else "falls" if r["value"] < 0 else "grows"
         who = titled(r) if name is None else f"{titled(r)} at {name}"
         groups[way].append(f"{who} ({r['value']:+z.2g} {r['unit']})" if way else who)
     if not any(groups.values()):
         return ""
-    shown = [f"{way} for {several(list(dict.fromkeys(groups[way])), 6)}" for way in ("grows", "falls") if groups[way]]
-    words = f"Over {axis}{_against(rows)} the gap {' and '.join(shown)}" if shown else ""
+    words = f"Over {axis}{_against(of)} " + " and ".join(
+        f"the gap {way} for {several(groups[way], MOST)}" for way in ("grows", "falls") if groups[way]
+    )
     if groups[""]:
-        none = f"no change of the gap is shown for {several(list(dict.fromkeys(groups[''])), 6)}"
-        words = f"{words}; {none}" if words else f"Over {axis}{_against(rows)} {none}"
-    return f"{words}."
+        among = several(groups[""], MOST) if groups["grows"] or groups["falls"] else "any target"
+        words += f"{'' if words.endswith(' ') else '; '}no change of the gap is shown for {among}"
+    recipes = [extra(r)["sentence"] for r in of if measure(r) == "over_mixture" and extra(r).get("sentence")]
+    return " ".join([f"{words}.", *recipes])
 
 
 def _against(rows: list[dict]) -> str:
-    base = extra(rows[0]).get("against")
+    base = next((extra(r)["against"] for r in rows if "against" in extra(r)), None)
     return "" if base is None else f", against {base},"
 
 
-def sentences(kinds: dict, axis: str | None = None) -> list[str]:
-    """What every slope and difference says in full, and what is said of no axis; of one `axis` its own alone."""
-    said = [] if axis else [words for r in _apart(kinds) if (words := extra(r).get("sentence"))]
+def sentences(kinds: dict) -> list[str]:
+    """What every slope and difference says in full, and what is said of no axis."""
+    said = [words for r in _apart(kinds) if (words := extra(r).get("sentence"))]
     for r in (*differences(kinds), *slopes(kinds)):
-        if axis in (None, extra(r).get("axis")) and (words := extra(r).get("sentence")):
+        if words := extra(r).get("sentence"):
             said.append(words)
-        elif axis is None and r["metric"] == "slope" and measure(r) == "gap":
+        elif r["metric"] == "slope" and measure(r) == "gap":
             said.append(_numbers(r))
     return said
 
@@ -116,7 +121,7 @@ def sentences(kinds: dict, axis: str | None = None) -> list[str]:
 def _numbers(row: dict) -> str:
     """A slope without a sentence of its own."""
     low, high = ends(row) if row["value"] is not None else (None, None)
-    words = f"{titled(row)}: the slope of the gap over {extra(row).get('axis') or 'the axis'} is"
+    words = f"{titled(row)}: the slope of the gap over {axis_of(row)} is"
     size = "not known." if low is None else f"{row['value']:z.2f} {row['unit'] or ''} ({low:z.2f} to {high:z.2f})."
     return f"{words} {size}"
 
@@ -126,11 +131,8 @@ def _apart(kinds: dict) -> list[dict]:
     return [*points(kinds), *points(kinds, "rise")]
 
 
-def by_axis(rows: list[dict]) -> dict[str, list[dict]]:
-    found: dict[str, list[dict]] = {}
-    for r in rows:
-        found.setdefault(extra(r).get("axis") or "the axis", []).append(r)
-    return found
+def axis_of(row: dict) -> str:
+    return extra(row).get("axis") or "the axis"
 
 
 def tables(kinds: dict) -> list[Table]:

@@ -15,8 +15,9 @@ OTHERS = (GREEN, PURPLE, OCHRE, GREY)
 
 
 def figures(kinds: dict) -> list[Figure]:
-    """For every axis what the arms' features hold, the gap with its parts or for each setting of the others, and what
-    arms hold beyond the mixture over all targets. Points that lie alone on an axis are left out, unless all do."""
+    """For every axis what the arms' features hold, the gap with its parts or for each setting of the others and, where
+    recipes are compared, what arms hold beyond the mixture. Points that lie alone on an axis are left out, unless all
+    do."""
     gaps, arms = sweep.points(kinds), sweep.points(kinds, "information")
     beyond = sweep.points(kinds, "over_mixture")
     shown, points = [], [r["point"] for r in gaps]
@@ -32,9 +33,9 @@ def figures(kinds: dict) -> list[Figure]:
             for title, rows in _panels(lines, []).items()
         }
         notes = {sweep.titled(r): _note(r) for r in sweep.slopes(kinds) if _is_about(r, axis)}
-        said = " ".join(sweep.sentences(kinds, axis))
-        shown.append(_figure(GAPS, axis, points, drawn, gaps, notes, said))
-        drawn = {title: _arms(rows) for title, rows in _panels(over, kept).items()}
+        shown.append(_figure(GAPS, axis, points, drawn, gaps, notes, sweep.headline(kinds, axis)))
+        asked = any(sweep.axis_of(r) == axis and sweep.measure(r) == "over_mixture" for r in sweep.slopes(kinds))
+        drawn = {title: _arms(rows) for title, rows in _panels(over, kept).items()} if asked else {}
         shown.append(_figure(BEYOND, axis, points, drawn, gaps))
     return [figure for figure in shown if figure]
 

@@ -85,9 +85,9 @@ def test_a_target_with_a_factor_randomised_is_one_of_its_own(sweep_rows):
     rows = [*sweep_rows(arms=True), *({**r, "factor": "colour"} for r in sweep_rows(arms=True))]
     levels, *_, points, arms = sweep.section({"sweep": rows}).parts
     titles = {re.findall(r">([^<]*)</text>", panel)[-1] for panel in levels.panels}
-    whole = [f"rare{words}, width {width}" for words in ("", ", colour randomised") for width in (32, 128)]
+    whole = [f"rare{words}, width {width}" for words in ("", " (colour randomised)") for width in (32, 128)]
     assert titles == {short(title) for title in whole}
-    assert [line[0] for line in points.rows] == ["rare"] * 10 + ["rare, colour randomised"] * 10
+    assert [line[0] for line in points.rows] == ["rare"] * 10 + ["rare (colour randomised)"] * 10
     assert len(arms.rows) == 20
 
 

@@ -1,0 +1,56 @@
+"""configs/capacity.py: what its points are, that every size is tuned, and that specialists cost what is claimed."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from bottleneck import config as configs
+from bottleneck import study as studies
+from bottleneck import sweep
+from bottleneck.choose import Tune
+
+CAPACITY = str(pathlib.Path(__file__).parents[1] / "configs" / "capacity.py")
+
+
+def plan(arg):
+    return sweep.plan(configs.load(f"{CAPACITY}:{arg}", (), studies.StudySpec, studies.spec_of))
+
+
+@pytest.fixture(scope="module")
+def cpu():
+    return plan("seeds=2")
+
+
+def test_widths_span_two_decades_of_parameters(cpu):
+    same = {"architecture": "mlp", "depth": 2, "train": 4000}
+    of = [p.at["parameters"] for p in cpu.points if same.items() <= p.at.items()]
+    assert max(of) >= 100 * min(of) and len(of) == 4
+    assert {p.at["depth"] for p in cpu.points} == {2, 4} and {p.at["train"] for p in cpu.points} == {1000, 4000}
+    assert {p.at["architecture"] for p in cpu.points} == {"mlp", "linear"}
+    assert [(axis.name, axis.per) for axis in cpu.curve.axes][-1] == ("parameters", "decade")
+
+
+def test_every_size_is_tuned_for_itself(cpu):
+    for point in cpu.points:
+        tuned = [task for task in point.plan.tasks if isinstance(task, Tune)]
+        assert {tuple(dict(task.weights)) for task in tuned} >= {("easy", "rare", "shadowed"), ("easy",), ("rare",)}
+        assert all({lr for lr, _ in task.grid} == {0.03, 0.1} and len(task.grid) == 4 for task in tuned)
+
+
+def test_specialists_cost_together_what_the_mixture_costs(cpu):
+    """In steps and, each being the mixture's network, at inference."""
+    runs = [task.episode for task in cpu.points[0].plan.tasks if hasattr(task, "episode") and task.episode.seed == 1]
+    mixture = next(run for run in runs if run.name == "mixture")
+    specialists = [run for run in runs if run.name.startswith("specialists-")]
+    assert len(specialists) == 3 and {run.model for run in specialists} == {mixture.model}
+    assert abs(sum(run.steps for run in specialists) - mixture.steps) <= 2
+    assert {"specialists", "direct", "alone", "longer", "direct_half", "random"} <= set(cpu.curve.places[0].arms)
+
+
+def test_on_somebody_s_own_images_it_plans(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (9000, 8, 8), dtype=np.uint8), np.arange(9000) % 3
+    np.savez(tmp_path / "own.npz", x_train=x[:7000], y_train=y[:7000], x_test=x[7000:], y_test=y[7000:])
+    made = plan(f"smoke,data={tmp_path / 'own.npz'}")
+    assert made.points[0].plan.study.mixture.weights == dict(plain=0.45, tinted=0.45, rotated=0.1)
