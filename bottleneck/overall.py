@@ -91,6 +91,6 @@ def said(arm: str, axis: Axis, count: int, slope: Interval, levels: list[tuple],
     unit, name = "R2" if unit == "r2" else unit, "direct training" if arm == "direct" else arm
     each = [f"{level.value:z.2g} {unit} ({level.low:z.2g} to {level.high:z.2g}) at {x:,g}" for x, level in levels]
     return (
-        f"On average over {count} targets {name} holds more than the mixture by {' and '.join(each)} {axis.name}; per "
+        f"Beyond the mixture, on average over {count} targets, {name}: {' and '.join(each)} {axis.name}; per "
         f"{axis.per} that changes by {slope.value:z.2g} ({slope.low:z.2g} to {slope.high:z.2g}){provisional(slope)}."
     )

@@ -65,7 +65,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
 
 def point(architecture: str, width: float, depth: int, train: int) -> dict:
     """One network and number of training items a component."""
-    linear = dict(activation="none") if architecture == "linear" else {}
+    linear = dict(activation="none") if architecture == "linear mlp" else {}
     name = "resnet" if architecture == "resnet" else "mlp"
     return dict(
         point=dict(architecture=architecture, width=width, depth=depth, train=train),
@@ -76,7 +76,7 @@ def point(architecture: str, width: float, depth: int, train: int) -> dict:
 
 def one_by_one(smoke: bool) -> tuple[dict, ...]:
     """Four widths over two decades of parameters; depth, data and architecture around one of them."""
-    others = (("mlp", 32, 4, 4000), ("mlp", 32, 2, 1000), ("linear", 32, 2, 4000))
+    others = (("mlp", 32, 4, 4000), ("mlp", 32, 2, 1000), ("linear mlp", 32, 2, 4000))
     widths = (8, 32) if smoke else (8, 32, 128, 512)
     places = [*(("mlp", width, 2, 4000) for width in widths), *others]
     return tuple(point(a, w, d, min(n, 500) // (2 if n < 4000 else 1) if smoke else n) for a, w, d, n in places)

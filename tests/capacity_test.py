@@ -27,7 +27,7 @@ def test_widths_span_two_decades_of_parameters(cpu):
     of = [p.at["parameters"] for p in cpu.points if same.items() <= p.at.items()]
     assert max(of) >= 100 * min(of) and len(of) == 4
     assert {p.at["depth"] for p in cpu.points} == {2, 4} and {p.at["train"] for p in cpu.points} == {1000, 4000}
-    assert {p.at["architecture"] for p in cpu.points} == {"mlp", "linear"}
+    assert {p.at["architecture"] for p in cpu.points} == {"mlp", "linear mlp"}
     assert [(axis.name, axis.per) for axis in cpu.curve.axes][-1] == ("parameters", "decade")
 
 

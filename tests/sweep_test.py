@@ -461,7 +461,7 @@ def test_specialists_are_set_beside_the_mixture_over_all_targets():
     assert {(r["arm"], r["extra"]["axis"]) for r in slopes} == {(a, "parameters") for a in ("direct", "specialists")}
     (slope,) = row_files.select(slopes, arm="specialists")
     assert slope["value"] == pytest.approx(-0.1, abs=0.02) and slope["unit"] == "bits per decade"
-    assert "specialists holds more than the mixture by" in slope["extra"]["sentence"]
+    assert "on average over 2 targets, specialists: -0.2" in slope["extra"]["sentence"]
     means = row_files.select(found, metric="over_mixture", arm="specialists")
     planted = [-0.1 * np.log10(r["point"]["parameters"]) for r in means]
     assert [r["value"] for r in means] == pytest.approx(planted, abs=0.02)

@@ -102,8 +102,8 @@ def panels(
     labels=(),
 ) -> str:
     """A grid of equal panels, in inches: `inner` high, `left` for tick labels and `right` for words, `below` for long
-    tick labels; a line of `note` under the axis' name, and a legend."""
-    below, xlabel = below + NOTE * bool(note), f"{xlabel}\n{note}" if note else xlabel
+    tick labels; lines of `note` under the axis' name, and a legend."""
+    below, xlabel = below + NOTE * len(note.splitlines()), f"{xlabel}\n{note}" if note else xlabel
     columns = min(len(titles), 3)
     lines, across = math.ceil(len(titles) / columns), 4 if columns > 1 else 2
     cell = inner + below + 0.8

@@ -12,6 +12,7 @@ from bottleneck.rows import select
 PART_HUES = dict(zip(("gap", *PARTS), (INK, BLUE, VERMILLION, OCHRE)))
 ARM_HUES = {"direct": BLUE, "mixture": VERMILLION, "random": INK}
 OTHERS = (GREEN, PURPLE, OCHRE, GREY)
+Lines = dict[str, tuple[dict, list[dict]]]  # label -> style and rows
 
 
 def figures(kinds: dict) -> list[Figure]:
@@ -19,6 +20,7 @@ def figures(kinds: dict) -> list[Figure]:
     recipes are compared, what arms hold beyond the mixture. Points that lie alone on an axis are left out, unless all
     do."""
     gaps, arms = sweep.points(kinds), sweep.points(kinds, "information")
+    styles = _styles(arms)
     beyond = sweep.points(kinds, "over_mixture")
     shown, points = [], [r["point"] for r in gaps]
     for axis in sweep.axes(gaps):
@@ -26,7 +28,7 @@ def figures(kinds: dict) -> list[Figure]:
         along = _crossed(axis, kept, points)
         lines, levels, over = ([r for r in rows if setting(r["point"], kept) in along] for rows in (gaps, arms, beyond))
         settings = _settings(lines, kept)
-        drawn = {title: _arms(rows) for title, rows in _panels(levels, kept).items()}
+        drawn = {title: _arms(rows, styles) for title, rows in _panels(levels, kept).items()}
         shown.append(_figure(LEVELS, axis, points, drawn, gaps))
         drawn = {
             title: _by_setting(rows, kept, settings) if len(settings) > 1 else _parts(kinds, rows)
@@ -35,7 +37,7 @@ def figures(kinds: dict) -> list[Figure]:
         notes = {sweep.titled(r): _note(r) for r in sweep.slopes(kinds) if _is_about(r, axis)}
         shown.append(_figure(GAPS, axis, points, drawn, gaps, notes, sweep.headline(kinds, axis)))
         asked = any(sweep.axis_of(r) == axis and sweep.measure(r) == "over_mixture" for r in sweep.slopes(kinds))
-        drawn = {title: _arms(rows) for title, rows in _panels(over, kept).items()} if asked else {}
+        drawn = {title: _arms(rows, styles) for title, rows in _panels(over, kept).items()} if asked else {}
         shown.append(_figure(BEYOND, axis, points, drawn, gaps))
     return [figure for figure in shown if figure]
 
@@ -61,12 +63,14 @@ BEYOND = (
 
 
 def _figure(words, axis: str, points, drawn: dict, gaps: list[dict], notes=None, said: str = "") -> Figure | None:
-    """`drawn`: title of a panel -> label of a line -> its colour and rows; `said` stands below."""
+    """`drawn`: title of a panel -> its lines; `said` stands below."""
     name, title, caption = words
     caption = " ".join(filter(None, (caption, said)))
     names = None if is_numeric(axis, points) else list(dict.fromkeys(point.get(axis) for point in points))
     series = {
-        panel: [curves.curve([_placed(r, axis, names) for r in rows], label, hue) for label, (hue, rows) in of.items()]
+        panel: [
+            curves.curve([_placed(r, axis, names) for r in rows], label, **style) for label, (style, rows) in of.items()
+        ]
         for panel, of in drawn.items()
     }
     ylabel = f"{title.lower()} ({unit_name(gaps)})"
@@ -112,29 +116,34 @@ def _panels(rows: list[dict], kept: list[str]) -> dict[str, list[dict]]:
     return panels
 
 
-def _arms(rows: list[dict]) -> dict[str, tuple[str, list[dict]]]:
-    """Label of a line -> its colour and rows."""
+def _arms(rows: list[dict], styles: dict[str, dict]) -> Lines:
+    """A line for every arm."""
+    return {LABELS.get(arm, arm): (styles[arm], select(rows, arm=arm)) for arm in values(rows, "arm")}
+
+
+def _styles(rows: list[dict]) -> dict[str, dict]:
+    """The colour of every arm, one everywhere; dashed where colours come again."""
     others = [arm for arm in values(rows, "arm") if arm not in ARM_HUES]
-    hues = {**ARM_HUES, **{arm: OTHERS[i % len(OTHERS)] for i, arm in enumerate(others)}}
-    return {LABELS.get(arm, arm): (hues[arm], select(rows, arm=arm)) for arm in values(rows, "arm")}
+    turns = {arm: dict(colour=OTHERS[i % len(OTHERS)], dashed=i >= len(OTHERS)) for i, arm in enumerate(others)}
+    return {**{arm: dict(colour=hue) for arm, hue in ARM_HUES.items()}, **turns}
 
 
-def _by_setting(rows: list[dict], kept: list[str], settings: dict[str, str]) -> dict[str, tuple[str, list[dict]]]:
+def _by_setting(rows: list[dict], kept: list[str], settings: dict[str, str]) -> Lines:
     """A line for every setting of the other axes."""
     hues = curves.hues(settings)
     return {
-        words: (hues[where], [r for r in rows if setting(r["point"], kept) == where])
+        words: (dict(colour=hues[where]), [r for r in rows if setting(r["point"], kept) == where])
         for where, words in settings.items()
     }
 
 
-def _parts(kinds: dict, rows: list[dict]) -> dict[str, tuple[str, list[dict]]]:
+def _parts(kinds: dict, rows: list[dict]) -> Lines:
     """The gap and, where they are known, its parts at the same points."""
-    drawn = {"gap": (PART_HUES["gap"], rows)}
+    drawn = {"gap": (dict(colour=PART_HUES["gap"]), rows)}
     for part in PARTS:
         every = sweep.points(kinds, part)
         of = [held for r in rows if (held := sweep.same(every, r))]
-        drawn |= {part: (PART_HUES[part], of)} if of else {}
+        drawn |= {part: (dict(colour=PART_HUES[part]), of)} if of else {}
     return drawn
 
 
@@ -144,4 +153,4 @@ def _is_about(row: dict, axis: str) -> bool:
 
 def _note(row: dict) -> str:
     low, high = row["ci95"] or (row["value"],) * 2
-    return f"slope {row['value']:z.2g} ({low:z.2g} to {high:z.2g}) {row['unit']}"
+    return f"slope {row['value']:z.2g} {row['unit']}\n({low:z.2g} to {high:z.2g})"
