@@ -31,7 +31,7 @@ class Curve(Task):
     places: tuple[Place, ...]
 
     KIND = "sweep"
-    VERSION = 2
+    VERSION = 3
     STAGE = "analyze"
     JOINS = True
 

@@ -82,12 +82,12 @@ def _places(axis: Axis, readings: list[Reading]) -> tuple[np.ndarray, list[str]]
 def slope(axis: Axis, readings: list[Reading], measure: str = "gap") -> Slope | None:
     """The least-squares slope of a measure along an axis; None where it was not read at every point of the slope, or
     these do not have as many test items. Over several draws of the data these are part of the error."""
-    used = [held for held, share in zip(readings, contrast_of(axis, readings)) if share]
+    x, groups = _places(axis, readings)
+    varying = {group for group, share in zip(groups, contrast_of(axis, readings)) if share}
+    used = [held for held, group in zip(readings, groups) if group in varying]
     if not complete(used, measure) or not comparable(used):
         return None
-    x, groups = _places(axis, readings)
-    chosen = [held in used for held in readings]
-    x, groups = x[chosen], [group for group, keep in zip(groups, chosen) if keep]
+    x, groups = x[[group in varying for group in groups]], [group for group in groups if group in varying]
     tables = [held.table(measure) for held in used]
     whole = intervals.slope(tables, x, paired(used), groups=groups)
     draws = by_draw(axis, used)

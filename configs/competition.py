@@ -8,7 +8,20 @@ colour says nothing, for the mixture, for direct training, and for the mixture t
 randomised (`randomised`, where the feature is missing at all). Around a reliability of 0.9 weight decay, label
 smoothing, the logit penalty (spectral decoupling) and dropout are varied, one at a time.
 
-MEASURED
+What to expect, from 5 seeds (bits of 1, on items whose colour says nothing; 10 minutes on 2 busy CPU cores):
+
+    reliability    shape: direct  mixture  randomised  gap     texture: direct  mixture  randomised  gap
+    0.5 (chance)            0.92     0.73              0.19               0.99     0.79              0.19
+    0.7                     0.90     0.69        0.72  0.22               0.98     0.77        0.78  0.21
+    0.85                    0.86     0.56        0.71  0.30               0.94     0.72        0.83  0.23
+    0.9                     0.84     0.47        0.72  0.36               0.95     0.65        0.83  0.30
+    0.95                    0.76     0.35        0.74  0.42               0.82     0.36        0.84  0.46
+    1                       0.19     0.19             -0.01               0.00     0.00              0.00
+
+So the feature goes gradually, and where the colour is always right direct training loses it too; nearly all of the gap
+is interference. At 0.9 a weight decay of 5e-3 lowers the gap (to 0.25 and 0.15), label smoothing of 0.3, a logit
+penalty of 0.1 and dropout of 0.5 raise it (to 0.50 and 0.57, 0.48 and 0.55, 0.49 and 0.39). Read on the items as they
+are, colour included, the gap only falls with the reliability: the colour itself is information about the label.
 
 Arguments: `smoke`, `full` (for accelerators: 32 pixels, a ResNet-18, more and farther points), `seeds=5`, `offset=0`,
 `data=PATH` (an .npz or a folder of images instead: upright and rotated ones, a tint in place of the colour) with

@@ -270,6 +270,13 @@ def test_every_point_has_its_gap_and_both_sides_and_no_verdict():
         assert gap["value"] == pytest.approx(0.2 * np.log2(value), abs=0.02) and gap["ci95"] and not gap["extra"]
 
 
+def test_the_point_in_the_middle_makes_no_slope_but_shows_a_bend():
+    config = swept([("seeds", "3")], axes=weights(0.1, 0.2, 0.4), log=(WEIGHT,))
+    found = answered(config, lambda *at: line(*at, bent=0.2))
+    (second,) = gap_slopes(found, target="second")
+    assert second["extra"]["lack_of_fit"] < 0.01 and second["extra"]["misfit"] > 0.05
+
+
 def test_two_axes_have_a_slope_each_and_names_have_none():
     axes = weights(0.1, 0.2, 0.4) | dict(optimizer=dict(lr=(0.01, 0.1)), probe=dict(layer=("features", "layer1")))
     found = answered(swept([("seeds", "3")], axes=axes, log=(WEIGHT,)), line)
