@@ -84,22 +84,29 @@ def headlines(kinds: dict) -> list[str]:
 def headline(kinds: dict, axis: str) -> str:
     """For which targets the gap changes along an axis; what recipes hold beyond the mixture there."""
     of = [r for r in (*slopes(kinds), *differences(kinds)) if axis_of(r) == axis and r["value"] is not None]
-    groups: dict[str, list[str]] = {"grows": [], "falls": [], "": []}
+    groups: dict[str, list[str]] = {"grows": [], "falls": [], "bends": [], "stays": []}
     for r in (r for r in of if measure(r) == "gap"):
-        p, name = extra(r).get("adjusted_p"), extra(r).get("name")
-        way = "" if p is None or p >= SIGNIFICANT else "falls" if r["value"] < 0 else "grows"
+        name, way = extra(r).get("name"), _way(r)
         who = titled(r) if name is None else f"{titled(r)} at {name}"
-        groups[way].append(f"{who} ({r['value']:+z.2g} {r['unit']})" if way else who)
+        groups[way].append(f"{who} ({r['value']:+z.2g} {r['unit']})" if way in ("grows", "falls") else who)
     if not any(groups.values()):
         return ""
-    words = f"Over {axis}{_against(of)} " + " and ".join(
-        f"the gap {way} for {several(groups[way], MOST)}" for way in ("grows", "falls") if groups[way]
-    )
-    if groups[""]:
-        among = several(groups[""], MOST) if groups["grows"] or groups["falls"] else "any target"
-        words += f"{'' if words.endswith(' ') else '; '}no change of the gap is shown for {among}"
+    said = [f"the gap {way} for {several(groups[way], MOST)}" for way in ("grows", "falls") if groups[way]]
+    if groups["bends"]:
+        said.append(f"the gap changes, though along no straight line, for {several(groups['bends'], MOST)}")
+    if groups["stays"]:
+        said.append(f"no change of the gap is shown for {several(groups['stays'], MOST) if said else 'any target'}")
+    words = f"Over {axis}{_against(of)} {'; '.join(said)}"
     recipes = [extra(r)["sentence"] for r in of if measure(r) == "over_mixture" and extra(r).get("sentence")]
     return " ".join([f"{words}.", *recipes])
+
+
+def _way(row: dict) -> str:
+    """What a slope, or a difference, of the gap shows."""
+    p, misfit = extra(row).get("adjusted_p"), extra(row).get("lack_of_fit")
+    if p is not None and p < SIGNIFICANT:
+        return "falls" if row["value"] < 0 else "grows"
+    return "bends" if misfit is not None and misfit < SIGNIFICANT else "stays"
 
 
 def _against(rows: list[dict]) -> str:

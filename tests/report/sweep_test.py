@@ -53,6 +53,20 @@ def test_the_sentence_is_the_row_s_or_its_numbers(kinds, section):
     assert sweep.sentences(kinds)[0] == "Over 5 split seeds the gap of rare is 0.5 bits."
 
 
+def test_a_headline_tells_a_bend_from_no_change(sweep_rows):
+    slope = sweep_rows()[-1]
+    axis = slope["extra"]["axis"]
+    rows = [
+        {**slope, "target": name, "extra": {"axis": axis, "adjusted_p": 0.5, "lack_of_fit": p}}
+        for name, p in (("bent", 0.001), ("flat", 0.5))
+    ]
+    words = sweep.headline({"sweep": rows}, axis)
+    assert words == (
+        f"Over {axis} the gap changes, though along no straight line, for bent; no change of the gap is shown for flat."
+    )
+    assert sweep.headline({"sweep": rows[1:]}, axis) == f"Over {axis} no change of the gap is shown for any target."
+
+
 def test_names_on_an_axis_stand_side_by_side(sweep_rows):
     rows = sweep_rows()
     for r in rows:
