@@ -302,10 +302,8 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None, made: Call
     yield Finding(
         "log_loss" if count else "squared_error", loss, "nats" if count else None, {**at, "split": "val", **counts}
     )
-    runs = {member.source.run for member in probe.members if isinstance(member.source, Kept)}
-    for run in runs if len(runs) == 1 and probe.protocol in ("head", "linear_probe") else ():
-        if run.train.stops:
-            yield Finding("stopped_at", made(run, run.steps), "steps", {**at, "n_seeds": 1})
+    if probe.protocol in ("head", "linear_probe"):
+        yield from stops(probe, at, made)
     for scaling, condition in result.scalings.items() if probe.protocol != "k_shot" else ():
         if scaling != result.scaling:
             yield from rejected(scaling, condition, unit, at, len(probe.labels["test"]))
@@ -320,6 +318,14 @@ def carried(probe: Probe, without: list[concatenation.Without], at: dict):
         yield Finding("carried", intervals.two_way(each.information), unit, at)
         if each.correct is not None:
             yield Finding("carried", intervals.two_way(100.0 * each.correct), "points", at)
+
+
+def stops(probe: Probe, at: dict, made: Callable):
+    """Where the one run that is read stopped, if it may before its end."""
+    runs = {member.source.run for member in probe.members if isinstance(member.source, Kept)}
+    for run in runs if len(runs) == 1 else ():
+        if run.train.stops:
+            yield Finding("stopped_at", made(run, run.steps), "steps", {**at, "n_seeds": 1})
 
 
 def rejected(scaling: str, condition: probes.Condition, unit: str, at: dict, n_examples: int):

@@ -67,7 +67,7 @@ def test_one_output_is_read_as_two_classes(rows):
     [
         ({"mixture.label_space": "disjoint"}, "mixture.label_space"),
         ({"components.open.source": str({"name": "mnist1d"}), "targets": "{}"}, "objective.loss"),
-        ({"probe.protocols": "('linear_probe', 'probe_finetune')"}, "probe.protocols"),
+        ({"probe.protocols": "('linear_probe', 'probe_finetune')"}, "objective.loss"),
         ({"train.feed": "stream"}, "train.feed"),
         ({"train.stop_window": "2 weeks"}, "train.stop_window"),
         ({"optimizer.decay": "coupled_all", "optimizer.name": "adamw"}, "optimizer.decay"),

@@ -49,8 +49,6 @@ def one_output(study: StudySpec, inside: dict[str, Component], targets: dict[str
         raise UserError(
             "mixture.label_space", study.mixture.label_space, "'shared', where objective.loss is 'softplus'"
         )
-    if "probe_finetune" in study.probe.protocols:
-        raise UserError("probe.protocols", "probe_finetune", "none that starts from a probe: a network has one output")
 
 
 def shared_labels(study: StudySpec, inside: dict[str, Component]) -> None:

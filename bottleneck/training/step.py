@@ -136,19 +136,7 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
 
     (_, (each, score, updated, groups)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)
     step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, opt_state, learned)
-    by_component = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32)
-    window = {}
-    if "window" in sums:
-        weight = batch["weight"] * given.counted[batch["component"]]
-        added = jnp.stack([(each * batch["weight"]).sum(), (score * weight).sum(), weight.sum()])
-        window["window"] = sums["window"] + added.astype(jnp.float32)
-    sums = {
-        **window,
-        "loss": sums["loss"] + each.astype(jnp.float32) @ by_component,
-        "score": sums["score"] + score.astype(jnp.float32) @ by_component,
-        "count": sums["count"] + by_component.sum(0),
-        "grad_norm": optax.tree.norm(grads).astype(jnp.float32),
-    }
+    sums = _added(sums, batch, each, score, grads, given)
     return State(
         state.step + 1,
         {**state.params, **optax.apply_updates(learned, step)},
@@ -156,6 +144,22 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
         opt_state,
         groups,
     ), sums
+
+
+def _added(sums: dict, batch: dict, each, score, grads, given: Given) -> dict:
+    """`sums` with those of a batch: see `totals`."""
+    by_component, window = jax.nn.one_hot(batch["component"], sums["loss"].shape[0], dtype=jnp.float32), {}
+    if "window" in sums:
+        weight = batch["weight"] * given.counted[batch["component"]]
+        added = jnp.stack([(each * batch["weight"]).sum(), (score * weight).sum(), weight.sum()])
+        window["window"] = sums["window"] + added.astype(jnp.float32)
+    return {
+        **window,
+        "loss": sums["loss"] + each.astype(jnp.float32) @ by_component,
+        "score": sums["score"] + score.astype(jnp.float32) @ by_component,
+        "count": sums["count"] + by_component.sum(0),
+        "grad_norm": optax.tree.norm(grads).astype(jnp.float32),
+    }
 
 
 def _switched(program: Program, state: State, learned: dict, given: Given):
