@@ -18,6 +18,7 @@ from bottleneck.points import PARTS, SIDES, Reading, at, common, comparable, com
 from bottleneck.rows import Finding
 
 SIGNIFICANT, CONFIRMATORY = 0.05, 4  # level of a slope's test; fewer seeds are provisional
+ROUNDING = 1e-6  # bits
 Readings = dict[str, list[Reading]]  # target -> its points
 
 
@@ -152,14 +153,16 @@ def titled(held: Reading) -> str:
 def said(name: str, axis: Axis, slope: Slope, p: float, unit: str, sides: dict[str, Interval], missing: bool) -> str:
     """One slope as a sentence, with those of both sides and of the parts, and what a straight line leaves over."""
     held, unit, per = slope.interval, "R2" if unit == "r2" else unit, axis.per
-    ends = f"95% interval {held.low:.2g} to {held.high:.2g}"
+    ends = f"95% interval {said_size(held.low)} to {said_size(held.high)}"
     if p < SIGNIFICANT:
         way = "falls" if held.value < 0 else "grows"
-        words = f"{name}: the gap {way} by {abs(held.value):.2g} {unit} per {per} of {axis.name}"
+        words = f"{name}: the gap {way} by {said_size(abs(held.value))} {unit} per {per} of {axis.name}"
         words += f" ({ends} of the slope, adjusted p {said_p(p)})"
     else:
-        words = f"{name}: no slope of the gap over {axis.name} is shown: {held.value:.2g} {unit} per {per} ({ends})"
-    each = {side: f"{i.value:z.2g} ({i.low:z.2g} to {i.high:z.2g})" for side, i in sides.items()}
+        words = (
+            f"{name}: no slope of the gap over {axis.name} is shown: {said_size(held.value)} {unit} per {per} ({ends})"
+        )
+    each = {side: f"{said_size(i.value)} ({said_size(i.low)} to {said_size(i.high)})" for side, i in sides.items()}
     words += (
         f", direct training's information changing by {each.pop('direct')} and the mixture's by {each.pop('mixture')}"
     )
@@ -190,6 +193,11 @@ def said_of_names(name: str, axis: str, base, found: dict, unit: str) -> str:
 def provisional(held: Interval) -> str:
     few = held.n_seeds < CONFIRMATORY
     return f"; provisional, from {held.n_seeds} seed{'s' if held.n_seeds > 1 else ''}" if few else ""
+
+
+def said_size(value: float) -> str:
+    """Two digits; what rounding leaves of nothing is nothing."""
+    return f"{value:.2g}" if abs(value) >= ROUNDING else "0"
 
 
 def said_p(p: float) -> str:
