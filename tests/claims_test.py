@@ -96,6 +96,16 @@ def test_an_ensemble_averages_what_the_heads_predict(done):
     assert np.array_equal(store.items(three)["correct"][0], scores.correct)
 
 
+def test_a_non_linear_probe_is_measured_against_the_null_of_all_others(done):
+    workdir, config = done
+    plan, store = plans.plan(studies.spec(config)), Store(workdir)
+    probe = next(p for p in plan.graph.of(Probe) if (p.protocol, p.target) == ("nonlinear_probe", "plain"))
+    bits, most = store.items(probe)["information"][0], -np.log2(probe.null[probe.labels["test"]])
+    assert (bits <= most + 1e-9).all() and bits.mean() > 0.9 * most.mean()  # colour is all there is to know
+    (loss,) = [r["value"] for r in store.rows(probe) if r["split"] == "val"]
+    assert 0 <= loss < 0.1
+
+
 def test_no_network_is_trained_on_a_target_without_direct():
     plan = plans.plan(studies.spec(toy()))
     assert {t.episode.name for t in plan.graph.of(Train)} == {"mixture"} and len(plan.graph.of(Train)) == 3

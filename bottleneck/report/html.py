@@ -130,6 +130,7 @@ def render(content: Content, provenance: dict, reading: dict[str, list[str]] | N
     return page.fill(
         "report.html",
         study=content.study,
+        about=about(content),
         chapters=[page.section(s) for s in content.chapters],
         sections=[page.section(s) for s in content.sections],
         sentences=_sentences(content),
@@ -141,6 +142,12 @@ def render(content: Content, provenance: dict, reading: dict[str, list[str]] | N
         differing=page.differing(provenance),
         provenance=page.flat(provenance),
     )
+
+
+def about(content: Content) -> str:
+    """What the page is about: what a mixture costs, unless it holds nothing but claims."""
+    only_claims = [section.name for section in content.chapters] == [claims.KIND]
+    return "Published results, held against ours" if only_claims else "What the mixture cost each component"
 
 
 def _drawn(rows: list[dict]) -> list[str]:

@@ -50,6 +50,7 @@ def test_it_is_a_section_of_the_page_and_of_the_terminal(kinds, tmp_path):
     rows = [{**r, "study": "claims"} for r in kinds["claims"]]
     source = html.write(tmp_path, rows, {}).read_text()
     assert '<h2 id="claims">Published results</h2>' in source and "Somebody 2020" in source
+    assert "<h1>Published results, held against ours</h1>" in source
     assert (tmp_path / "tables" / "claims.csv").is_file()
     assert "half of it" in tables.terminal(rows)
     assert claims.section({}) is None and claims.tables({}) == [] and claims.sentences({}) == []
