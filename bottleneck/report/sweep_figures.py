@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bottleneck.axes import beside, is_numeric, setting
+from bottleneck.axes import DERIVED, beside, is_numeric, setting, varying
 from bottleneck.report import categories, curves, sweep
 from bottleneck.report.drawing import BLUE, GREEN, GREY, INK, OCHRE, PURPLE, VERMILLION
 from bottleneck.report.lookup import LABELS, PARTS, extra, unit_name, values
@@ -79,6 +79,16 @@ def _figure(words, axis: str, points, drawn: dict, gaps: list[dict], notes=None,
         return curves.figure(f"{name}-{axis}", f"{title} over {axis}", caption, series, **where)
     words = [str(sweep.value(held)) for held in names]
     return categories.figure(f"{name}-{axis}", f"{title} over {axis}", caption, series, words, **where)
+
+
+def _apart(axis: str, points: list[dict]) -> list[str]:
+    """The axes whose points no line joins: along a computed axis all but the one that moves most along it."""
+    if axis not in DERIVED:
+        return []
+    plain = [name for name in varying(points) if name not in DERIVED]
+    moving = [name for name in plain if name not in beside(axis, points)]
+    widest = max(moving, key=lambda name: len({setting(point, [name]) for point in points}), default=None)
+    return [name for name in plain if name != widest]
 
 
 def _placed(row: dict, axis: str, names: list | None) -> dict:

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from bottleneck.report import html, sweep, sweep_figures, tables
+from bottleneck.report import curves, html, sweep, sweep_figures, tables
 from bottleneck.report.svg import short
 
 
@@ -93,6 +93,22 @@ def test_arms_and_parts_have_a_line_each(sweep_rows):
     assert [row[2] for row in slopes.rows] == ["gap", "exposure", "interference"]
     assert points.header == ("target", "mixture.weights.rare", "gap (bits)", "exposure", "interference")
     assert arms.header == ("target", "mixture.weights.rare", "direct", "mixture", "alone") and len(arms.rows) == 5
+
+
+def test_along_a_computed_axis_lines_join_points_of_one_kind(sweep_rows, monkeypatch):
+    """Two depths have nearly the same numbers of parameters: no line goes to and fro between them."""
+    rows = []
+    for r in sweep_rows():
+        if r["point"]:
+            width, depth = r["point"]["mixture.weights.rare"], r["point"]["model.width"]
+            at = {"model.width": width, "model.depth": depth, "parameters": round(1000 * width) + depth}
+            rows.append({**r, "point": at})
+    drawn = {}
+    monkeypatch.setattr(curves, "figure", lambda name, title, caption, panels, **options: drawn.update({name: panels}))
+    sweep_figures.figures({"sweep": rows})
+    lines = drawn["sweep-parameters"]["rare"]
+    assert [line.label for line in lines] == ["gap", "gap"] and [len(line.points) for line in lines] == [5, 5]
+    assert len(drawn["sweep-model.width"]["rare"]) == 2 and lines[0].points != lines[1].points
 
 
 def test_a_target_with_a_factor_randomised_is_one_of_its_own(sweep_rows):
