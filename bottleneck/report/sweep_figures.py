@@ -67,12 +67,17 @@ def _figure(words, axis: str, points, drawn: dict, gaps: list[dict], notes=None,
     name, title, caption = words
     caption = " ".join(filter(None, (caption, said)))
     names = None if is_numeric(axis, points) else list(dict.fromkeys(point.get(axis) for point in points))
-    series = {
-        panel: [
-            curves.curve([_placed(r, axis, names) for r in rows], label, **style) for label, (style, rows) in of.items()
+    apart = _apart(axis, points)
+
+    def curves_of(lines: Lines) -> list:
+        parts = [
+            (label, style, [r for r in rows if setting(r["point"], apart) == at])
+            for label, (style, rows) in lines.items()
+            for at in dict.fromkeys(setting(r["point"], apart) for r in rows)
         ]
-        for panel, of in drawn.items()
-    }
+        return [curves.curve([_placed(r, axis, names) for r in rows], label, **style) for label, style, rows in parts]
+
+    series = {panel: curves_of(lines) for panel, lines in drawn.items()}
     ylabel = f"{title.lower()} ({unit_name(gaps)})"
     where = dict(ylabel=ylabel, xlabel=axis, notes=notes)
     if names is None:
