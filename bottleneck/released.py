@@ -30,7 +30,8 @@ class ReleasedProbe(Probe):
         honest = score({split: fitted.chosen.logits(x[split]) for split in ("val", "test")}, y, self.null)
         largest = fitted.released.logits(x["test"]).argmax(1) == y["test"]
         items = {"information": honest.bits[None], "correct": honest.correct[None], LARGEST: largest[None]}
-        rows = [self.said(finding, fitted.chosen, fitted.updates) for finding in findings(self, [honest], None)]
+        found = findings(self, [honest], None, store.made)
+        rows = [self.said(finding, fitted.chosen, fitted.updates) for finding in found]
         at = next(row.at for row in rows if row.metric == "accuracy")
         value = intervals.few_shot([(1.0, largest[None, None])])
         reported = Finding("accuracy", value, "fraction", {**at, "selected_on": "test"})

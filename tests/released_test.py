@@ -82,17 +82,17 @@ def test_a_study_asks_for_it_by_arm_and_representation(tiny):
         "representations": str(
             {
                 "cat": {"members": "mixture/*@last:features", "n": 2},
-                "small": {"members": "mixture/*@last:features", "n": 2, "reduce": True},
+                "small": {"members": "mixture/*@last:features", "n": 2, "reduce": "pca"},
             }
         ),
     }
     plan = plans.plan(studies.spec(tiny(overrides)))
     asked = plan.graph.of(ReleasedProbe)
     assert {(p.arm, p.seed, p.reduce) for p in asked if p.target == "first"} == {
-        ("mixture", 0, False),
-        ("mixture", 1, False),
-        ("cat", 0, False),
-        ("small", 0, True),
+        ("mixture", 0, ""),
+        ("mixture", 1, ""),
+        ("cat", 0, ""),
+        ("small", 0, "pca"),
     }
     assert {p.spec for p in asked} == {ReleasedSpec(epochs=2)}
     assert not set(asked) & {p for t in plan.graph if t.KIND == "choose" for p in getattr(t, "probes", ())}
