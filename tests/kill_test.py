@@ -1,6 +1,6 @@
 """SIGKILL, SIGTERM and SIGINT at random moments, restart, and the same bits in the end.
 
-python tests/kill_test.py 30        # by hand: so many over two models, as a table
+python tests/kill_test.py 30        # by hand: so many over three studies, as a table
 """
 
 import dataclasses
@@ -45,6 +45,16 @@ CONVOLUTIONAL = (
     "--config.probe.finetune.head_steps=5",
     "--config.probe.released.epochs=2",
     "--config.representations={'cat': {'members': 'mixture/*@last:features', 'n': 2}}",
+)
+
+CURES = (
+    "--config.train.steps=30",
+    "--config.train.save_every=5",
+    "--config.recipes={'hard': {'teachers': 'mixture/*@last', 'n': 2}, 'diverse': {'rounds': 2},"
+    " 'weighed': {'rounds': 3, 'rule': 'exponentiated'}}",
+    "--config.representations={'cat2': {'members': 'mixture/*@last:features', 'n': 2}}",
+    "--config.probe={'protocols': ('linear_probe', 'finetune', 'two_stage'), 'arms': ('cat2',),"
+    " 'finetune': {'steps': 12, 'head_steps': 12}}",
 )
 
 
@@ -152,7 +162,7 @@ def test_one_signal_of_each_kind_and_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", [STUDY, CONVOLUTIONAL], ids=["mlp", "resnet"])
+@pytest.mark.parametrize("study", [STUDY, CONVOLUTIONAL, CURES], ids=["mlp", "resnet", "cures"])
 def test_fifteen_signals_and_the_same_bits(tmp_path, study):
     assert hits(trial(tmp_path, study, 15, seed=1)) >= 12
 
@@ -170,6 +180,7 @@ def table(strikes: dict[str, list[Strike]]) -> str:
 if __name__ == "__main__":
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 30
     with tempfile.TemporaryDirectory() as made:
-        both = {"mlp": (STUDY, wanted - wanted // 2), "resnet": (CONVOLUTIONAL, wanted // 2)}
-        print(table({m: trial(pathlib.Path(made) / m, s, n, seed=2) for m, (s, n) in both.items()}))
+        third = wanted // 3
+        each = {"mlp": (STUDY, wanted - 2 * third), "resnet": (CONVOLUTIONAL, third), "cures": (CURES, third)}
+        print(table({m: trial(pathlib.Path(made) / m, s, n, seed=2) for m, (s, n) in each.items()}))
         print("\nbitwise the same kept parameters and rows in the end")

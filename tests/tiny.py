@@ -29,5 +29,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.targets = {}
     config.analysis = dict(kinds=())
     config.keep = ()
+    config.recipes = {}
     config.representations = {}
     return config
