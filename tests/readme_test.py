@@ -21,10 +21,14 @@ def test_quick_start_is_one_block_of_two_lines():
 
 
 def test_the_annotated_study_is_a_valid_one(tmp_path):
-    (block,) = blocks("python")
+    cures, block = blocks("python")
     (tmp_path / "pooled.py").write_text(block)
-    study = studies.spec(configs.load(str(tmp_path / "pooled.py")))
+    config = configs.load(str(tmp_path / "pooled.py"))
+    study = studies.spec(config)
     assert set(study.components) == set(study.mixture.weights) and study.mixture.competitor == "tint"
+    with config.unlocked():
+        exec(cures, {"config": config})
+    assert {"soft5", "bonsai2", "cat5", "snapshots"} <= set(studies.spec(config).represented)
 
 
 def test_named_files_exist():
