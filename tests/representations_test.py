@@ -4,7 +4,15 @@ import pytest
 
 from bottleneck import config as configs
 from bottleneck.errors import UserError
-from bottleneck.representations import Place, RepresentationSpec, sets, source_of
+from bottleneck.representations import (
+    CONTROLS,
+    REDUCTIONS,
+    Place,
+    RepresentationSpec,
+    derived,
+    sets,
+    source_of,
+)
 
 LENGTHS = {"mixture": 100, "direct-a.b": 40, "theirs": 0}
 
@@ -100,3 +108,64 @@ def test_spelling_refused(members):
 def test_counts_refused(field):
     with pytest.raises(UserError, match=f"^representations.r.{field}=0: expected at least 1"):
         configs.build(RepresentationSpec, {"members": "mixture/*@last:features", field: 0}, "representations.r")
+
+
+# Controls
+
+
+def controls(**declared):
+    return derived({name: RepresentationSpec(**fields) for name, fields in declared.items()})
+
+
+CAT3 = dict(members="mixture/*@last:features", n=3)
+
+
+def test_a_concatenation_brings_its_controls_along():
+    made = controls(cat3=CAT3)
+    assert set(made) == {f"cat3-{kind}" for kind in (*CONTROLS, "first2")}
+    assert {each.of for each in made.values()} == {"cat3"}
+    assert {kind: made[f"cat3-{kind}"].spec.reduce for kind in REDUCTIONS} == {kind: kind for kind in REDUCTIONS}
+    assert made["cat3-averaged"].spec.combine == "average"
+    taken = {each.kind: each.take(("a", "b", "c")) for each in made.values()}
+    assert taken.pop("repeated") == ("a", "a", "a") and taken.pop("first2") == ("a", "b")
+    assert set(taken.values()) == {("a", "b", "c")}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 1},
+        {"n": 1, "repeat": 2},
+        {"n": 2, "repeat": 2},
+        {"n": 2, "combine": "average"},
+        {"n": 2, "reduce": "pca"},
+        {"n": 2, "controls": False, "prefixes": False},
+    ],
+)
+def test_what_is_a_control_itself_brings_none(fields):
+    assert not controls(r={**CAT3, **fields})
+
+
+def test_layers_snapshots_and_sources_are_concatenations_too():
+    patterns = ("mixture/*@1/2:features", "mixture/*@last:layer1", "wide/*@last:features")
+    made = controls(snaps=dict(members=patterns))
+    assert made["snaps-first2"].take((1, 2, 3)) == (1, 2) and made["snaps-repeated"].take((1, 2, 3)) == (1, 1, 1)
+
+
+def test_first_members_are_read_of_ten_at_most():
+    assert "cat10-first9" in controls(cat10={**CAT3, "n": 10})
+    assert not [name for name in controls(cat11={**CAT3, "n": 11}) if "first" in name]
+    assert not [name for name in controls(cat3={**CAT3, "prefixes": False}) if "first" in name]
+
+
+def test_a_control_that_is_declared_keeps_its_name():
+    made = controls(cat3=CAT3, mean3={**CAT3, "combine": "average"}, other={**CAT3, "n": 2, "reduce": "pca"})
+    assert made["mean3"].kind == "averaged" and made["mean3"].of == "cat3" and "cat3-averaged" not in made
+    assert "cat3-pca" in made  # the one declared is of other sets
+
+
+def test_a_name_that_is_taken_is_refused():
+    taken = {"cat3": CAT3, "cat3-pca": {**CAT3, "n": 2}}
+    with pytest.raises(UserError, match="representations.cat3-pca=.*another name"):
+        controls(**taken)
+    assert controls(**{**taken, "cat3-pca": {**CAT3, "reduce": "pca"}})["cat3-pca"].kind == "pca"
