@@ -20,7 +20,6 @@ from bottleneck.diagnosis import summary
 from bottleneck.gains import Gains, described
 from bottleneck.items import ADAPTED, LARGEST, PROTOCOL, Items
 from bottleneck.probing import Probe
-from bottleneck.representations import derived
 from bottleneck.rows import Finding
 from bottleneck.study import StudySpec
 from bottleneck.tasks import Task
@@ -93,12 +92,12 @@ class Answer(Task):
 
     def means(self, store, items: Items) -> Iterator[Finding]:
         """Mean over seeds, or member sets, of every arm, target and protocol."""
-        made = derived(self.study.represented)
+        said = described(self.study.represented)
         for (arm, target, protocol, shots, factor), group in items.probes.items():
             where = dict(protocol=protocol, shots=shots, factor=factor)
             at = dict(arm=arm, target=target, protocol=protocol, n_shot=shots, factor=factor, representation=arm)
             at |= priced([store.rows(probe)[0] for probe in group])
-            at["extra"] |= described(arm, made)
+            at["extra"] |= said.get(arm, {})
             several = len(group[0].members) > 1
             metrics = {"information": ("information", self.unit), "correct": ("accuracy", "fraction")}
             for outcome, (metric, unit) in {**metrics, LARGEST: metrics["correct"]}.items():

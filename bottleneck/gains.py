@@ -17,7 +17,7 @@ from bottleneck.features.source import Kept
 from bottleneck.items import PROTOCOL, Items
 from bottleneck.price import ancestors
 from bottleneck.probing import Probe, named
-from bottleneck.representations import REDUCTIONS, Derived, RepresentationSpec, derived
+from bottleneck.representations import REDUCTIONS, RepresentationSpec, alone, derived, source_of
 from bottleneck.rows import Finding
 
 NETWORKS = ("mixture", "longer", "longest")  # arms that are one network, of the same data: controls of everything
@@ -223,7 +223,10 @@ class Gains:
         return next(r["extra"]["mean_abs_weight"] for r in rows if r["extra"]["position"] == place + 1)
 
 
-def described(arm: str, made: dict[str, Derived]) -> dict:
-    """What a row of an arm says of it where it is a control: of which representation, and of what kind."""
-    each = made.get(arm)
-    return {"control_of": each.of, "control": each.kind} if each else {}
+def described(declared: dict[str, RepresentationSpec]) -> dict[str, dict]:
+    """Arm -> what its rows say where it is there for a representation: of which, and as what."""
+    members = {arm: (name, "member") for name, spec in declared.items() for arm in alone(name, spec)}
+    repeated = {a: (source_of(spec.patterns[0]), "repeated") for a, spec in declared.items() if spec.repeat > 1}
+    controls = {arm: (each.of, each.kind) for arm, each in derived(declared).items()}
+    every = {**members, **repeated, **controls}
+    return {arm: {"control_of": of, "control": kind} for arm, (of, kind) in every.items()}

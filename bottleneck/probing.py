@@ -44,6 +44,7 @@ class Scores:
     correct: np.ndarray | None
     val_loss: float  # nats, calibrated on val, where it is not chosen (mean squared error for regression)
     scalings: dict = dataclasses.field(default_factory=dict)
+    dim: int | None = None  # of the widest probe among several
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -185,15 +186,17 @@ class Probe(extract.Reads):
 
     def ensemble(self, store) -> Scores:
         """A probe per member, predictions averaged: the control for concatenation."""
-        outputs = []
+        outputs, dim = [], 0
         for member in self.members:
             x = collect(store, (member,), self.component)
             weights, intercept = self.alone(store, member, x)
+            dim = max(dim, len(weights))
             outputs.append({split: x[split] @ weights + intercept for split in SPLITS})
         if not self.component.num_classes:
-            return squared({s: np.mean([o[s] for o in outputs], axis=0) for s in SPLITS}, self.labels)
+            mean = {s: np.mean([o[s] for o in outputs], axis=0) for s in SPLITS}
+            return dataclasses.replace(squared(mean, self.labels), dim=dim)
         mean = {s: np.log(np.mean([special.softmax(o[s], axis=1) for o in outputs], axis=0)) for s in SPLITS}
-        return score(mean, self.labels, self.null)
+        return dataclasses.replace(score(mean, self.labels, self.null), dim=dim)
 
     def alone(self, store, member: Member, x: dict) -> tuple[np.ndarray, np.ndarray]:
         """The linear probe of one member: several averages may ask for it."""

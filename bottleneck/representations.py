@@ -130,6 +130,14 @@ def derived(declared: dict[str, RepresentationSpec]) -> dict[str, Derived]:
     return made
 
 
+def alone(name: str, spec: RepresentationSpec) -> dict[str, str]:
+    """Arm -> pattern of the members of a representation one by one: what a gain is measured from."""
+    if spec.is_single:
+        return {}
+    numbers = range(1, len(spec.patterns) + 1) if len(spec.patterns) > 1 else ("",)
+    return {f"{name}-member{i}": pattern for i, pattern in zip(numbers, spec.patterns, strict=True)}
+
+
 def source_of(pattern: str) -> str:
     return pattern.partition("/")[0]
 

@@ -11,7 +11,7 @@ from bottleneck.items import PROTOCOL
 from bottleneck.planning import checks
 from bottleneck.planning.planner import Planner
 from bottleneck.planning.references import further, place_member, seeds_of, steps_of
-from bottleneck.representations import Derived, RepresentationSpec
+from bottleneck.representations import Derived, RepresentationSpec, alone
 
 
 def add(planner: Planner) -> None:
@@ -73,14 +73,6 @@ def averaged_heads(planner: Planner, arm: str, index: int, target: str, members:
     heads = {planner.head(member.source, target) for member in members}
     if len(heads) == 1 and None not in heads:
         planner.probe(arm, index, target, members, "head", average=True, head=heads.pop())
-
-
-def alone(name: str, spec: RepresentationSpec) -> dict[str, str]:
-    """Arm -> pattern of the members of a representation one by one: what a gain is measured from."""
-    if spec.is_single:
-        return {}
-    numbers = range(1, len(spec.patterns) + 1) if len(spec.patterns) > 1 else ("",)
-    return {f"{name}-member{i}": pattern for i, pattern in zip(numbers, spec.patterns, strict=True)}
 
 
 def members(planner: Planner, name: str, spec: RepresentationSpec) -> None:

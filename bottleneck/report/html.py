@@ -6,7 +6,7 @@ import pathlib
 from dataclasses import dataclass
 
 from bottleneck import atomic
-from bottleneck.report import claims, curves, findings, gaps, law, lookup, page, plots, spread, sweep, tables
+from bottleneck.report import claims, curves, findings, gaps, law, lookup, page, plots, prices, spread, sweep, tables
 from bottleneck.report.methods import exploratory, methods
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.sections import sections
@@ -38,13 +38,13 @@ def write(
     what was read of it. The same arguments give the same bytes.
     """
     content = read(rows)
-    parts = [part for section in (*content.chapters, *content.sections) for part in section.parts]
-    for part in (*parts, *filter(None, [content.overview])):
-        if isinstance(part, Figure):
-            atomic.write(directory / "figures" / f"{part.name}.svg", part.svg())
-        else:
-            atomic.write(directory / "tables" / f"{part.name}.csv", to_csv(part))
-            atomic.write(directory / "tables" / f"{part.name}.tex", to_latex(part))
+    every = (*content.chapters, *content.sections)
+    for figure in (figure for section in every for figure in section.figures):
+        atomic.write(directory / "figures" / f"{figure.name}.svg", figure.svg())
+    shown = [table for section in every for table in section.tables]
+    for table in (*shown, *filter(None, [content.overview])):
+        atomic.write(directory / "tables" / f"{table.name}.csv", to_csv(table))
+        atomic.write(directory / "tables" / f"{table.name}.tex", to_latex(table))
     atomic.write(directory / FILE, render(content, provenance, reading))
     return directory / FILE
 
@@ -65,12 +65,15 @@ def chapters(rows: list[dict]) -> list[Section]:
         ("answer", "What is missing", ("gap", "split")),
         ("restored", "What restores it", ("restored",)),
         ("accuracy", f"{_score(rows)} per target and arm", ("accuracy",)),
-        ("representations", "Representations", ("budget",)),
+        ("representations", "", ()),
         ("protocols", "By protocol", ("few-shot",)),
         ("limits", "Floors, ceilings and bounds", ()),
     ]
     shown = []
     for name, title, of in several:
+        if name == "representations":
+            shown += filter(None, [prices.section(rows)])
+            continue
         parts = tuple(drawn[figure] for figure in of if figure in drawn)
         table = (made[name],) if name in made else ()
         parts = (*table, *parts) if name in ("answer", "restored") else (*parts, *table)
@@ -80,7 +83,7 @@ def chapters(rows: list[dict]) -> list[Section]:
 
 def figures(rows: list[dict]) -> dict[str, Figure]:
     """The main answer's figures that have something to show, by name."""
-    drawn = (gaps.sizes(rows), gaps.split(rows), gaps.shares(rows), accuracy(rows), few_shot(rows), budget(rows))
+    drawn = (gaps.sizes(rows), gaps.split(rows), gaps.shares(rows), accuracy(rows), few_shot(rows))
     return {figure.name: figure for figure in drawn if figure is not None}
 
 
@@ -113,16 +116,6 @@ def few_shot(rows: list[dict]) -> Figure | None:
         ylabel=ylabel,
         ceiling=ceiling,
     )
-
-
-def budget(rows: list[dict]) -> Figure | None:
-    """What representations cost and reach."""
-    caption = (
-        "Linear probe against total training steps of all members, with 95% intervals; the line is direct training. "
-        "Representations of equal cost are drawn side by side around it."
-    )
-    drawn = plots.budget(rows)
-    return Figure("budget", "What they cost and reach", caption, (drawn,), fixed=True) if drawn else None
 
 
 def render(content: Content, provenance: dict, reading: dict[str, list[str]] | None = None) -> str:

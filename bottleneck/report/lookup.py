@@ -110,13 +110,19 @@ def lost(rows: list[dict]) -> list[dict]:
 
 
 def representation_names(rows: list[dict]) -> list[str]:
-    """Declared representations: neither an arm of the study, a floor, nor a side of a gap; the cheapest first."""
+    """Declared representations: neither an arm of the study, a floor, a side of a gap, nor there for another one; the
+    cheapest first."""
     sides = {r[key] for r in gaps(rows) for key in ("arm", "reference")}
-    known, steps = {*ARMS, *FLOORS, "bayes", "wider_untrained", None, *sides}, {}
+    known, steps = {*ARMS, *FLOORS, "bayes", "wider_untrained", None, *sides, *control_names(rows)}, {}
     for r in select(rows, seed="all"):
         if r["arm"] not in known and not r["arm"].endswith("|direct"):
             steps[r["arm"]] = max(steps.get(r["arm"], 0), r["train_steps"] or 0)
     return sorted(steps, key=lambda name: (steps[name], name))
+
+
+def control_names(rows: list[dict]) -> dict[str, dict]:
+    """Arm -> what its row says of it (`control_of`, `control`), of all that are there for a representation."""
+    return {r["arm"]: extra(r) for r in rows if extra(r).get("control_of") and not r["arm"].endswith("|direct")}
 
 
 def find(rows: list[dict], **values) -> dict | None:

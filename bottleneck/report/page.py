@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import re
 
 import jinja2
 from markupsafe import Markup
 
-from bottleneck.report.section import Figure, Section
+from bottleneck.report.section import Choice, Figure, Section
 from bottleneck.report.table import MISSING, Cell, Number, Table, is_numeric
 
 LONG = 40  # lines: a longer table is folded
@@ -74,10 +75,26 @@ def figure(shown: Figure) -> dict:
     }
 
 
+def choice(shown: Choice) -> dict:
+    """Figures to choose from, for a template: each with the numbers of its options, one for every axis."""
+    options = itertools.product(*(range(len(names)) for _, names in shown.axes))
+    figures = [{"at": at, **figure(each)} for at, each in zip(options, shown.figures, strict=True)]
+    said = {"name": shown.name, "title": shown.title, "caption": shown.caption, "key": shown.key}
+    return {"kind": "choice", "axes": shown.axes, "figures": figures, **said}
+
+
 def section(shown: Section) -> dict:
     """A section for a template."""
-    parts = [table(p, p.title != shown.title) if isinstance(p, Table) else figure(p) for p in shown.parts]
-    return {"name": shown.name, "title": shown.title, "sentence": shown.sentence, "parts": parts}
+    parts = [
+        table(part, part.title != shown.title)
+        if isinstance(part, Table)
+        else choice(part)
+        if isinstance(part, Choice)
+        else figure(part)
+        for part in shown.parts
+    ]
+    said = {"name": shown.name, "title": shown.title, "sentence": shown.sentence, "points": shown.points}
+    return {**said, "parts": parts}
 
 
 def _cell(cell: Cell, numeric: bool) -> dict:

@@ -1,16 +1,15 @@
-"""Figures of what arms, few-shot probes and representations reach, as SVG text: the same bytes for the same rows."""
+"""Figures of what arms and few-shot probes reach, as SVG text: the same bytes for the same rows."""
 
 from __future__ import annotations
 
 from bottleneck.report import lookup
 from bottleneck.report.curves import Curve, curve
-from bottleneck.report.drawing import BLUE, GREEN, INK, MARKERS, OCHRE, PURPLE, VERMILLION, panels, reach
-from bottleneck.report.lookup import ARMS, LABELS, SUBJECT, ends, mean
+from bottleneck.report.drawing import BLUE, GREEN, INK, VERMILLION, panels, reach
+from bottleneck.report.lookup import ARMS, LABELS, ends, mean
 from bottleneck.report.svg import short
 from bottleneck.rows import select
 
 COLOURS = {"direct": BLUE, "mixture": VERMILLION}  # every other arm: GREEN
-SPACING = 1.07  # ratio of the places at which two representations of equal cost are drawn
 
 
 def accuracy(rows: list[dict]) -> dict[str, str]:
@@ -91,61 +90,6 @@ def _strip(axes, strip: dict[str, tuple], limits, lines: int):
     axes.tick_params(axis="y", length=0)
 
 
-def budget(rows: list[dict]) -> str:
-    """One panel per target: declared representations against total training steps, beside the single network.
-
-    The horizontal line is direct training. Representations of equal cost are drawn side by side around it.
-    """
-    declared = lookup.representation_names(rows)
-    over_seeds = select(rows, seed="all", metric="information")
-    read = {
-        t: {n: r for n in (SUBJECT, "longer", *declared) if (r := _reached(over_seeds, n, t)) and r["train_steps"]}
-        for t in lookup.targets(rows)
-    }
-    names = [n for n in (SUBJECT, "longer", *declared) if any(n in of for of in read.values())]
-    if not set(names) & set(declared):
-        return ""
-    shown = [t for t, of in read.items() if of]
-    direct = {t: _reached(over_seeds, "direct", t) for t in shown}
-    every = [v for of in read.values() for r in of.values() for v in (r["value"], *ends(r))]
-    room = reach([*every, *(r["value"] for r in direct.values() if r)])
-    places = _places(read, names)
-    line = dict(color=COLOURS["direct"], linewidth=1.0, alpha=0.8)
-
-    def draw(axes, target):
-        if direct[target]:
-            axes.axhline(direct[target]["value"], **line)
-        for name, r in read[target].items():
-            style, x = _mark(names.index(name), name), places[name, r["train_steps"]]
-            axes.plot([x, x], ends(r), color=style["color"], linewidth=1.2, solid_capstyle="butt")
-            axes.plot([x], [r["value"]], **style)
-        axes.set_xscale("log")
-        axes.set(xlim=(min(places.values()) / 1.15, max(places.values()) * 1.15), ylim=room)
-        costs = sorted({cost for _, cost in places})
-        axes.set_xticks(costs, [f"{c:,}" for c in costs])
-        axes.set_xticks([], minor=True)
-        axes.grid(axis="y", alpha=0.15, linewidth=0.6)
-
-    labels = [("direct training", line)] * any(direct.values())
-    labels += [("single network" if n == SUBJECT else n, _mark(i, n)) for i, n in enumerate(names)]
-    name = lookup.unit_name(rows)
-    return panels("budget", shown, draw, inner=1.9, left=0.5, xlabel="total training steps", ylabel=name, labels=labels)
-
-
-def _reached(rows: list[dict], arm: str, target: str) -> dict | None:
-    level = mean(rows, arm, target)
-    return level if level and level["value"] is not None else None
-
-
-def _places(read: dict[str, dict], names: list[str]) -> dict[tuple[str, int], float]:
-    """(representation, cost) -> where it is drawn: those of equal cost beside each other."""
-    places = {}
-    for cost in sorted({r["train_steps"] for of in read.values() for r in of.values()}):
-        level = [n for n in names if any(n in of and of[n]["train_steps"] == cost for of in read.values())]
-        places |= {(n, cost): cost * SPACING ** (i - (len(level) - 1) / 2) for i, n in enumerate(level)}
-    return places
-
-
 def shots(rows: list[dict]) -> dict[str, list[Curve | None]]:
     """target -> curves of few-shot probes over the examples per class, with direct training's probe on all."""
     metric = lookup.score(rows)
@@ -164,10 +108,3 @@ def _few(rows: list[dict], read: list[dict], target: str, metric: str, scale: fl
         colour = INK if arm == "random" else COLOURS.get(arm, GREEN)
         drawn.append(curve(select(read, arm=arm, target=target), LABELS.get(arm, arm), colour, scale, **style))
     return drawn
-
-
-def _mark(index: int, name: str) -> dict:
-    others = (GREEN, PURPLE, OCHRE)
-    colour = VERMILLION if name == "mixture" else others[index % len(others)]
-    marker = MARKERS[index % len(MARKERS)]
-    return dict(marker=marker, color=colour, markersize=5.5, markeredgewidth=0, linestyle="")

@@ -28,11 +28,36 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Figures of which one is seen at a time: the reader chooses an option of every axis. `axes`: what is chosen, and
+    its options; `figures`: one for each combination, the last axis fastest."""
+
+    name: str
+    title: str
+    caption: str
+    axes: tuple[tuple[str, tuple[str, ...]], ...]
+    figures: tuple[Figure, ...]
+    key: tuple[tuple[str, str, bool], ...] = ()
+
+
+@dataclass(frozen=True)
 class Section:
-    """One part of the answer or one analysis. `methods` says how it was done."""
+    """One part of the answer or one analysis. `points` say what its sentence says one by one, `methods` how it was
+    done."""
 
     name: str
     title: str
     sentence: str
-    parts: tuple[Figure | Table, ...]
+    parts: tuple[Figure | Choice | Table, ...]
     methods: str = ""
+    points: tuple[str, ...] = ()
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All there are, those to choose from included."""
+        each = [part.figures if isinstance(part, Choice) else (part,) for part in self.parts]
+        return [figure for figures in each for figure in figures if isinstance(figure, Figure)]
+
+    @property
+    def tables(self) -> list[Table]:
+        return [part for part in self.parts if isinstance(part, Table)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
-from bottleneck.report import causes, claims, findings, law, representations, spread, sweep
+from bottleneck.report import causes, claims, findings, helped, law, representations, spread, sweep
 from bottleneck.report.lookup import (
     ARMS,
     FLOORS,
@@ -226,6 +226,8 @@ def terminal(rows: list[dict], width: int = 120, encoding: str = "utf-8") -> str
     """What a study prints at its end: one sentence per target, then the tables, in what `encoding` can hold."""
     main, kinds = split(rows)
     said = [" ".join(filter(None, (s["sentence"], s["clause"]))) for s in sentences(main, findings.clauses(kinds))]
+    overall, points = helped.sentences(main)
+    said += [*filter(None, [overall]), *points]
     said += [*claims.sentences(kinds), *sweep.sentences(kinds), *spread.sentences(kinds), *law.sentences(kinds)]
     lines = [encodable(textwrap.fill(words, width, subsequent_indent="  "), encoding) for words in said]
     shown = [

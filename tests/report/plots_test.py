@@ -118,18 +118,11 @@ def test_few_shot_probes_are_curves_under_the_level_of_the_whole(study):
     assert html.figures([*study(), *few])["few-shot"].panels and "few-shot" not in html.figures(study())
 
 
-def test_budget_marks_every_representation(study):
-    found = texts(plots.budget(study(representations=RICH)))
-    assert {"single network", "cat5", "twice", "direct training", "700", "3,500"} <= set(found)
-    assert not any("|direct" in t for t in found if t)
-    assert plots.budget(study()) == ""
-
-
 def test_awkward_rows(study):
     rows = study(seeds=1, unit="r2", arms=("direct", "mixture"), representations=RICH)
     for svg in drawn(rows).values():
         assert "R2" in " ".join(t for t in texts(svg) if t)
-    assert set(drawn([{**r, "extra": None, "ci95": None} for r in rows])) == {"gap", "accuracy", "budget"}
+    assert set(drawn([{**r, "extra": None, "ci95": None} for r in rows])) == {"gap", "accuracy"}
     assert drawn([]) == drawn([{**r, "value": None} for r in study()]) == {}
     odd = [{**r, "target": "$a_$ <b>"} if r["target"] == "left" else r for r in rows]
     assert "$a_$ <b>" in texts(plots.accuracy(odd)["$a_$ <b>"]) and tables.targets(odd)[0] == "$a_$ <b>"
