@@ -23,7 +23,8 @@ average over the three targets specialists at the mixture's total cost hold 0.20
 at the largest, direct training (three times the cost) 0.26 and 0.15.
 
 Arguments: `smoke`, `full` (for accelerators: 32 pixels, an MLP and a ResNet over 2 1/2 decades, all combinations),
-`seeds=4`, `offset=0`, `data=PATH` (an .npz or a folder of images instead: plain, tinted and rotated copies of it).
+`seeds=4`, `offset=0`, `data=PATH` (an .npz or a folder of images instead: plain, tinted and rotated copies of it),
+`train=4000` (the most training items of a component; `full`: 40000).
 """
 
 import itertools
@@ -35,12 +36,13 @@ from bottleneck.config import parse_arg
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, full=False, seeds=4, offset=0, data="")
+    arg = parse_arg(arg, smoke=False, full=False, seeds=4, offset=0, data="", train=0)
     config = ml_collections.ConfigDict()
     config.name = "capacity"
     config.seeds = 2 if arg.smoke else arg.seeds
     config.seed_offset = arg.offset
-    config.data = dict(image_size=16, train=4000, probe=1500, val=750, test=1500)
+    train = arg.train or (40000 if arg.full else 500 if arg.smoke else 4000)
+    config.data = dict(image_size=16, train=train, probe=1500, val=750, test=1500)
     config.components = real(arg.data) if arg.data else procedural()
     names = ("plain", "tinted", "rotated") if arg.data else ("easy", "shadowed", "rare")
     weights = dict(zip(names, (0.45, 0.45, 0.1), strict=True))
@@ -56,15 +58,13 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.longer = dict(factors=(2, 4))
     config.recipes = dict(specialists=dict(like="direct", steps=1 / len(weights)))
     config.probe = dict(protocols=("linear_probe",))
-    points = one_by_one(arg.smoke)
+    points = one_by_one(train, (8, 32) if arg.smoke else (8, 32, 128, 512))
     if arg.full:
-        config.data = dict(image_size=32, train=40000, probe=5000, val=2500, test=5000)
+        config.data.update(image_size=32, probe=5000, val=2500, test=5000)
         config.grid = dict(lr=(0.03, 0.1, 0.3), weight_decay=(1e-4, 3e-3))
         config.train = dict(steps=5000, batch=256, dtype="bfloat16")
         config.longer.factors = (2, 8)
-        points = product()
-    if arg.data:  # all there are, or as many as a point asks for
-        config.data.test = min(config.data.test, 2000)
+        points = product(train)
     if arg.smoke:
         config.data.update(probe=300, val=150, test=300)
         config.train.steps = 30
@@ -85,21 +85,19 @@ def point(architecture: str, width: float, depth: int, train: int) -> dict:
     )
 
 
-def one_by_one(smoke: bool) -> tuple[dict, ...]:
-    """Four widths over two decades of parameters; depth, data and architecture around one of them."""
-    others = (("mlp", 32, 4, 4000), ("mlp", 32, 2, 1000), ("linear mlp", 32, 2, 4000))
-    widths = (8, 32) if smoke else (8, 32, 128, 512)
-    places = [*(("mlp", width, 2, 4000) for width in widths), *others]
-    return tuple(point(a, w, d, min(n, 500) // (2 if n < 4000 else 1) if smoke else n) for a, w, d, n in places)
+def one_by_one(train: int, widths: tuple[int, ...]) -> tuple[dict, ...]:
+    """Widths; then depth, data and architecture around one of them."""
+    others = (("mlp", 32, 4, train), ("mlp", 32, 2, train // 4), ("linear mlp", 32, 2, train))
+    return tuple(point(*at) for at in (*(("mlp", width, 2, train) for width in widths), *others))
 
 
-def product() -> tuple[dict, ...]:
+def product(train: int) -> tuple[dict, ...]:
     """Width x depth x data for two architectures."""
     grids = {"mlp": ((8, 32, 128, 512, 2048), (2, 4)), "resnet": ((0.125, 0.25, 0.5, 1.0), (18, 34))}
     return tuple(
-        point(architecture, width, depth, train)
+        point(architecture, width, depth, items)
         for architecture, (widths, depths) in grids.items()
-        for width, depth, train in itertools.product(widths, depths, (4000, 40000))
+        for width, depth, items in itertools.product(widths, depths, (train // 10, train))
     )
 
 
