@@ -13,7 +13,7 @@ import numpy as np
 
 from bottleneck.analysis import intervals
 from bottleneck.analysis.intervals import Interval, Slope
-from bottleneck.axes import SPLITS, Axis, beside, is_numeric, setting
+from bottleneck.axes import NAMED, SPLITS, Axis, beside, is_numeric, setting
 from bottleneck.points import PARTS, SIDES, Reading, at, common, comparable, complete, paired
 from bottleneck.rows import Finding
 
@@ -184,7 +184,7 @@ def said_of_names(name: str, axis: str, base, found: dict, unit: str) -> str:
         way = "smaller" if held.value < 0 else "larger"
         size = f"{way} by {abs(held.value):.2g} {unit} at {other} ({held.low:.2g} to {held.high:.2g}, p {said_p(p)})"
         shown, rest = ([*shown, size], rest) if p < SIGNIFICANT else (shown, [*rest, f"{other}"])
-    words = f"{name}: over {axis}, against {base}, "
+    words = f"{name}: against {base}, " if axis == NAMED else f"{name}: over {axis}, against {base}, "
     words += f"the gap is {'; '.join(shown)}" if shown else "no difference of the gap is shown"
     words += f"; none is shown at {', '.join(rest)}" if shown and rest else ""
     return f"{words}{provisional(next(iter(found.values()))[0])}."

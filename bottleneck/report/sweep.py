@@ -7,7 +7,7 @@ known; `difference` between the names on an axis, likewise.
 
 from __future__ import annotations
 
-from bottleneck.axes import is_number, setting, varying
+from bottleneck.axes import NAMED, is_number, setting, varying
 from bottleneck.report.lookup import (
     LABELS,
     PARTS,
@@ -91,12 +91,16 @@ def headline(kinds: dict, axis: str) -> str:
         groups[way].append(f"{who} ({r['value']:+z.2g} {r['unit']})" if way in ("grows", "falls") else who)
     if not any(groups.values()):
         return ""
-    said = [f"the gap {way} for {several(groups[way], MOST)}" for way in ("grows", "falls") if groups[way]]
+    base = next((extra(r)["against"] for r in of if "against" in extra(r)), None)
+    ways = {"grows": "grows", "falls": "falls"} if base is None else {"grows": "is larger", "falls": "is smaller"}
+    said = [f"the gap {words} for {several(groups[way], MOST)}" for way, words in ways.items() if groups[way]]
     if groups["bends"]:
         said.append(f"the gap changes, though along no straight line, for {several(groups['bends'], MOST)}")
     if groups["stays"]:
-        said.append(f"no change of the gap is shown for {several(groups['stays'], MOST) if said else 'any target'}")
-    words = f"Over {axis}{_against(of)} {'; '.join(said)}"
+        change = "change" if base is None else "difference"
+        said.append(f"no {change} of the gap is shown for {several(groups['stays'], MOST) if said else 'any target'}")
+    where = f"Over {axis}" if base is None else f"Against {base}" if axis == NAMED else f"Over {axis}, against {base},"
+    words = f"{where} {'; '.join(said)}"
     recipes = [extra(r)["sentence"] for r in of if measure(r) == "over_mixture" and extra(r).get("sentence")]
     return " ".join([f"{words}.", *recipes])
 
@@ -107,11 +111,6 @@ def _way(row: dict) -> str:
     if p is not None and p < SIGNIFICANT:
         return "falls" if row["value"] < 0 else "grows"
     return "bends" if misfit is not None and misfit < SIGNIFICANT else "stays"
-
-
-def _against(rows: list[dict]) -> str:
-    base = next((extra(r)["against"] for r in rows if "against" in extra(r)), None)
-    return "" if base is None else f", against {base},"
 
 
 def sentences(kinds: dict) -> list[str]:
