@@ -31,7 +31,7 @@ class Curve(Task):
     places: tuple[Place, ...]
 
     KIND = "sweep"
-    VERSION = 3
+    VERSION = 4
     STAGE = "analyze"
     JOINS = True
 

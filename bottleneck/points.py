@@ -18,6 +18,7 @@ SIDES = {  # measure -> (arm, reference) of its rows
     "exposure": ("alone", "direct"),
     "interference": ("mixture", "alone"),
     "normalisation": ("mixture", "direct"),
+    "finished": ("longest", "direct"),
     "direct": ("direct", None),
     "mixture": ("mixture", None),
 }
@@ -62,7 +63,8 @@ class Reading:
 
     @functools.cached_property
     def measures(self) -> dict[str, np.ndarray]:
-        """The gap and, where `alone` was read, its parts, which add up to it."""
+        """The gap and, where `alone` was read, its parts, which add up to it; `finished`: the gap of the mixture's
+        longest run, which is `longest` where training was rising, else `longer`."""
         return _measures(self.arms, self.adapted)
 
     def table(self, measure: str) -> np.ndarray | None:
@@ -83,12 +85,19 @@ class Reading:
 def _measures(arms: dict[str, np.ndarray], adapted: dict[str, np.ndarray] | None) -> dict[str, np.ndarray]:
     if not {"mixture", "direct"} <= set(arms):
         return {}
-    gap, read = arms["direct"] - arms["mixture"], adapted or arms
-    if "alone" not in read or read["alone"].shape != gap.shape:  # fewer seeds, where looks ask it of later ones only
-        return {"gap": gap}
-    parts = {"exposure": read["direct"] - read["alone"], "interference": read["alone"] - read["mixture"]}
-    apart = {"normalisation": gap - parts["exposure"] - parts["interference"]} if adapted else {}
-    return {"gap": gap, **parts, **apart}
+    gap, read, longest = arms["direct"] - arms["mixture"], adapted or arms, arms.get(longest_of(arms))
+    found = {"gap": gap}
+    if longest is not None and longest.shape == gap.shape:  # else fewer seeds, where looks ask it of later ones only
+        found["finished"] = arms["direct"] - longest
+    if "alone" in read and read["alone"].shape == gap.shape:
+        found |= {"exposure": read["direct"] - read["alone"], "interference": read["alone"] - read["mixture"]}
+        found |= {"normalisation": gap - found["exposure"] - found["interference"]} if adapted else {}
+    return found
+
+
+def longest_of(arms: dict[str, np.ndarray]) -> str | None:
+    """The mixture's longest run that was read beyond its own length."""
+    return next((arm for arm in ("longest", "longer") if arm in arms), None)
 
 
 def reading(place: Place, items: Items, name: str, factor: str | None = None) -> Reading | None:
@@ -117,6 +126,7 @@ def reading(place: Place, items: Items, name: str, factor: str | None = None) ->
 def at(held: Reading, measure: str) -> dict:
     """The keys of a row about a measure of a target."""
     arm, reference = SIDES[measure]
+    arm = longest_of(held.arms) if measure == "finished" else arm
     protocol = ADAPTED if held.adapted and measure in PARTS else PROTOCOL
     return dict(arm=arm, reference=reference, target=held.target, protocol=protocol, factor=held.factor)
 

@@ -166,11 +166,14 @@ def said(name: str, axis: Axis, slope: Slope, p: float, unit: str, sides: dict[s
     words += (
         f", direct training's information changing by {each.pop('direct')} and the mixture's by {each.pop('mixture')}"
     )
+    finished = each.pop("finished", None)
     if each:
         *before, last = [f"{part} {size}" for part, size in each.items()]
         words += f"; it is made up of {', '.join(before)} and {last}"
     elif missing:
         words += "; its parts were not read at every point"
+    if finished:
+        words += f"; the gap of the mixture's longest runs changes by {finished}"
     if slope.misfit_p is not None:
         fits = "does not describe it" if slope.misfit_p < SIGNIFICANT else "is not contradicted"
         words += f"; a straight line {fits} (lack of fit: p {said_p(slope.misfit_p)})"

@@ -491,6 +491,10 @@ def test_where_training_was_still_rising_is_said():
         ("second", 0.1): True,
         ("second", 0.3): False,
     }
+    (longest,) = row_files.select(found, metric="finished", target="second", unit="bits", point={WEIGHT: 0.1})
+    assert longest["value"] == pytest.approx(0.1, abs=0.02) and longest["arm"] == "longer"
+    slopes = {r["extra"]["measure"]: r["value"] for r in row_files.select(found, metric="slope", target="second")}
+    assert slopes["finished"] == pytest.approx(0.5 / 0.2, abs=0.1) and abs(slopes["gap"]) < 0.1
     said = {r["target"]: words for r in rises if (words := r["extra"]["sentence"])}
     assert said["first"].startswith("first: at none of 2 points") and said["second"].startswith("second: at 1 of 2")
 

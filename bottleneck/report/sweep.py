@@ -196,20 +196,22 @@ def _differences(rows: list[dict]) -> Table:
 def _gaps(kinds: dict) -> Table:
     """The gap and its parts at every point."""
     gaps = points(kinds)
-    parts = {part: points(kinds, part) for part in PARTS}
+    parts = {part: points(kinds, part) for part in (*PARTS, "finished")}
     names = axes(gaps)
     rises = {True: "yes", False: "no", None: MISSING}
     lines = tuple(
         (
             *_place(r, names),
             number(r),
-            *(number(same(parts[part], r)) for part in PARTS),
+            *(number(same(rows, r)) for rows in parts.values()),
             rises[extra(same(points(kinds, "rise"), r)).get("rising")],
         )
         for r in _by(gaps)
     )
-    shown = f"gap ({unit_name(gaps)})", *PARTS, "still rising"
+    shown = f"gap ({unit_name(gaps)})", *PARTS, "of the longest run", "still rising"
     caption = f"{counts(gaps)}; {UNADJUSTED}, and no verdicts: a sweep's test is its slope."
+    if parts["finished"]:
+        caption += " Of the longest run: the gap to `longest` where training may have been rising, else to `longer`."
     return Table("points", "Gap at every point", caption, ("target", *names, *shown), lines)
 
 
