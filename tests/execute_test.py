@@ -129,7 +129,7 @@ def test_every_row_has_every_key_and_every_number_an_n(rows, finished):
         assert not counted or r["n_examples"], r
     for r in select(rows, metric="accuracy", split="test"):
         assert (r["arm"] == "bayes" or r["n_examples"] == 37) and 0 <= r["value"] <= 1
-    assert {r["protocol"] for r in rows} >= set(PROTOCOLS)
+    assert {r["protocol"] for r in rows} >= set(PROTOCOLS) - {"warm_start"}  # of targets outside the mixture
     assert (finished[1] / "report.html").stat().st_size > 1000
 
 
