@@ -1,6 +1,7 @@
 """Whether the loss at mixtures that were not trained can be told from a few that were.
 
-The task fits a data-mixture law to points of a sweep and meets the points that were held out.
+The task fits a data-mixture law to points of a sweep and meets the points that were held out. It says, too, from which
+share on the mixture keeps a component.
 
 The loss of a component is the calibrated log-loss, in bits, of the linear probe on the mixture's features: the entropy
 of its labels minus information (of regression 1 - R2).
@@ -30,7 +31,7 @@ RIVALS = ("nearest", "interpolated")  # what a law is worth something beside
 @dataclass(frozen=True, eq=False)
 class Trained:
     """A point of a sweep: its coordinates, the share of every component, whether the law is kept from it, and the
-    mixture's linear probes."""
+    linear probes of mixture and direct."""
 
     at: dict
     shares: dict[str, float]
@@ -66,20 +67,21 @@ class Told:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Law(Task):
-    """Fits a law for every component to the points that are not held out."""
+    """Fits a law for every component to the points that are not held out. `margin`: as in a study."""
 
     components: dict[str, Component]
     points: tuple[Trained, ...]
+    margin: float
 
     KIND = "law"
-    VERSION = 1
+    VERSION = 2
     STAGE = "analyze"
     JOINS = True
 
     @property
     def identity(self):
         read = [[p.at, p.shares, p.held_out, sorted(probe.key for probe in p.probes)] for p in self.points]
-        return [list(self.components), read]
+        return [list(self.components), read, self.margin]
 
     @property
     def joined(self):
@@ -106,6 +108,7 @@ class Law(Task):
                 yield from self.component(name, told[name])
         if told:
             yield from self.summary(None, list(told.values()))
+        yield from self.kept(items)
 
     def component(self, name: str, told: Told) -> Iterator[Finding]:
         """What was measured and what is said at every point, and how far the held-out ones are off."""
@@ -121,6 +124,26 @@ class Law(Task):
             for by in told.said if point.held_out else ():
                 yield Finding(f"{by}_error", told.error(by, p), "fraction", at)
         yield from self.summary(name, [told])
+
+    def kept(self, items: list[Items]) -> Iterator[Finding]:
+        """At every point whether the mixture keeps a component, as in a verdict but with no test; and from what share
+        on it does."""
+        found: dict[str, dict[float, str]] = {}
+        for name, component in self.components.items():
+            unit = "bits" if component.num_classes else "r2"
+            for point, each in zip(self.points, items):
+                sides = each.tables(("mixture", "direct"), name)
+                if len(sides) == 2:
+                    lacks = intervals.two_way(self.margin * sides["direct"] - sides["mixture"])
+                    state = "lost" if lacks.low > 0 else "kept" if lacks.high < 0 else ""
+                    found.setdefault(name, {})[point.shares[name]] = state
+                    extra = {"share": point.shares[name], "state": state}
+                    at = dict(arm="mixture", reference="direct", target=name, protocol=PROTOCOL, point=point.at)
+                    yield Finding("margin", lacks, unit, {**at, "extra": extra})
+        if found:
+            edges = {name: edge(states) for name, states in found.items()}
+            extra = {"edges": edges, "sentence": said_of_edges(found, self.margin)}
+            yield Finding("edge", None, None, dict(arm="mixture", protocol=PROTOCOL, extra=extra))
 
     def summary(self, name: str | None, told: list[Told]) -> Iterator[Finding]:
         """Mean errors over the held-out points, which are the unit; of the law beside its rivals."""
@@ -175,6 +198,14 @@ def _said(fitted_law: law.Law, shares: np.ndarray, fitted: list[int], y: np.ndar
     return said if between is None else {**said, "interpolated": between}
 
 
+def edge(states: dict[float, str]) -> tuple[float | None, float | None]:
+    """The share up to which a component is lost at every point, and that from which on it is kept at every one."""
+    shares = sorted(states)
+    lost = [s for i, s in enumerate(shares) if all(states[other] == "lost" for other in shares[: i + 1])]
+    kept = [s for i, s in enumerate(shares) if all(states[other] == "kept" for other in shares[i:])]
+    return max(lost, default=None), min(kept, default=None)
+
+
 def over_held_out(values: np.ndarray, told: Told) -> Interval:
     """Interval of the mean of `values`, one for each held-out point: t, the points being the unit."""
     held, (n_seeds, n_examples) = intervals.two_way(np.asarray(values)[:, None]), told.tables[0].shape
@@ -206,3 +237,17 @@ def _percent(held: Interval) -> str:
 
 def _points(held: Interval) -> str:
     return f"{100 * held.value:.1f} points, 95% interval {100 * held.low:.1f} to {100 * held.high:.1f}"
+
+
+def said_of_edges(states: dict[str, dict[float, str]], margin: float) -> str:
+    """Where components fall off, in words, from the state at every share of theirs."""
+    each = []
+    for name, held in states.items():
+        (lost, kept), word = edge(held), next(iter(held.values()))
+        if len(set(held.values())) == 1 and word:
+            each.append(f"{name} {word} at every share")
+            continue
+        up_to, on = "" if lost is None else f"lost up to {lost:.2%}", "" if kept is None else f"kept from {kept:.2%} on"
+        each.append(f"{name} {' and '.join(filter(None, (up_to, on))) or 'undecided at either end'}")
+    kept = f"{margin:.0%} of direct training's information, 95% intervals"
+    return f"By their own share of the mixture (kept: {kept}): {'; '.join(each)}."

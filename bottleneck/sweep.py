@@ -108,13 +108,13 @@ def law(study: StudySpec, made: tuple[Point, ...]) -> tuple[Law, ...]:
             point.at,
             point.plan.episodes.shares,
             all(point.at[key] in values for key, values in left_out.items()),
-            point.plan.probes_of("mixture"),
+            point.plan.probes_of("mixture", "direct"),
         )
         for point in made
     )
     if sum(not point.held_out for point in points) < FEWEST or not any(point.held_out for point in points):
         raise UserError("sweep.held_out", study.sweep.held_out, f"at least one point, and {FEWEST} others for a law")
-    return (Law({name: made[0].plan.targets[name] for name in study.components}, points),)
+    return (Law({name: made[0].plan.targets[name] for name in study.components}, points, study.margin),)
 
 
 def spread(made: tuple[Point, ...]) -> Iterator[Spread]:

@@ -21,9 +21,11 @@ class Planted:
     def __init__(self, made, loss):
         self.items_of = {}
         for point in made.points:
-            for probe in point.plan.probes_of("mixture"):
+            for probe in point.plan.probes_of("mixture", "direct"):
                 rng = np.random.default_rng([probe.seed, *probe.key.encode()])
-                lost = loss(probe.target, point.at[WEIGHT]) * np.exp(0.01 * rng.normal())
+                lost = (loss(probe.target, point.at[WEIGHT]) if probe.arm == "mixture" else 0.1) * np.exp(
+                    0.01 * rng.normal()
+                )
                 labels = probe.component.splits["test"].labels
                 information = -np.log2(probe.null)[labels] - lost
                 self.items_of[probe.key] = {"information": information[None].astype(np.float32)}
@@ -89,10 +91,19 @@ def test_means_are_of_the_single_errors(rows):
     assert whole["value"] == pytest.approx(np.abs(single).mean())
 
 
+def test_where_a_component_falls_off(rows):
+    """Direct training loses .1 bits: what loses more than about .19 is lost, at shares of `second` below about .6."""
+    states = {r["point"][WEIGHT]: r["extra"]["state"] for r in row_files.select(rows, metric="margin", target="second")}
+    assert all(states[w] == "lost" for w in (0.02, 0.05, 0.1, 0.2, 0.5)) and states[50.0] == states[20.0] == "kept"
+    (edge,) = row_files.select(rows, metric="edge")
+    lost, kept = edge["extra"]["edges"]["second"]
+    assert 0.4 < lost < kept < 0.95 and f"kept from {kept:.2%} on" in edge["extra"]["sentence"]
+
+
 def test_what_is_held_out_is_never_fitted(rows):
     """Other losses at held-out points change no prediction, only the errors."""
     other = told(lambda target, weight: planted(target, weight) * (3.0 if weight in HELD_OUT else 1.0))
-    for row in row_files.select(rows, metric="predicted_loss"):
+    for row in row_files.select(rows, metric="predicted_loss"):  # of the same seeds
         again = find(other, metric="predicted_loss", target=row["target"], point=row["point"])
         assert again["value"] == row["value"] and again["ci95"] == row["ci95"]
         assert again["extra"]["left_out"] == row["extra"]["left_out"]
@@ -133,7 +144,8 @@ def test_the_section_shows_every_component_and_point(rows):
     assert len(figure.panels) == 2 and [line[0] for line in summary.rows] == ["first", "second", "all"]
     assert len(points.rows) == 2 * (len(SIX) + len(HELD_OUT))
     assert [line[2] for line in points.rows].count("held out") == 2 * len(HELD_OUT)
-    assert shown.sentence.startswith("From 6 trained mixtures the components' loss at 5 others is told")
+    assert "From 6 trained mixtures the components' loss at 5 others is told" in shown.sentence
+    assert shown.sentence.startswith("By their own share of the mixture") and points.rows[0][-1] == "lost"
     assert chapter.section({}) is None and chapter.tables({}) == [] and chapter.sentences({}) == []
     assert "Data-mixture law" in tables.terminal(rows)
 

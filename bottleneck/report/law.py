@@ -2,7 +2,8 @@
 
 Rows of kind law: `loss` and `predicted_loss` at every `point`, whose `extra` holds the component's `share` and whether
 the point was `held_out`; `law_error`, `nearest_error`, `interpolated_error` and `law_gain`, of single points or, where
-`point` is null, means over the held-out ones; where the target is null, over all components.
+`point` is null, means over the held-out ones; where the target is null, over all components. `margin` at every point,
+with its `state`; `edge`, with a `sentence`: where components fall off.
 """
 
 from __future__ import annotations
@@ -30,17 +31,14 @@ def section(kinds: dict) -> Section | None:
     from bottleneck.report import law_figure  # loads Matplotlib, which a terminal's tables do not need
 
     parts = (law_figure.figure(rows), summary(rows), points(rows))
-    return Section("law", "Data-mixture law", sentence(rows), parts, methods(rows))
-
-
-def sentence(rows: list[dict]) -> str:
-    """What the law is worth over all components."""
-    return extra(find(rows, metric="law_error", target=None, point=None, unit="fraction")).get("sentence") or ""
+    return Section("law", "Data-mixture law", " ".join(sentences(kinds)), parts, methods(rows))
 
 
 def sentences(kinds: dict) -> list[str]:
-    """The same for a terminal."""
-    return [said for said in [sentence(kinds.get(KIND, []))] if said]
+    """Where components fall off, and what the law is worth over all of them."""
+    rows = kinds.get(KIND, [])
+    said = find(rows, metric="edge"), find(rows, metric="law_error", target=None, point=None, unit="fraction")
+    return [words for r in said if (words := extra(r).get("sentence"))]
 
 
 def tables(kinds: dict) -> list[Table]:
@@ -85,11 +83,12 @@ def points(rows: list[dict]) -> Table:
         predicted, held_out = find(of, metric="predicted_loss"), extra(measured).get("held_out")
         cells = [number(measured, digits=3), number(predicted, digits=3)]
         cells += [number(find(of, metric=f"{by}_error")) for by in ("law", "nearest")]
-        share = Number(100 * extra(measured)["share"], digits=2)
+        share, margin = Number(100 * extra(measured)["share"], digits=2), find(of, metric="margin")
+        cells.append(extra(margin).get("state") or ("undecided" if margin else MISSING))
         lines.append((measured["target"], share, "held out" if held_out else "fitted", *cells))
     lines.sort(key=lambda line: (values(rows, "target").index(line[0]), line[1].value))
     header = ("component", "its share (%)", "mixture", f"loss ({name})", f"law ({name})")
-    header += ("law, error (%)", "nearest trained, error (%)")
+    header += ("law, error (%)", "nearest trained, error (%)", "the mixture has it")
     caption = (
         "The loss of the linear probe on the mixture's features, with 95% intervals over seeds and items; the law's, "
         "and errors at held-out mixtures, (predicted - measured) / measured, over seeds (jackknife)."
