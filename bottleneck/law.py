@@ -219,11 +219,11 @@ def sentence(name: str | None, sizes: dict, gains: dict, fitted: int, held_out: 
     words += f"{_percent(sizes['law'])}; the loss of the nearest trained one is off by {_percent(sizes['nearest'])}"
     gain = gains["nearest"]
     if gain.low > 0:
-        words += f", {_points(gain)} more: the law is better"
+        words += f", which is {_points(gain)} more: the law is better"
     elif gain.high < 0:
-        words += f", {_points(gain)}: the law is worse"
+        words += f": the law is worse, {_points(gain)}"
     else:
-        words += f"; no difference is shown ({_points(gain)})"
+        words += f": no difference is shown, {_points(gain)}"
     if "interpolated" in gains:
         beside = gains["interpolated"]
         than = "better" if beside.low > 0 else "worse" if beside.high < 0 else "not shown to be better"
@@ -236,7 +236,7 @@ def _percent(held: Interval) -> str:
 
 
 def _points(held: Interval) -> str:
-    return f"{100 * held.value:.1f} points, 95% interval {100 * held.low:.1f} to {100 * held.high:.1f}"
+    return f"{100 * held.value:.1f} points (95% interval {100 * held.low:.1f} to {100 * held.high:.1f})"
 
 
 def said_of_edges(states: dict[str, dict[float, str]], margin: float) -> str:

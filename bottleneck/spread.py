@@ -94,7 +94,8 @@ def sentence(name: str, spreads: dict[str, Interval], ratio: Interval, unit: str
     words = f"{name}: between seeds the mixture's information has a standard deviation, over {' and over '.join(each)}"
     if not any(held.low > 0 for vary, held in spreads.items() if vary != "both"):
         return f"{words}: no seed is shown to differ from another by either."
-    size = f"ratio of variances {ratio.value:.2g}, 95% interval {ratio.low:.2g} to {ratio.high:.2g}"
+    value, low, high = (f"{v:.0f}" if v >= 10 else f"{v:.2g}" for v in (ratio.value, ratio.low, ratio.high))
+    size = f"ratio of variances {value}, 95% interval {low} to {high}"
     if ratio.low > 1:
         return f"{words}: initialisation decides more ({size})."
     if ratio.high < 1:
