@@ -14,7 +14,9 @@ from bottleneck.errors import UserError
 from bottleneck.features.extract import Extract
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
+from bottleneck.price import price
 from bottleneck.probing import Probe
+from bottleneck.representations import REDUCTIONS
 
 ALL = {
     "components.second.source.reliability": "{'background': 1.0, 'colour': 0.9}",  # so that the competitor is in both
@@ -292,6 +294,56 @@ def test_representations_come_in_disjoint_sets_beside_direct_ones(planned):
     assert all(10 in trains(plan)["mixture", s].keep for s in (0, 1))
     alone = {m for p in plan.graph.of(Probe) if p.arm.split("|")[0] == "cat2-member" for m in p.members}
     assert alone == {m for p in read for m in p.members}  # what a gain is measured from is probed too
+
+
+def test_members_of_other_architectures_have_layers_of_their_own(planned):
+    recipes = "{'other': {'model': {'name': 'resnet', 'depth': 20, 'width': 0.25}}}"
+    both = {"arch": {"members": ("mixture/*@last:layer1", "other/*@last:stage2")}}
+    plan = planned({"recipes": recipes, "representations": str(both)})
+    layers = {tuple(m.layer for m in p.members) for p in probes(plan, arm="arch")}
+    assert layers == {("layer1", "stage2")}
+    assert {p.arm for p in probes(plan, target="first") if p.reduce} == {f"arch-{kind}" for kind in REDUCTIONS}
+    both["arch"]["members"] = ("mixture/*@last:layer1", "other/*@last:layer1")
+    with pytest.raises(UserError, match="representations.arch.members='layer1'.*stem, stage1"):
+        planned({"recipes": recipes, "representations": str(both)})
+
+
+def test_time_cat_costs_the_budget_that_it_claims(planned):
+    """Two runs to their half are one run; two kept steps of one run are one run; their controls cost what they read."""
+    half, two = "mixture/*@1/2:features", ("mixture/*@1/2:features", "mixture/*@last:features")
+    declared = {
+        "timecat2": {"members": half, "n": 2},
+        "snapshots": {"members": two},
+        "whole2": {"members": two[1], "n": 2},
+    }
+    plan = planned({"representations": str(declared)})
+    whole = probes(plan, arm="mixture", protocol="linear_probe")[0].members[0].source.run.steps
+    steps = {p.arm: price(p)["train_steps"] for p in plan.graph.of(Probe) if p.target == "first"}
+    assert steps["timecat2"] == steps["snapshots"] == steps["timecat2-averaged"] == steps["mixture"] == whole
+    assert steps["whole2"] == steps["whole2-pca"] == 2 * whole and steps["timecat2-repeated"] == whole / 2
+    assert steps["snapshots-member1"] == whole / 2 and "snapshots-member2" not in steps  # that one is the arm
+
+
+def test_a_concatenation_s_controls_are_of_its_own_sets(planned):
+    plan = planned({"seeds": "4", "representations": "{'cat2': {'members': 'mixture/*@last:features', 'n': 2}}"})
+    sets = [tuple(map(str, p.members)) for p in probes(plan, arm="cat2", target="first")]
+    for kind in ("pca", "whitened", "random", "averaged"):
+        assert [tuple(map(str, p.members)) for p in probes(plan, arm=f"cat2-{kind}", target="first")] == sets
+    repeated = [tuple(map(str, p.members)) for p in probes(plan, arm="cat2-repeated", target="first")]
+    assert repeated == [(first, first) for first, _ in sets]
+    assert not [p.arm for p in plan.graph.of(Probe) if p.arm.startswith("cat2-member")]  # they are the arm
+    off = "{'cat2': {'members': 'mixture/*@last:features', 'n': 2, 'controls': False}}"
+    assert {p.arm for p in planned({"representations": off}).graph.of(Probe) if "cat2" in p.arm} == {
+        "cat2",
+        "cat2|direct",
+    }
+
+
+@pytest.mark.parametrize("other, known", [("cat2", "mixture"), ("nobody", "mixture")])
+def test_controls_that_are_declared_must_be_read(other, known, planned):
+    declared = {"cat2": {"members": "mixture/*@last:features", "n": 2, "against": (other,)}}
+    with pytest.raises(UserError, match=f"representations.cat2.against='{other}': expected .*{known}"):
+        planned({"representations": str(declared)})
 
 
 def test_a_reduced_member_is_no_plain_one(planned):

@@ -88,6 +88,7 @@ def plan(study: StudySpec) -> Plan:
     interventions.add()
     subjects = [Subject("mixture", planner.deciders), *references.add_sources(planner)]
     discoveries = Recipes(planner).add()
+    check_recipes(planner)
     cures.add(planner)
     claims.add(planner)
     diagnoses = (*Diagnoses(planner, tuple(taps)).add(), *discoveries)
@@ -157,6 +158,20 @@ def check_layers(study: StudySpec, taps: dict[str, int]) -> None:
     """Whether every layer that is read is there."""
     read = [("probe.layer", study.probe.layer), *(("analysis.layers", layer) for layer in study.analysis.layers)]
     for name, spec in study.representations.items():
-        patterns = [p for p in spec.patterns if representations.source_of(p) not in study.sources]
+        others = (*study.sources, *study.recipes)
+        patterns = [p for p in spec.patterns if representations.source_of(p) not in others]
         read += [(f"representations.{name}.members", pattern.rpartition(":")[2]) for pattern in patterns]
     checks.layers((path, layer, taps) for path, layer in read)
+
+
+def check_recipes(planner: Planner) -> None:
+    """The same of members that recipes train, which may be other models."""
+    study, read = planner.study, []
+    for name, spec in study.represented.items():
+        for pattern in spec.patterns:
+            source = representations.source_of(pattern)
+            if source in study.recipes:
+                own = f"-{next(iter(planner.episodes.targets))}" if study.recipes[source].like == "direct" else ""
+                taps, _ = shapes(planner.run(source + own, study.run_seeds[0]), planner.episodes.shape)
+                read.append((f"representations.{name}.members", pattern.rpartition(":")[2], taps))
+    checks.layers(read)
