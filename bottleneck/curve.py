@@ -31,7 +31,7 @@ class Curve(Task):
     places: tuple[Place, ...]
 
     KIND = "sweep"
-    VERSION = 4
+    VERSION = 5
     STAGE = "analyze"
     JOINS = True
 

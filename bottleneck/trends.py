@@ -109,10 +109,11 @@ def by_draw(axis: Axis, readings: list[Reading]) -> list[list[Reading]]:
 
 
 def differences(axis: Axis, readings: Readings) -> Iterator[Finding]:
-    """Every name on an axis against the first, in gap and parts, Holm over the targets within each measure and name."""
+    """Every name on an axis against the first, in gap, the mixture's information and parts, Holm over the targets within
+    each measure and name."""
     base, *others = dict.fromkeys(held.place.at[axis.name] for each in readings.values() for held in each) or [None]
     found: dict[str, dict] = {name: {} for name in readings}  # target -> (measure, name) -> (difference, p, family)
-    for measure in ("gap", *PARTS):
+    for measure in ("gap", "mixture", *PARTS):
         for other in others:
             made = {name: difference(axis.name, held, measure, other, base) for name, held in readings.items()}
             made = {name: each for name, each in made.items() if each is not None}
@@ -124,7 +125,8 @@ def differences(axis: Axis, readings: Readings) -> Iterator[Finding]:
             extra = {"axis": axis.name, "measure": measure, "name": other, "against": base, "exploratory": True}
             extra |= {"p": each.p(), "adjusted_p": p, "family": family}
             if (measure, other) == ("gap", next(iter(gaps))):
-                extra["sentence"] = said_of_names(titled(first), axis.name, base, gaps, first.unit)
+                own = {other: each for (measure, other), (each, *_) in of.items() if measure == "mixture"}
+                extra["sentence"] = said_of_names(titled(first), axis.name, base, gaps, own, first.unit)
             yield Finding("difference", each, first.unit, {**at(first, measure), "extra": extra})
 
 
@@ -180,9 +182,11 @@ def said(name: str, axis: Axis, slope: Slope, p: float, unit: str, sides: dict[s
     return f"{words}{provisional(held)}."
 
 
-def said_of_names(name: str, axis: str, base, found: dict, unit: str) -> str:
-    """The differences between the names on an axis as a sentence."""
+def said_of_names(name: str, axis: str, base, found: dict, own: dict[str, Interval], unit: str) -> str:
+    """The differences between the names on an axis as a sentence; with the mixture's own where direct training, too,
+    is another."""
     unit, shown, rest = "R2" if unit == "r2" else unit, [], []
+    moved = {o: i for o, i in own.items() if abs(i.value + found[o][0].value) > ROUNDING}
     for other, (held, p, _) in found.items():
         way = "smaller" if held.value < 0 else "larger"
         size = f"{way} by {abs(held.value):.2g} {unit} at {other} ({held.low:.2g} to {held.high:.2g}, p {said_p(p)})"
@@ -190,6 +194,8 @@ def said_of_names(name: str, axis: str, base, found: dict, unit: str) -> str:
     words = f"{name}: against {base}, " if axis == NAMED else f"{name}: over {axis}, against {base}, "
     words += f"the gap is {'; '.join(shown)}" if shown else "no difference of the gap is shown"
     words += f"; none is shown at {', '.join(rest)}" if shown and rest else ""
+    sizes = [f"{i.value:+.2g} at {o} ({i.low:.2g} to {i.high:.2g})" for o, i in moved.items()]
+    words += f"; direct training differs, too: the mixture alone changes by {', '.join(sizes)}" if sizes else ""
     return f"{words}{provisional(next(iter(found.values()))[0])}."
 
 

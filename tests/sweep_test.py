@@ -424,7 +424,12 @@ def test_names_are_compared_with_the_first():
 
     found = answered(swept([("seeds", "3")], points=named), table)
     assert not gap_slopes(found)
-    rows = {(r["target"], r["extra"]["name"]): r for r in row_files.select(found, metric="difference")}
+    every = row_files.select(found, metric="difference")
+    rows, own = (
+        {(r["target"], r["extra"]["name"]): r for r in every if r["extra"]["measure"] == m} for m in ("gap", "mixture")
+    )
+    assert own["second", "c"]["value"] == pytest.approx(-0.4, abs=0.01) and own["second", "c"]["reference"] is None
+    assert "direct training differs, too: the mixture alone changes by" in rows["second", "b"]["extra"]["sentence"]
     assert set(rows) == {(target, name) for target in ("first", "second") for name in "bc"}
     big, none = rows["second", "c"], rows["second", "b"]
     assert big["value"] == pytest.approx(0.4, abs=0.01) and big["ci95"][0] < 0.4 < big["ci95"][1]
