@@ -109,7 +109,7 @@ def by_draw(axis: Axis, readings: list[Reading]) -> list[list[Reading]]:
 
 
 def differences(axis: Axis, readings: Readings) -> Iterator[Finding]:
-    """Every name on an axis against the first, in gap, the mixture's information and parts, Holm over the targets within
+    """Every name on an axis against the first, in gap, the mixture's information and parts; Holm over the targets of
     each measure and name."""
     base, *others = dict.fromkeys(held.place.at[axis.name] for each in readings.values() for held in each) or [None]
     found: dict[str, dict] = {name: {} for name in readings}  # target -> (measure, name) -> (difference, p, family)
