@@ -20,7 +20,10 @@ class ObjectiveSpec:
 
     `switch`: (step, loss scale, logit penalty) from which steps on the loss counts so many times, beside another
     penalty; before, once, with `logit_penalty`. The optimiser's state is carried over, stale as it may be (the released
-    form of Pezeshki et al. 2021 on ColoredMNIST), or starts anew with `reset_optimizer`, its schedule excepted."""
+    form of Pezeshki et al. 2021 on ColoredMNIST), or starts anew with `reset_optimizer`, its schedule excepted.
+
+    `alignment` and `spread` weigh what `keeping` adds: how far the features' geometry is from the inputs', and how far
+    their variance is from filling every direction."""
 
     name: Literal["cross_entropy", "regression"] = "cross_entropy"
     label_smoothing: float = 0.0
@@ -29,6 +32,8 @@ class ObjectiveSpec:
     loss: Literal["softmax", "softplus"] = "softmax"
     switch: tuple[tuple[int, float, float], ...] = ()
     reset_optimizer: bool = False
+    alignment: float = 0.0
+    spread: float = 0.0
 
     def __post_init__(self):
         if self.loss == "softplus" and self.name == "regression":
@@ -40,7 +45,8 @@ class ObjectiveSpec:
             raise UserError("switch", self.switch, "(step, loss scale, logit penalty), both of at least 0")
         if self.reset_optimizer and not self.switch:
             raise UserError("reset_optimizer", True, "False without a switch")
-        for field, high in (("label_smoothing", 1.0), ("dropout", 1.0), ("logit_penalty", float("inf"))):
+        unbounded = [(field, float("inf")) for field in ("logit_penalty", "alignment", "spread")]
+        for field, high in (("label_smoothing", 1.0), ("dropout", 1.0), *unbounded):
             if not 0 <= getattr(self, field) < high:
                 raise UserError(field, getattr(self, field), f"a number in [0, {high})")
 

@@ -18,7 +18,7 @@ import optax
 from jax.sharding import Mesh
 
 from bottleneck.data import mixture, resident
-from bottleneck.training import augment, objectives, optimizers
+from bottleneck.training import augment, keeping, objectives, optimizers
 from bottleneck.training import mesh as meshes
 from bottleneck.training.run import Lesson
 
@@ -75,6 +75,8 @@ def hyper(optimizer: optimizers.OptimizerSpec, objective: objectives.ObjectiveSp
         penalty = penalty * (2 if objective.loss == "softplus" else 1)
         phases = {"scale": np.float32(scale), "logit_penalty": np.float32(penalty)}
         spec["switch"] = {"start": np.int32(start), "reset": np.bool_(objective.reset_optimizer), **phases}
+    if objective.alignment or objective.spread:
+        spec |= {name: np.float32(getattr(objective, name)) for name in ("alignment", "spread")}
     return {**optimizers.hyper(optimizer, total_steps), **spec}
 
 
@@ -121,7 +123,7 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
     x = augment.augment(batch["x"], jax.random.fold_in(key, 1), program.augment)
 
     def mean_loss(learned):  # a trunk that it does not depend on is passed forward alone
-        (logits, _), updated = program.model.apply(
+        (logits, taps), updated = program.model.apply(
             {"params": {**state.params, **learned}, "batch_stats": state.batch_stats},
             x,
             train=program.trained == "all",
@@ -132,6 +134,8 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
         each, score = _losses(program, logits, batch, given)
         each = each * given.counted[batch["component"]]  # masked losses leave the batch's whole weight below
         loss, groups = _loss(program, each, batch, state.groups)
+        if "alignment" in given.hyper:
+            loss += keeping.penalty(taps["features"], x, given.hyper)
         return loss, (each, score, updated, groups)
 
     (_, (each, score, updated, groups)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)

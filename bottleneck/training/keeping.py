@@ -1,0 +1,48 @@
+"""Penalties that ask features for more than the labels need, at one network's price and told of no component.
+
+A feature that lowers the loss no further than those already there is not kept: `alignment` asks the features of a batch
+for the geometry of its inputs, `spread` for variance in every direction.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+SIDE = 8  # images are pooled to so many pixels a side: what is compared is coarse, and cheap
+COVARIANCE = 1 / 25  # weight of the covariances beside the variances (Bardes et al. 2022)
+TINY = 1e-12
+
+
+def penalty(features: jax.Array, x: jax.Array, hyper: dict):
+    """What `alignment` and `spread` of `hyper` add to the loss of a batch: features [B, p], inputs [B, ...]."""
+    wide = jnp.promote_types(features.dtype, jnp.float32)
+    features, x = features.astype(wide), x.astype(wide)
+    return hyper["alignment"] * misalignment(features, pooled(x)) + hyper["spread"] * unspread(features)
+
+
+def pooled(x: jax.Array) -> jax.Array:
+    """Images [B, H, W, C] averaged over squares to about SIDE pixels a side, flat; vectors as they are."""
+    if x.ndim == 4:
+        window = (1, max(1, x.shape[1] // SIDE), max(1, x.shape[2] // SIDE), 1)
+        x = jax.lax.reduce_window(x, 0.0, jax.lax.add, window, window, "valid") / (window[1] * window[2])
+    return x.reshape(x.shape[0], -1)
+
+
+def misalignment(a: jax.Array, b: jax.Array):
+    """1 - linear CKA (Kornblith et al. 2019) of two views of one batch, [B, p] and [B, q]: 0 where their Gram matrices
+    agree up to scale. Of features and inputs it is small only where features keep the inputs' large directions."""
+    a, b = a - a.mean(0), b - b.mean(0)
+    gram, other = a @ a.T, b @ b.T
+    norm = jnp.sqrt(jnp.square(gram).sum() * jnp.square(other).sum() + TINY)
+    return 1 - (gram * other).sum() / norm
+
+
+def unspread(features: jax.Array):
+    """The variance and covariance terms of VICReg (Bardes, Ponce & LeCun 2022): how far standard deviations are below
+    1, on average, and the squared covariances of different features [B, p], summed over p of them."""
+    centred = features - features.mean(0)
+    variance = jnp.square(centred).mean(0)
+    covariance = centred.T @ centred / len(features)
+    apart = jnp.square(covariance).sum() - jnp.square(jnp.diag(covariance)).sum()
+    return jax.nn.relu(1 - jnp.sqrt(variance + 1e-4)).mean() + COVARIANCE * apart / features.shape[1]
