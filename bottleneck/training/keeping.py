@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-SIDE = 8  # images are pooled to so many pixels a side: what is compared is coarse, and cheap
+SIDE = 32  # larger images are pooled to about so many pixels a side
 COVARIANCE = 1 / 25  # weight of the covariances beside the variances (Bardes et al. 2022)
 TINY = 1e-12
 
@@ -22,7 +22,7 @@ def penalty(features: jax.Array, x: jax.Array, hyper: dict):
 
 
 def pooled(x: jax.Array) -> jax.Array:
-    """Images [B, H, W, C] averaged over squares to about SIDE pixels a side, flat; vectors as they are."""
+    """Images [B, H, W, C] averaged over squares to about SIDE pixels a side where they are larger, flat; vectors as they are."""
     if x.ndim == 4:
         window = (1, max(1, x.shape[1] // SIDE), max(1, x.shape[2] // SIDE), 1)
         x = jax.lax.reduce_window(x, 0.0, jax.lax.add, window, window, "valid") / (window[1] * window[2])

@@ -38,11 +38,11 @@ def test_spread_is_zero_at_independent_directions_of_variance_one():
     assert float(keeping.unspread(np.zeros_like(x))) == pytest.approx(0.99, abs=1e-3)
 
 
-def test_images_are_pooled_and_vectors_stay():
-    images = np.arange(2 * 16 * 16 * 3, dtype=np.float32).reshape(2, 16, 16, 3)
+def test_large_images_are_pooled_and_others_stay():
+    images = np.arange(2 * 64 * 64 * 3, dtype=np.float32).reshape(2, 64, 64, 3)
     pooled = keeping.pooled(images)
-    assert pooled.shape == (2, 8 * 8 * 3)
-    np.testing.assert_allclose(pooled.reshape(2, 8, 8, 3)[0, 0, 0], images[0, :2, :2].mean((0, 1)), rtol=1e-6)
+    assert pooled.shape == (2, 32 * 32 * 3)
+    np.testing.assert_allclose(pooled.reshape(2, 32, 32, 3)[0, 0, 0], images[0, :2, :2].mean((0, 1)), rtol=1e-6)
     assert keeping.pooled(images[:, :9, :9]).shape == (2, 9 * 9 * 3) and keeping.pooled(features(0)).shape == (24, 5)
 
 
