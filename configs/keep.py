@@ -13,7 +13,8 @@ it must be told: `heads` (a classifier per component) and `balanced` (equal weig
     narrow     conflict in a network of 16 units
 
 and, of DIR with cifar10.npz and mnist.npz, `tinted` (CIFAR-10 plain, tinted, rotated, blurred) and `paired` (CIFAR-10
-beside MNIST, which announces the label at .95). The strengths were chosen on `conflict` and `private` at offset 0 (2 seeds); what is reported is of offset 500.
+beside MNIST, which announces the label at .95). The strengths were chosen on `conflict` and `private` at offset 0 (2
+seeds); what is reported is of offset 500.
 
 Arguments: `smoke`, `seeds=5`, `offset=500`, `data=DIR`.
 """

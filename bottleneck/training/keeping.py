@@ -22,7 +22,7 @@ def penalty(features: jax.Array, x: jax.Array, hyper: dict):
 
 
 def pooled(x: jax.Array) -> jax.Array:
-    """Images [B, H, W, C] averaged over squares to about SIDE pixels a side where they are larger, flat; vectors as they are."""
+    """Images [B, H, W, C], flat, larger ones averaged over squares to about SIDE pixels a side; vectors as they are."""
     if x.ndim == 4:
         window = (1, max(1, x.shape[1] // SIDE), max(1, x.shape[2] // SIDE), 1)
         x = jax.lax.reduce_window(x, 0.0, jax.lax.add, window, window, "valid") / (window[1] * window[2])

@@ -1,4 +1,4 @@
-"""Penalties that ask features for more than labels need: what they are 0 at, and that they are traced and in the step."""
+"""Penalties that ask features for more than labels need: what they are 0 at, that they are traced and in the step."""
 
 import jax
 import jax.numpy as jnp
