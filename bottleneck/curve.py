@@ -52,10 +52,11 @@ class Curve(Task):
 
     def findings(self, store) -> Iterator[Finding]:
         factors = dict.fromkeys(place.factor for place in self.places if place.factor)
+        items = [(place, Items(store, place.probes)) for place in self.places]
         for family in self.families:
             for factor in (None, *factors):
-                readings = {name: self.readings(store, name, factor) for name in family}
-                readings = {name: held for name, held in readings.items() if held}
+                each = {name: [reading(place, read, name, factor) for place, read in items] for name in family}
+                readings = {name: held for name in family if (held := [one for one in each[name] if one])}
                 for held in readings.values():
                     yield from points(held)
                     yield from rises(held)
@@ -63,11 +64,6 @@ class Curve(Task):
                 for axis in self.axes:
                     yield from trends.along(axis, readings)
                 yield from overall.beyond(self.axes, readings) if factor is None else ()
-
-    def readings(self, store, name: str, factor: str | None = None) -> list[Reading]:
-        """What every point says of a target."""
-        each = (reading(place, Items(store, place.probes), name, factor) for place in self.places)
-        return [held for held in each if held]
 
     def unconditional(self, readings: list[Reading]) -> Iterator[Finding]:
         """The gap over all split seeds at every setting of the other axes: the draw of data is part of the error."""
