@@ -30,6 +30,13 @@ PRICES = {
     "inference FLOPs": lambda r: (extra(r).get("price") or {}).get("inference_flops"),
 }
 
+METHODS = (
+    "A representation is compared with a control item by item and, where the control has the same member sets or "
+    "networks of a set's own (its members, the runs it stands on, those of its seeds), set by set; else the variances "
+    "of both add. Reductions standardise every unit on the probe items, every member to the same total variance. "
+    "Prices are counted from runs, steps and shapes, not measured."
+)
+
 
 @dataclass(frozen=True)
 class Point:
@@ -49,7 +56,9 @@ def section(rows: list[dict]) -> Section | None:
     tables = [made for make in representations.TABLES if (made := make(rows)).rows]
     said, points = helped.sentences(rows)
     parts = (*filter(None, [choice(rows)]), *tables)
-    return Section("representations", "Representations", said, parts, points=points) if parts else None
+    if not parts:
+        return None
+    return Section("representations", "Representations", said, parts, METHODS if points else "", points)
 
 
 def choice(rows: list[dict]) -> Choice | None:
