@@ -35,7 +35,7 @@ def test_every_size_is_tuned_for_itself(cpu):
     for point in cpu.points:
         tuned = [task for task in point.plan.tasks if isinstance(task, Tune)]
         assert {tuple(dict(task.weights)) for task in tuned} >= {("easy", "rare", "shadowed"), ("easy",), ("rare",)}
-        assert all({lr for lr, _ in task.grid} == {0.03, 0.1} and len(task.grid) == 4 for task in tuned)
+        assert all({lr for lr, _ in task.grid} == {0.03, 0.1, 0.3} and len(task.grid) == 6 for task in tuned)
 
 
 def test_specialists_cost_together_what_the_mixture_costs(cpu):
