@@ -8,7 +8,7 @@ from bottleneck import rows as row_files
 from bottleneck.errors import UserError
 from bottleneck.law import Law
 from bottleneck.report import law as chapter
-from bottleneck.report import tables
+from bottleneck.report import law_figure, tables
 from tests.sweep_test import WEIGHT, swept, weights
 
 SIX = (0.02, 0.1, 0.5, 2.0, 10.0, 50.0)
@@ -139,14 +139,14 @@ def test_a_mistake_is_one_line(keys, said):
 
 
 def test_the_section_shows_every_component_and_point(rows):
-    shown = chapter.section({"law": rows})
+    shown = law_figure.section({"law": rows})
     figure, summary, points = shown.parts
     assert len(figure.panels) == 2 and [line[0] for line in summary.rows] == ["first", "second", "all"]
     assert len(points.rows) == 2 * (len(SIX) + len(HELD_OUT))
     assert [line[2] for line in points.rows].count("held out") == 2 * len(HELD_OUT)
     assert "From 6 trained mixtures the components' loss at 5 others is told" in shown.sentence
     assert shown.sentence.startswith("By their own share of the mixture") and points.rows[0][-1] == "lost"
-    assert chapter.section({}) is None and chapter.tables({}) == [] and chapter.sentences({}) == []
+    assert law_figure.section({}) is None and chapter.tables({}) == [] and chapter.sentences({}) == []
     assert "Data-mixture law" in tables.terminal(rows)
 
 

@@ -5,8 +5,7 @@ import pytest
 
 from bottleneck import execute, sweep
 from bottleneck import rows as row_files
-from bottleneck.report import spread as chapter
-from bottleneck.report import tables
+from bottleneck.report import spread_figure, tables
 from bottleneck.spread import Spread
 from tests.sweep_test import swept
 
@@ -75,11 +74,11 @@ def test_only_points_that_train_the_same_are_compared():
 
 
 def test_the_section_has_a_figure_and_a_table(rows):
-    shown = chapter.section({"spread": rows})
+    shown = spread_figure.section({"spread": rows})
     figure, table = shown.parts
     assert [line[0] for line in table.rows] == ["first", "second"] and len(table.header) == 5
     assert "first: order alone" in figure.panels[0] and shown.sentence.startswith("first: between seeds")
-    assert chapter.section({}) is None and "Spread between seeds" in tables.terminal(rows)
+    assert spread_figure.section({}) is None and "Spread between seeds" in tables.terminal(rows)
 
 
 def test_a_sweep_over_what_varies(tmp_path):

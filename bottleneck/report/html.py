@@ -6,7 +6,20 @@ import pathlib
 from dataclasses import dataclass
 
 from bottleneck import atomic
-from bottleneck.report import claims, curves, findings, gaps, law, lookup, page, plots, prices, spread, sweep, tables
+from bottleneck.report import (
+    claims,
+    curves,
+    findings,
+    gaps,
+    law_figure,
+    lookup,
+    page,
+    plots,
+    prices,
+    spread_figure,
+    sweep_figures,
+    tables,
+)
 from bottleneck.report.methods import exploratory, methods
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.sections import sections
@@ -53,7 +66,10 @@ def read(rows: list[dict]) -> Content:
     """The content of a study's rows."""
     main, kinds = lookup.split(rows)
     study = ", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name"
-    answered = [*chapters(main), *filter(None, (part.section(kinds) for part in (claims, sweep, spread, law)))]
+    answered = [
+        *chapters(main),
+        *filter(None, (part.section(kinds) for part in (claims, sweep_figures, spread_figure, law_figure))),
+    ]
     return Content(study, main, answered, sections(kinds), findings.clauses(kinds), findings.overview(kinds))
 
 

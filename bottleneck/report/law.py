@@ -9,7 +9,6 @@ with its `state`; `edge`, with a `sentence`: where components fall off.
 from __future__ import annotations
 
 from bottleneck.report.lookup import counts, extra, find, number, values
-from bottleneck.report.section import Section
 from bottleneck.report.table import MISSING, Number, Table
 from bottleneck.rows import select
 
@@ -21,17 +20,6 @@ FORMS = {
     "exponential": "c + k exp(t . r)",
     "levels": "c + (h - c) / (1 + (r / m)^a), h fitted",
 }
-
-
-def section(kinds: dict) -> Section | None:
-    """The section; None without a law."""
-    rows = kinds.get(KIND, [])
-    if not rows:
-        return None
-    from bottleneck.report import law_figure  # loads Matplotlib, which a terminal's tables do not need
-
-    parts = (law_figure.figure(rows), summary(rows), points(rows))
-    return Section("law", "Data-mixture law", " ".join(sentences(kinds)), parts, methods(rows))
 
 
 def sentences(kinds: dict) -> list[str]:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 
+from bottleneck.report import law
 from bottleneck.report.drawing import INK, VERMILLION, panels, reach
 from bottleneck.report.law import unit
 from bottleneck.report.lookup import ends, extra, values
-from bottleneck.report.section import Figure
+from bottleneck.report.section import Figure, Section
 from bottleneck.rows import select
+
+
+def section(kinds: dict) -> Section | None:
+    """The section; None without a law."""
+    rows = kinds.get(law.KIND, [])
+    if not rows:
+        return None
+    parts = (figure(rows), law.summary(rows), law.points(rows))
+    return Section("law", "Data-mixture law", " ".join(law.sentences(kinds)), parts, law.methods(rows))
 
 
 def figure(rows: list[dict]) -> Figure:

@@ -7,23 +7,11 @@ Rows of kind spread: `spread`, the standard deviation between seeds at a `point`
 from __future__ import annotations
 
 from bottleneck.report.lookup import counts, extra, find, number, unit_name, values
-from bottleneck.report.section import Section
 from bottleneck.report.table import Table
 from bottleneck.rows import select
 
 KIND = "spread"
 CALLED = {"both": "both vary", "init": "initialisation alone", "order": "order alone"}
-
-
-def section(kinds: dict) -> Section | None:
-    """The section; None without a spread."""
-    rows = kinds.get(KIND, [])
-    if not rows:
-        return None
-    from bottleneck.report import spread_figure  # loads Matplotlib, which a terminal's tables do not need
-
-    shown = (*filter(None, [spread_figure.figure(rows)]), table(rows))
-    return Section("spread", "Initialisation or order", " ".join(sentences(kinds)), shown, methods(rows))
 
 
 def sentences(kinds: dict) -> list[str]:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from bottleneck.report import spread
 from bottleneck.report.drawing import BLUE, OCHRE, VERMILLION, lines, reach
 from bottleneck.report.lookup import ends, unit_name, values
-from bottleneck.report.section import Figure
+from bottleneck.report.section import Figure, Section
 from bottleneck.report.spread import CALLED, spreads
 
 HUES = {"both": OCHRE, "init": VERMILLION, "order": BLUE}
+
+
+def section(kinds: dict) -> Section | None:
+    """The section; None without a spread."""
+    rows = kinds.get(spread.KIND, [])
+    if not rows:
+        return None
+    shown = (*filter(None, [figure(rows)]), spread.table(rows))
+    return Section("spread", "Initialisation or order", " ".join(spread.sentences(kinds)), shown, spread.methods(rows))
 
 
 def figure(rows: list[dict]) -> Figure | None:

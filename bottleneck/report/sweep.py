@@ -22,7 +22,6 @@ from bottleneck.report.lookup import (
     unit_name,
     values,
 )
-from bottleneck.report.section import Section
 from bottleneck.report.table import MISSING, Number, Table, trim
 from bottleneck.rows import select
 
@@ -30,17 +29,6 @@ KIND = "sweep"
 SIGNIFICANT = 0.05  # of adjusted p
 MOST = 6  # targets that a sentence names
 UNADJUSTED = "95% intervals, not adjusted for multiplicity"
-
-
-def section(kinds: dict) -> Section | None:
-    """The section; None without a point or a slope."""
-    shown = tables(kinds)
-    if not shown:
-        return None
-    from bottleneck.report import sweep_figures  # loads Matplotlib, which a terminal's tables do not need
-
-    parts = (*sweep_figures.figures(kinds), *shown)
-    return Section("sweep", "Sweep", " ".join(headlines(kinds)), parts, methods(kinds))
 
 
 def points(kinds: dict, metric: str = "gap") -> list[dict]:

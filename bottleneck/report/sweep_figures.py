@@ -6,13 +6,22 @@ from bottleneck.axes import DERIVED, beside, is_numeric, setting, varying
 from bottleneck.report import categories, curves, sweep
 from bottleneck.report.drawing import BLUE, GREEN, GREY, INK, OCHRE, PURPLE, VERMILLION
 from bottleneck.report.lookup import LABELS, PARTS, extra, unit_name, values
-from bottleneck.report.section import Figure
+from bottleneck.report.section import Figure, Section
 from bottleneck.rows import select
 
 PART_HUES = dict(zip(("gap", *PARTS), (INK, BLUE, VERMILLION, OCHRE)))
 ARM_HUES = {"direct": BLUE, "mixture": VERMILLION, "random": INK}
 OTHERS = (GREEN, PURPLE, OCHRE, GREY)
 Lines = dict[str, tuple[dict, list[dict]]]  # label -> style and rows
+
+
+def section(kinds: dict) -> Section | None:
+    """The section; None without a point or a slope."""
+    shown = sweep.tables(kinds)
+    if not shown:
+        return None
+    parts = (*figures(kinds), *shown)
+    return Section("sweep", "Sweep", " ".join(sweep.headlines(kinds)), parts, sweep.methods(kinds))
 
 
 def figures(kinds: dict) -> list[Figure]:

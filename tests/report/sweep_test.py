@@ -13,7 +13,7 @@ def kinds(sweep_rows):
 
 @pytest.fixture
 def section(kinds):
-    return sweep.section(kinds)
+    return sweep_figures.section(kinds)
 
 
 def test_a_figure_for_every_axis_of_numbers(section):
@@ -73,7 +73,7 @@ def test_names_on_an_axis_stand_side_by_side(sweep_rows):
         if r["point"]:
             width = r["point"].pop("model.width")
             r["point"]["mixture.label_space"] = "shared" if width == 32 else None
-    section = sweep.section({"sweep": rows})
+    section = sweep_figures.section({"sweep": rows})
     weight, space, *tables = section.parts
     assert (weight.name, space.name) == ("sweep-mixture.weights.rare", "sweep-mixture.label_space")
     assert [table.name for table in tables] == ["slopes", "points"]
@@ -84,7 +84,7 @@ def test_names_on_an_axis_stand_side_by_side(sweep_rows):
 
 def test_arms_and_parts_have_a_line_each(sweep_rows):
     rows = [r for r in sweep_rows(arms=True) if r["point"] is None or r["point"]["model.width"] == 32]
-    levels, gap, slopes, points, arms = sweep.section({"sweep": rows}).parts
+    levels, gap, slopes, points, arms = sweep_figures.section({"sweep": rows}).parts
     assert (levels.name, gap.name) == ("levels-mixture.weights.rare", "sweep-mixture.weights.rare")
     assert [label for label, *_ in levels.key] == ["direct", "mixture", "alone"]
     assert [label for label, *_ in gap.key] == ["gap", "exposure", "interference"]
@@ -113,7 +113,7 @@ def test_along_a_computed_axis_lines_join_points_of_one_kind(sweep_rows, monkeyp
 
 def test_a_target_with_a_factor_randomised_is_one_of_its_own(sweep_rows):
     rows = [*sweep_rows(arms=True), *({**r, "factor": "colour"} for r in sweep_rows(arms=True))]
-    levels, *_, points, arms = sweep.section({"sweep": rows}).parts
+    levels, *_, points, arms = sweep_figures.section({"sweep": rows}).parts
     titles = {re.findall(r">([^<]*)</text>", panel)[-1] for panel in levels.panels}
     whole = [f"rare{words}, width {width}" for words in ("", " (colour randomised)") for width in (32, 128)]
     assert titles == {short(title) for title in whole}
@@ -148,6 +148,6 @@ def test_a_sweep_alone_is_a_report_and_text(sweep_rows, tmp_path):
 
 
 def test_nothing_without_points(sweep_rows):
-    assert sweep.section({}) is None and sweep.section({"sweep": []}) is None
+    assert sweep_figures.section({}) is None and sweep_figures.section({"sweep": []}) is None
     bare = [{**r, "extra": None, "value": None, "ci95": None} for r in sweep_rows()]
-    assert [part.name for part in sweep.section({"sweep": bare}).parts] == ["slopes", "points"]
+    assert [part.name for part in sweep_figures.section({"sweep": bare}).parts] == ["slopes", "points"]
