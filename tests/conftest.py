@@ -11,11 +11,15 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # tests run side by side (-n)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # for children
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from bottleneck import config as configs  # noqa: E402
 from bottleneck import study  # noqa: E402
+
+hypothesis.settings.register_profile("laws", deadline=None)  # laws are not about time, and machines are shared
+hypothesis.settings.load_profile("laws")
 
 
 @pytest.fixture(scope="session")

@@ -242,7 +242,7 @@ CONFIG_MISTAKES = [
     ("components.first.transforms", "{'sharpen': {}}", "blur"),
     ("arms", "mixture,direct,wishful", "wishful"),
     ("arms", "mixture,longer", "'direct' among them"),
-    ("optimizer.name", "adam", "'sgd', 'adamw'"),
+    ("optimizer.name", "lion", "'sgd', 'adam', 'adamw'"),
     ("train.dtype", "float16", "'bfloat16'"),
     ("probe.protocols", "linear_probe,guess", "protocols among"),
     ("probe.layer", "layer9", "layer1, features"),
