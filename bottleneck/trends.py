@@ -186,7 +186,7 @@ def said_of_names(name: str, axis: str, base, found: dict, own: dict[str, Interv
     """The differences between the names on an axis as a sentence; with the mixture's own where direct training, too,
     is another."""
     unit, shown, rest = "R2" if unit == "r2" else unit, [], []
-    moved = {o: i for o, i in own.items() if abs(i.value + found[o][0].value) > ROUNDING}
+    moved = {o: i for o, i in own.items() if abs(i.value + found[o][0].value) > ROUNDING and not i.low <= 0 <= i.high}
     for other, (held, p, _) in found.items():
         way = "smaller" if held.value < 0 else "larger"
         size = f"{way} by {abs(held.value):.2g} {unit} at {other} ({held.low:.2g} to {held.high:.2g}, p {said_p(p)})"

@@ -28,6 +28,7 @@ from bottleneck.rows import select
 KIND = "sweep"
 SIGNIFICANT = 0.05  # of adjusted p
 MOST = 6  # targets that a sentence names
+HIDDEN = 1e-6  # bits
 UNADJUSTED = "95% intervals, not adjusted for multiplicity"
 
 
@@ -88,9 +89,21 @@ def headline(kinds: dict, axis: str) -> str:
         change = "change" if base is None else "difference"
         said.append(f"no {change} of the gap is shown for {several(groups['stays'], MOST) if said else 'any target'}")
     where = f"Over {axis}" if base is None else f"Against {base}" if axis == NAMED else f"Over {axis}, against {base},"
-    words = f"{where} {'; '.join(said)}"
+    words = f"{where} {'; '.join([*said, *filter(None, [_own(of)])])}"
     recipes = [extra(r)["sentence"] for r in of if measure(r) == "over_mixture" and extra(r).get("sentence")]
     return " ".join([f"{words}.", *recipes])
+
+
+def _own(rows: list[dict]) -> str:
+    """What changes of the mixture's own information, at names where direct training is another and the gap hides it."""
+    gaps = {(titled(r), extra(r).get("name")): r["value"] for r in rows if measure(r) == "gap"}
+    differing = [r for r in rows if measure(r) == "mixture" and r["metric"] == "difference"]
+    hidden = [r for r in differing if abs(r["value"] + gaps.get((titled(r), extra(r)["name"]), -r["value"])) > HIDDEN]
+    shown = [
+        f"{titled(r)} at {extra(r)['name']} ({r['value']:+z.2g} {r['unit']})" for r in hidden if _way(r) != "stays"
+    ]
+    way = "direct training differs, too: the mixture's own information changes for"
+    return f"{way} {several(shown, MOST)}" if shown else ""
 
 
 def _way(row: dict) -> str:
