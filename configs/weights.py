@@ -15,11 +15,11 @@ bits of 1:
     exposure       0.63  0.46  0.32  0.20  0.13  0.07  0.04  0.01  0.00  0.01  0.01
     interference   0.23  0.38  0.54  0.63  0.70  0.68  0.57  0.38  0.19  0.03  0.00
 
-It is kept from a share of 71 % on and lost up to 38 %; what it lacks is mostly exposure at the two least weights, mostly
-the others' interference from .01 on. The law's mean relative error is 10.4 % (7.5 to 13.4), the nearest trained point's
-14.9 % (8.0 to 21.8), that of a line between the trained neighbours 11.2 % (1.5 to 20.9): no difference is shown. Of
-`rare` alone they are 5.3, 22.0 and 8.3 %. With `offset=1000`: 11.9, 13.4 and 22.5 %, of `rare` 10.4, 26.5 and 2.2 %. The
-loss of `easy` is 0.002 bits, so that its relative error is noise.
+It is kept from a share of 71 % on and lost up to 38 %; what it lacks is mostly exposure at the two least weights, and
+mostly the others' interference from .01 on. The law's mean relative error is 10.4 % (7.5 to 13.4), the nearest trained
+point's 14.9 % (8.0 to 21.8), that of a line between the trained neighbours 11.2 % (1.5 to 20.9): no difference is shown.
+Of `rare` alone they are 5.3, 22.0 and 8.3 %. With `offset=1000`: 11.9, 13.4 and 22.5 %, of `rare` 10.4, 26.5 and 2.2 %.
+The loss of `easy` is 0.002 bits, so that its relative error is noise.
 
 Arguments as configs/mixture.py: `smoke`, `seeds=4`, `model=mlp`, `width=1.0`, `data=PATH` (then the weight is that of
 `rotated` among copies of your images), `offset=0`; and `full` (ResNet-20 at 32 pixels, 17 weights, 10 seeds, 20,000
