@@ -17,8 +17,8 @@ bits of 1:
 
 It is kept from a share of 71 % on and lost up to 38 %; what it lacks is mostly exposure at the two least weights, and
 mostly the others' interference from .01 on. The law's mean relative error is 10.4 % (7.5 to 13.4), the nearest trained
-point's 14.9 % (8.0 to 21.8), that of a line between the trained neighbours 11.2 % (1.5 to 20.9): no difference is shown.
-Of `rare` alone they are 5.3, 22.0 and 8.3 %. With `offset=1000`: 11.9, 13.4 and 22.5 %, of `rare` 10.4, 26.5 and 2.2 %.
+point's 14.9 % (8.0 to 21.8), a line's between the trained neighbours 11.2 % (1.5 to 20.9): no difference is shown. Of
+`rare` alone they are 5.3, 22.0 and 8.3 %. With `offset=1000`: 11.9, 13.4 and 22.5 %, of `rare` 10.4, 26.5 and 2.2 %.
 The loss of `easy` is 0.002 bits, so that its relative error is noise.
 
 Arguments as configs/mixture.py: `smoke`, `seeds=4`, `model=mlp`, `width=1.0`, `data=PATH` (then the weight is that of
