@@ -159,14 +159,16 @@ def test_a_killed_student_resumes_to_the_same_bits_and_feeds_agree(name, feed, e
     class Killed(Exception):
         pass
 
-    def stop_after(steps, done=[]):  # noqa: B006
-        done.append(steps)
-        if sum(done) >= 12:
+    made_steps = []
+
+    def stop_at_twelve(steps):
+        made_steps.append(steps)
+        if sum(made_steps) >= 12:
             raise Killed
 
     whole = made.train(tmp_path / "whole", taught=arrays)
     with pytest.raises(Killed):
-        made.train(tmp_path / "cut", taught=arrays, on_progress=lambda steps, done=[]: stop_after(steps, done))  # noqa: B006
+        made.train(tmp_path / "cut", taught=arrays, on_progress=stop_at_twelve)
     same(made.train(tmp_path / "cut", taught=arrays), whole)
     heads = 2 if made.run.lesson.distils else 1
     assert whole[20]["params"]["head"]["kernel"].shape[1] == heads * made.run.outputs
