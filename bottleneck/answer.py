@@ -5,13 +5,11 @@ Every number it adds is a row: means over seeds, gaps and their parts, verdicts,
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bottleneck.analysis import causes, concatenation, gap, intervals, probes, sentences
 from bottleneck.analysis.causes import SPLIT
-from bottleneck.analysis.intervals import Interval
 from bottleneck.arms import ARMS
 from bottleneck.choose import Decide, entropy
 from bottleneck.data import factors
@@ -20,7 +18,7 @@ from bottleneck.diagnosis import summary
 from bottleneck.gains import Gains, described
 from bottleneck.items import ADAPTED, LARGEST, PROTOCOL, Items
 from bottleneck.probing import Probe
-from bottleneck.rows import Finding
+from bottleneck.rows import Finding, fixed
 from bottleneck.study import StudySpec
 from bottleneck.tasks import Task
 
@@ -259,17 +257,3 @@ class Answer(Task):
             for kind, optimum in kinds.items():
                 at = dict(arm="bayes", reference=kind, target=name)
                 yield Finding("accuracy", optimum["accuracy"], "fraction", at)
-
-
-def fixed(finding: Finding, vary: str) -> Finding:
-    """The finding, saying what its seeds vary where they do not vary both: an interval is of that alone."""
-    if vary == "both":
-        return finding
-    varied, same = ("initialisations", "order of batches") if vary == "init" else ("orders", "initialisation")
-    at = dict(finding.at)
-    if isinstance(finding.value, Interval) and "seeds" in finding.value.unit:
-        at["ci_unit"] = finding.value.unit.replace("seeds", f"{varied} (one {same})")
-    if "sentence" in at.get("extra", {}):
-        note = f" (The seeds are {varied} at one {same}: the interval says nothing of others.)"
-        at["extra"] = {**at["extra"], "sentence": at["extra"]["sentence"] + note}
-    return dataclasses.replace(finding, at=at)

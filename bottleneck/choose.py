@@ -43,10 +43,6 @@ class Choose(Task):
     JOINS = True
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(output for probe in self.probes for output in probe.makes))
-
-    @property
     def joined(self):
         return self.probes
 

@@ -15,8 +15,9 @@ from bottleneck.errors import UserError
 from bottleneck.features import extract
 from bottleneck.features.layers import LOGITS
 from bottleneck.items import Items
+from bottleneck.price import ancestors
 from bottleneck.probing import Probe
-from bottleneck.rows import Finding
+from bottleneck.rows import Finding, fixed
 from bottleneck.tasks import Task
 
 
@@ -77,16 +78,17 @@ class Claims(Task):
 
     claims: dict[str, ClaimSpec]
     probes: dict[ReadingSpec, tuple[Probe, ...]]
+    vary: str = "both"
 
     KIND = "claims"
-    VERSION = 1
+    VERSION = 2
     STAGE = "analyze"
     JOINS = True
 
     @property
     def identity(self):
         read = [[reading, [probe.key for probe in probes]] for reading, probes in self.probes.items()]
-        return [identity.canonical(self.claims), read]
+        return [identity.canonical(self.claims), read, *([] if self.vary == "both" else [self.vary])]
 
     @property
     def reads(self):
@@ -97,29 +99,32 @@ class Claims(Task):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        made = [output for probe in self.joined for output in probe.makes]
-        return tuple(dict.fromkeys((*made, *(extract.output(*read) for read in self.reads))))
+        return tuple(dict.fromkeys((*super().needs, *(extract.output(*read) for read in self.reads))))
 
     @property
     def joined(self):
         return tuple({probe.key: probe for probes in self.probes.values() for probe in probes}.values())
 
     def run(self, store) -> None:
-        store.write(self, list(self.findings(store)))
+        store.write(self, [fixed(finding, self.vary) for finding in self.findings(store)])
 
     def findings(self, store) -> Iterator[Finding]:
         for name, claim in self.claims.items():
             sides = [self.table(store, reading, claim.metric) for reading in claim.readings.values()]
             if any(side is None for side in sides):
                 continue  # nobody asked for the runs
-            probes = [self.probes[reading] for reading in claim.readings.values()]
+            probes = [self.present(store, reading) for reading in claim.readings.values()]
             shared = len({probe[0].component.fingerprints["test"] for probe in probes}) == 1
             ours = judging.difference(*sides, *[None] * (2 - len(sides)), shared)
-            yield Finding("claim", ours, "points", self.at(name, claim, ours))
+            networks = {run for side in probes for p in side for run, step in ancestors(p.members).items() if step}
+            yield Finding("claim", ours, "points", self.at(name, claim, ours, len(networks)))
+
+    def present(self, store, reading: ReadingSpec) -> list[Probe]:
+        return [probe for probe in self.probes[reading] if store.present(probe)]
 
     def table(self, store, reading: ReadingSpec, metric: str) -> np.ndarray | None:
         """[seeds or member sets, test items], in percent."""
-        present = [probe for probe in self.probes[reading] if store.present(probe)]
+        present = self.present(store, reading)
         items = Items(store, present)
         if not present:
             return None
@@ -127,13 +132,13 @@ class Claims(Task):
             return 100.0 * np.concatenate([items.of(probe, "correct") for probe in present])
         return 100.0 * np.stack([ordered(store, probe) for probe in present])
 
-    def at(self, name: str, claim: ClaimSpec, ours) -> dict:
-        """The row's other keys: what was read, and the judgement."""
+    def at(self, name: str, claim: ClaimSpec, ours, networks: int) -> dict:
+        """The row's other keys: what was read, of how many trained networks, and the judgement."""
         probes, band, status = self.probes[claim.reads], claim.band, judging.judge(ours, claim.band)
         extra = {"claim": name, **{f.name: getattr(claim, f.name) for f in dataclasses.fields(claim)}}
         extra |= {key: dataclasses.asdict(reading) for key, reading in claim.readings.items()}
         extra |= {"band": band and [band.low, band.high], "status": status}
-        extra |= {"networks": len(probes[0].members), "sentence": sentence(claim, ours, status, len(probes[0].members))}
+        extra |= {"networks": networks, "sentence": sentence(claim, ours, status, len(probes[0].members))}
         return dict(
             arm=claim.reads.arm,
             target=claim.reads.target,
@@ -153,7 +158,9 @@ def ordered(store, probe: Probe) -> np.ndarray:
 def sentence(claim: ClaimSpec, ours, status: str, networks: int) -> str:
     """One claim, what it was held against and what became of it, in words."""
     each = f" of {networks} networks" if networks > 1 else ""
-    sets = f"{ours.n_seeds} {'set' if networks > 1 else 'seed'}{'s' if ours.n_seeds > 1 else ''}{each}"
+    sets = f"{ours.n_seeds} {'sets' if networks > 1 else 'seeds'}{each}"
+    if ours.n_seeds == 1:
+        sets = f"over the items of one {'set' if networks > 1 else 'network'}{each} alone"
     words = f"{claim.says}: {status}, {ours.value:.1f} ({ours.low:.1f} to {ours.high:.1f}; {sets})"
     if claim.published is not None:
         sd = f" +- {claim.sd:g}" if claim.sd is not None else ""

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bottleneck import overall, trends
+from bottleneck import overall, removed, trends
 from bottleneck.analysis import causes, intervals
 from bottleneck.analysis.intervals import Interval
 from bottleneck.axes import SPLITS, Axis, setting
 from bottleneck.items import PROTOCOL, Items
 from bottleneck.points import Place, Reading, at, common, reading
-from bottleneck.rows import Finding
+from bottleneck.rows import Finding, fixed
 from bottleneck.tasks import Task
 
 EVERY = "all"  # the coordinate of what is said over all points of an axis of draws
@@ -31,7 +31,7 @@ class Curve(Task):
     places: tuple[Place, ...]
 
     KIND = "sweep"
-    VERSION = 5
+    VERSION = 6
     STAGE = "analyze"
     JOINS = True
 
@@ -43,12 +43,13 @@ class Curve(Task):
     def joined(self):
         return tuple(probe for place in self.places for probe in place.probes)
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(output for probe in self.joined for output in probe.makes))
-
     def run(self, store) -> None:
-        store.write(self, list(self.findings(store)))
+        store.write(self, [fixed(finding, self.vary(finding.at.get("point"))) for finding in self.findings(store)])
+
+    def vary(self, point: dict | None) -> str:
+        """What the seeds vary that a finding is over: those of its point, else of all, where these agree."""
+        among = [place for place in self.places if place.at == point] or self.places
+        return among[0].vary if len({place.vary for place in among}) == 1 else "both"
 
     def findings(self, store) -> Iterator[Finding]:
         factors = dict.fromkeys(place.factor for place in self.places if place.factor)
@@ -64,6 +65,8 @@ class Curve(Task):
                 for axis in self.axes:
                     yield from trends.along(axis, readings)
                 yield from overall.beyond(self.axes, readings) if factor is None else ()
+                for together in overall.points_of(readings) if factor is None else ():
+                    yield from removed.findings(together)
 
     def unconditional(self, readings: list[Reading]) -> Iterator[Finding]:
         """The gap over all split seeds at every setting of the other axes: the draw of data is part of the error."""

@@ -21,7 +21,7 @@ from bottleneck.choose import entropy
 from bottleneck.data.component import Component
 from bottleneck.items import PROTOCOL, Items
 from bottleneck.probing import Probe, null
-from bottleneck.rows import Finding
+from bottleneck.rows import Finding, fixed
 from bottleneck.tasks import Task
 
 FEWEST = 4  # points that a law is fitted to: three parameters, and one to leave out
@@ -72,6 +72,7 @@ class Law(Task):
     components: dict[str, Component]
     points: tuple[Trained, ...]
     margin: float
+    vary: str = "both"
 
     KIND = "law"
     VERSION = 2
@@ -81,22 +82,18 @@ class Law(Task):
     @property
     def identity(self):
         read = [[p.at, p.shares, p.held_out, sorted(probe.key for probe in p.probes)] for p in self.points]
-        return [list(self.components), read, self.margin]
+        return [list(self.components), read, self.margin, *([] if self.vary == "both" else [self.vary])]
 
     @property
     def joined(self):
         return tuple(probe for point in self.points for probe in point.probes)
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(output for probe in self.joined for output in probe.makes))
-
-    @property
     def held_out(self) -> list[int]:
         return [p for p, point in enumerate(self.points) if point.held_out]
 
     def run(self, store) -> None:
-        store.write(self, list(self.findings(store)))
+        store.write(self, [fixed(finding, self.vary) for finding in self.findings(store)])
 
     def findings(self, store) -> Iterator[Finding]:
         items = [Items(store, point.probes) for point in self.points]

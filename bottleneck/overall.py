@@ -9,12 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bottleneck.analysis import intervals
 from bottleneck.analysis.intervals import Interval
 from bottleneck.arms import ARMS
 from bottleneck.axes import DERIVED, Axis, is_numeric
 from bottleneck.items import PROTOCOL
-from bottleneck.points import Reading, comparable, paired
+from bottleneck.points import Reading, comparable, over_targets, paired
 from bottleneck.rows import Finding
 from bottleneck.trends import Readings, contrast_of, provisional
 
@@ -24,12 +23,12 @@ BARE = ("mixture", "random")  # what is no training beside the mixture's
 def beyond(axes: tuple[Axis, ...], readings: Readings) -> Iterator[Finding]:
     """Rows `over_mixture` of every arm at every point where all targets have it; and along axes of numbers (the
     computed ones, where there are any) the slopes for direct training and recipes."""
-    whole = places(readings)
+    whole = [together for together in points_of(readings) if len(together) == len(readings)]
     if len(readings) < 2 or not whole:
         return
     for together in whole:
         for arm in arms_of(together):
-            value = intervals.across([(1 / len(together), over(held, arm)) for held in together])
+            value = over_targets(together, [over(held, arm) for held in together])
             where = {**at(arm), "point": together[0].place.at, "extra": {"targets": len(together)}}
             yield Finding("over_mixture", value, together[0].unit, where)
     points = [together[0].place.at for together in whole]
@@ -38,12 +37,12 @@ def beyond(axes: tuple[Axis, ...], readings: Readings) -> Iterator[Finding]:
         yield from slopes(axis, whole)
 
 
-def places(readings: Readings) -> list[list[Reading]]:
-    """The readings of all targets, point by point; of points where none is missing."""
+def points_of(readings: Readings) -> list[list[Reading]]:
+    """The readings of all targets that a point has, point by point."""
     by: dict[int, list[Reading]] = {}
     for held in (held for each in readings.values() for held in each):
         by.setdefault(id(held.place), []).append(held)
-    return [together for together in by.values() if len(together) == len(readings)]
+    return list(by.values())
 
 
 def arms_of(together: list[Reading]) -> list[str]:
@@ -74,11 +73,12 @@ def slopes(axis: Axis, whole: list[list[Reading]]) -> Iterator[Finding]:
     common = [arm for arm in arms_of(used[0][1]) if all(arm in arms_of(together) for _, together in used)]
     recipes = [arm for arm in common if arm not in ARMS]
     for arm in ["direct", *recipes] if recipes else []:
-        lines = [sum(c * over(together[i], arm) for c, together in used) for i in range(len(used[0][1]))]
-        slope = intervals.across([(1 / len(lines), line) for line in lines])
+        seeds = min(len(over(held, arm)) for held in every)
+        lines = [sum(c * over(together[i], arm)[:seeds] for c, together in used) for i in range(len(used[0][1]))]
+        slope = over_targets(used[0][1], lines)
         ends = [min(used, key=lambda each: each[0])[1], max(used, key=lambda each: each[0])[1]]
         levels = [
-            (together[0].place.at[axis.name], intervals.across([(1 / len(lines), over(t, arm)) for t in together]))
+            (together[0].place.at[axis.name], over_targets(together, [over(held, arm) for held in together]))
             for together in ends
         ]
         unit = every[0].unit

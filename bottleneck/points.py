@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bottleneck.analysis import intervals
+from bottleneck.analysis.intervals import Interval
 from bottleneck.items import ADAPTED, PROTOCOL, Items
 from bottleneck.probing import Probe
 
@@ -27,7 +29,8 @@ SIDES = {  # measure -> (arm, reference) of its rows
 @dataclass(frozen=True, eq=False)
 class Place:
     """One point: its coordinates (axis -> value), the run seeds, and the probes of its arms. `margin`: as in a study.
-    `factor`: what competes in it; `unopposed`: the targets of whose label that says nothing as they are."""
+    `factor`: what competes in it; `unopposed`: the targets of whose label that says nothing as they are. `recipes`:
+    those that train one network for the mixture. `vary`: what its seeds vary."""
 
     at: dict
     seeds: tuple[int, ...]
@@ -35,11 +38,13 @@ class Place:
     margin: float = 0.9
     factor: str | None = None
     unopposed: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    vary: str = "both"
 
     @property
     def identity(self):
         keys = sorted(probe.key for probe in self.probes)
-        return [self.at, self.seeds, keys, self.margin, self.factor, self.unopposed]
+        return [self.at, self.seeds, keys, self.margin, self.factor, self.unopposed, self.recipes, self.vary]
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -49,13 +54,15 @@ class Place:
 @dataclass(frozen=True, eq=False)
 class Reading:
     """Tables [S, N] of one target: arm -> information, and correctness where there are classes. `adapted`: those of the
-    split, with BatchNorm statistics of the target's own items. `factor`: what is independent of the label in it."""
+    split, with BatchNorm statistics of the target's own items. `factor`: what is independent of the label in it.
+    `shown`: which items are seen, the same of copies of one image."""
 
     place: Place
     target: str
     factor: str | None
     unit: str
     items: str  # fingerprint of the test items
+    shown: str
     arms: dict[str, np.ndarray]
     correct: dict[str, np.ndarray]
     adapted: dict[str, np.ndarray] | None = None
@@ -116,6 +123,7 @@ def reading(place: Place, items: Items, name: str, factor: str | None = None) ->
         factor=factor,
         unit="bits" if component.num_classes else "r2",
         items=component.fingerprints["test"],
+        shown=component.shown("test"),
         arms=arms,
         correct=items.tables(place.arms, name, outcome="correct", factor=factor),
         adapted=None if factor else items.adapted(name),
@@ -129,6 +137,16 @@ def at(held: Reading, measure: str) -> dict:
     arm = longest_of(held.arms) if measure == "finished" else arm
     protocol = ADAPTED if held.adapted and measure in PARTS else PROTOCOL
     return dict(arm=arm, reference=reference, target=held.target, protocol=protocol, factor=held.factor)
+
+
+def over_targets(readings: list[Reading], tables: list[np.ndarray]) -> Interval:
+    """The mean over targets of their tables [S, N]. Those of the same items are no independent draws of items, and are
+    averaged item by item first; the seeds are those that all have."""
+    seeds = min(map(len, tables))
+    groups: dict[str, list[np.ndarray]] = {}
+    for held, table in zip(readings, tables, strict=True):
+        groups.setdefault(held.shown, []).append(table[:seeds])
+    return intervals.across([(len(of) / len(tables), np.mean(of, axis=0)) for of in groups.values()])
 
 
 def common(readings: Iterable[Reading]) -> bool:

@@ -65,6 +65,21 @@ class Finding:
     at: dict = dataclasses.field(default_factory=dict)
 
 
+def fixed(finding: Finding, vary: str) -> Finding:
+    """The finding, saying what its seeds vary where they do not vary both: an interval is of that alone."""
+    if vary == "both":
+        return finding
+    varied, same = ("initialisations", "order of batches") if vary == "init" else ("orders", "initialisation")
+    at = dict(finding.at)
+    if isinstance(finding.value, Interval):
+        unit = finding.value.unit.replace("member sets", f"member sets of {varied} (one {same})")
+        at["ci_unit"] = unit.replace("seeds", f"{varied} (one {same})")
+    if "sentence" in at.get("extra", {}):
+        note = f" (The seeds are {varied} at one {same}: the interval says nothing of others.)"
+        at["extra"] = {**at["extra"], "sentence": at["extra"]["sentence"] + note}
+    return dataclasses.replace(finding, at=at)
+
+
 def row(finding: Finding, kind: str, version: int) -> dict:
     """The row of a finding by a task of this kind and version, over all seeds of the test split unless it says
     otherwise."""

@@ -51,10 +51,6 @@ class Spread(Task):
     def joined(self):
         return tuple(probe for point in self.points for probe in point.probes)
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(output for probe in self.joined for output in probe.makes))
-
     def run(self, store) -> None:
         store.write(self, list(self.findings(store)))
 

@@ -82,7 +82,8 @@ def plan(config) -> Plan | Sweep:
     config = configs.absolute(config)  # a place of data on an axis is the same point from anywhere
     study = spec(config)
     made = tuple(_point(at, each, study.sweep) for at, each in points(config, study.sweep))
-    own, outside = tuple(study.components), tuple(study.targets)
+    own = tuple(dict.fromkeys(name for point in made for name in point.plan.study.components))
+    outside = tuple(dict.fromkeys(name for point in made for name in point.plan.study.targets))
     axes = tuple(Axis(name, study.sweep.per if name in study.sweep.log else "unit") for name in made[0].at)
     curve = Curve(axes, (own, outside), tuple(map(_place, made)))
     return Sweep(study, made, curve, (*law(study, made), *spread(made)))
@@ -114,7 +115,7 @@ def law(study: StudySpec, made: tuple[Point, ...]) -> tuple[Law, ...]:
     )
     if sum(not point.held_out for point in points) < FEWEST or not any(point.held_out for point in points):
         raise UserError("sweep.held_out", study.sweep.held_out, f"at least one point, and {FEWEST} others for a law")
-    return (Law({name: made[0].plan.targets[name] for name in study.components}, points, study.margin),)
+    return (Law({name: made[0].plan.targets[name] for name in study.components}, points, study.margin, study.vary),)
 
 
 def spread(made: tuple[Point, ...]) -> Iterator[Spread]:
@@ -178,7 +179,9 @@ def _place(point: Point) -> Place:
     read = {(PROTOCOL, None), (PROTOCOL, factor), (ADAPTED, None)}
     arms = {*study.arms, *study.recipes, *study.representations, "random"}
     probes = [p for p in point.plan.answer.probes if p.arm in arms and (p.protocol, p.factor) in read]
-    return Place(point.at, study.run_seeds, tuple(probes), study.margin, factor, episodes.unopposed)
+    recipes = tuple(name for name, recipe in study.recipes.items() if recipe.like == "mixture")
+    at, seeds = point.at, study.run_seeds
+    return Place(at, seeds, tuple(probes), study.margin, factor, episodes.unopposed, recipes, study.vary)
 
 
 def _plan(at: dict, config) -> Plan:

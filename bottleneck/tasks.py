@@ -51,7 +51,8 @@ class Task:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return ()
+        """The outputs it reads: of a task that joins rows, those rows."""
+        return tuple(dict.fromkeys(output for task in self.joined for output in task.makes))
 
     @property
     def makes(self) -> tuple[str, ...]:

@@ -139,8 +139,8 @@ def difference(axis: str, readings: list[Reading], measure: str, name, base) -> 
         settings.setdefault(setting(held.place.at, beside(axis, points)), {})[held.place.at[axis]] = held
     pairs = [(of[name], of[base]) for of in settings.values() if {name, base} <= set(of)]
     every = [held for pair in pairs for held in pair]
-    if not pairs or not comparable(every) or not complete(every, measure):
-        return None
+    if not pairs or not comparable(every) or not complete(every, measure) or (axis == NAMED and not common(every)):
+        return None  # of named studies, also targets that have a name in common and no items
     terms = [(sign, held.table(measure)) for pair in pairs for sign, held in zip((1.0, -1.0), pair)]
     return intervals.contrast([(sign / len(pairs), table) for sign, table in terms], paired=paired(every))
 

@@ -74,11 +74,14 @@ def test_every_claim_is_a_row_with_its_judgement(done):
         spec = studies.spec(done[1]).claims[name]
         low, high = r["ci95"]
         assert low <= r["value"] <= high and r["unit"] == "points" and r["n_examples"] >= 200
-        expected = spec.band.judge(low, high) if spec.band else judging.MEASURED
+        expected = spec.band.judge(low, high) if spec.band and r["n_seeds"] > 1 else judging.UNDECIDED
+        expected = expected if spec.band else judging.MEASURED
         assert r["extra"]["status"] == expected and r["extra"]["status"] in r["extra"]["sentence"]
     assert by_name["learned"]["extra"]["band"] == [98.0, 102.0] and by_name["learned"]["n_seeds"] == 3
     assert by_name["drop"]["extra"]["status"] == "same direction" and "8 pixels" in by_name["drop"]["extra"]["sentence"]
     assert by_name["ensemble"]["n_seeds"] == 1 and by_name["ensemble"]["extra"]["networks"] == 3
+    assert "over the items of one set of 3 networks alone" in by_name["ensemble"]["extra"]["sentence"]
+    assert by_name["learned"]["extra"]["networks"] == by_name["drop"]["extra"]["networks"] == 3
     assert by_name["probed"]["extra"]["status"] == "measured"
     assert "Published results" in (done[0] / "report.html").read_text()
 

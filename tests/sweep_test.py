@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bottleneck import config as configs
-from bottleneck import execute, sweep, trends
+from bottleneck import execute, overall, sweep, trends
 from bottleneck import rows as row_files
 from bottleneck import study as studies
 from bottleneck.axes import Axis
@@ -86,6 +86,48 @@ def test_points_lie_on_axes_of_the_config_s_own():
     ]
     assert [p.plan.study.mixture.weights["second"] for p in made.points] == [0.4, 0.8]
     assert [(axis.name, axis.per) for axis in made.curve.axes][0] == ("size", "doubling")
+
+
+def test_the_targets_of_any_point_are_read_at_it():
+    other = dict(source=dict(name="factors", reliability=dict(shape=1.0), seed=5), transforms={})
+    only = dict(components=dict(first=other, third=other), mixture=dict(weights=dict(first=0.5, third=0.5)))
+    config = swept(points=(dict(point="plain"), dict(point="other", **only)))
+    with config.unlocked():
+        plain = configs.to_dict(config.components), configs.to_dict(config.mixture.weights)
+        del config.components, config.mixture["weights"]
+        first = dict(point="plain", components=plain[0], mixture=dict(weights=plain[1]))
+        config.sweep.points = (first, dict(point="other", **only))
+    made = sweep.plan(config)
+    assert made.curve.families == (("first", "second", "third"), ())
+    assert [sorted({p.target for p in place.probes}) for place in made.curve.places] == [
+        ["first", "second"],
+        ["first", "third"],
+    ]
+
+
+def test_targets_of_one_name_and_other_items_are_not_compared_between_names():
+    def at(name, items):
+        arms = dict.fromkeys(("mixture", "direct"), np.ones((2, 9)))
+        return Reading(Place({"point": name}, (0, 1), ()), "t", None, "bits", items, items, arms, {})
+
+    axis, same, other = Axis("point"), [at("a", "x"), at("b", "x")], [at("a", "x"), at("b", "y")]
+    assert list(trends.differences(axis, {"t": same})) and not list(trends.differences(axis, {"t": other}))
+
+
+def test_targets_decided_at_different_looks_are_averaged_over_the_seeds_of_all():
+    readings, places = {}, [Place({"size": size}, tuple(range(4)), ()) for size in (1, 2)]
+    for target, seeds in (("early", 2), ("late", 4)):
+        arms = {arm: np.full((seeds, 9), level) for arm, level in (("mixture", 0.2), ("direct", 1.0), ("wide", 0.5))}
+        readings[target] = [Reading(p, target, None, "bits", target, target, arms, {}) for p in places]
+    found = list(overall.beyond((Axis("size"),), readings))
+    assert {f.metric for f in found} == {"over_mixture", "slope"} and {f.value.n_seeds for f in found} == {2}
+
+
+def test_what_seeds_vary_is_said_of_all_points_or_of_each():
+    both, one = (sweep.plan(swept(vary, axes=weights(0.1, 0.3))).curve for vary in ((), (("vary", "init"),)))
+    assert [curve.vary(curve.places[0].at) for curve in (both, one)] == ["both", "init"] and one.vary(None) == "init"
+    mixed = sweep.plan(swept(points=[dict(vary=v) for v in ("both", "init")])).curve
+    assert [mixed.vary(place.at) for place in mixed.places] == ["both", "init"] and mixed.vary(None) == "both"
 
 
 def test_values_are_typed_by_the_spec_as_on_the_command_line():
@@ -357,11 +399,12 @@ def test_the_slopes_of_the_parts_add_up_to_that_of_the_gap(seeds, values, batch_
     for index, value in enumerate(values):
         place = Place({"a": value, "b": index % 2}, tuple(range(seeds)), ())
         tables, adapted = ({arm: rng.normal(size=(seeds, 7)) for arm in arms} for _ in range(2))
-        readings.append(Reading(place, "t", None, "bits", "", tables, {}, adapted if batch_norm else None))
+        readings.append(Reading(place, "t", None, "bits", "", "", tables, {}, adapted if batch_norm else None))
     found = [f for f in trends.slopes(Axis("a"), {"t": readings}) if f.value is not None]
     size = {f.at["extra"]["measure"]: f.value.value for f in found}
     parts = {"exposure", "interference", *(["normalisation"] if batch_norm else [])}
-    assert set(size) in (set(), {"gap", "direct", "mixture", *parts})
+    alike = [{value for i, value in enumerate(values) if i % 2 == b} for b in (0, 1)]
+    assert set(size) == ({"gap", "direct", "mixture", *parts} if max(map(len, alike)) > 1 else set())
     if size:
         assert size["gap"] == pytest.approx(sum(size[part] for part in parts), abs=1e-9)
         assert size["gap"] == pytest.approx(size["direct"] - size["mixture"], abs=1e-9)

@@ -2,7 +2,8 @@
 
 Everything in percent or points. A published number has the band `published +- max(2 sd, 2 points)`: *reproduced* inside
 it, *not reproduced* where the interval and the band are disjoint, else *undecided*. A result that has no number, or
-whose protocol was reduced, has a direction instead, the band above or below a threshold: at best the *same direction*.
+whose protocol was reduced, has a direction instead, the side of a threshold that is ours: the *same direction* at best,
+the *other direction* beyond it. One network decides nothing: its interval is of items alone.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from bottleneck.analysis import intervals
 from bottleneck.analysis.intervals import Interval
 
 SDS, POINTS = 2.0, 2.0  # half the width of a published number's band: so many published sd, and at least so many points
-REPRODUCED, SAME, AGAINST, UNDECIDED, MEASURED = STATUSES = (
+REPRODUCED, SAME, AGAINST, OTHER, UNDECIDED, MEASURED = STATUSES = (
     "reproduced",
     "same direction",
     "not reproduced",
+    "other direction",
     "undecided",
     "measured",
 )
@@ -27,17 +29,18 @@ REPRODUCED, SAME, AGAINST, UNDECIDED, MEASURED = STATUSES = (
 
 @dataclass(frozen=True)
 class Band:
-    """Where an interval has to lie, ends included (infinite where open), and what it then is."""
+    """Where an interval has to lie, ends included (infinite where open), and what it is inside, or apart from it."""
 
     low: float
     high: float
     inside: str
+    apart: str
 
     def judge(self, low: float, high: float) -> str:
         """The status of an interval."""
         if self.low <= low and high <= self.high:
             return self.inside
-        return AGAINST if high < self.low or low > self.high else UNDECIDED
+        return self.apart if high < self.low or low > self.high else UNDECIDED
 
 
 def band(
@@ -46,15 +49,17 @@ def band(
     """The band of a claim; None of a question that nobody has answered before: it is measured, and not judged."""
     if published is not None and not reduced:
         half = max(SDS * (sd or 0.0), POINTS)
-        return Band(published - half, published + half, REPRODUCED)
+        return Band(published - half, published + half, REPRODUCED, AGAINST)
     if above is None and below is None:
         return None
-    return Band(-np.inf if above is None else above, np.inf if below is None else below, SAME)
+    return Band(-np.inf if above is None else above, np.inf if below is None else below, SAME, OTHER)
 
 
 def judge(ours: Interval, held: Band | None) -> str:
     """One of STATUSES."""
-    return MEASURED if held is None else held.judge(ours.low, ours.high)
+    if held is None:
+        return MEASURED
+    return held.judge(ours.low, ours.high) if ours.n_seeds > 1 else UNDECIDED
 
 
 def difference(reads: np.ndarray, minus: np.ndarray | None, shared_items: bool) -> Interval:

@@ -104,6 +104,13 @@ class Component:
         """A digest of the files of its own source, "" for generated data: equal where components share items."""
         return self.files[0].digest if self.files else ""
 
+    def shown(self, split: str) -> str:
+        """A digest of which items a split shows, whatever they look like: that of copies of the same images is one."""
+        items = self.splits[split].items
+        if items is None:
+            return self.fingerprints[split]
+        return hashlib.sha256(f"{self.file}{items.keys.tobytes().hex()}".encode()).hexdigest()[:32]
+
 
 def shared_items(a: Component, b: Component) -> dict[str, list[str]]:
     """held-out split of `b` -> names of its items that `a` trains on, directly or as halves of dominoes; only splits

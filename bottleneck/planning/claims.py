@@ -30,7 +30,7 @@ def add(planner: Planner) -> None:
         if apart and len({len(side) for side in sides}) > 1:
             raise UserError(f"claims.{name}.minus", len(sides[1]), f"as many seeds or member sets: {len(sides[0])}")
     if claims:
-        planner.add(Claims(claims, read))
+        planner.add(Claims(claims, read, planner.study.vary))
 
 
 def check(name: str, metric: str, probe: Probe) -> None:

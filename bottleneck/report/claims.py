@@ -52,7 +52,7 @@ def table(rows: list[dict]) -> Table:
             extra(r)["says"],
             asked(extra(r)),
             number(r),
-            whole(r["n_seeds"] and r["n_seeds"] * extra(r).get("networks", 1)),
+            whole(extra(r)["networks"]),
             extra(r)["status"],
             extra(r)["reduced"] or MISSING,
             extra(r)["source"] or MISSING,
@@ -61,7 +61,7 @@ def table(rows: list[dict]) -> Table:
     )
     caption = (
         f"In percent, or points of a difference; 95% intervals, not adjusted for multiplicity. {rule()} Networks: all "
-        "that were trained for a line."
+        "that were trained for a line, both sides of a difference together; of one, the interval is of items alone."
     )
     header = ("claim", "published", "here", "networks", "status", "reduced", "source")
     return trim(Table(KIND, "Published results", caption, header, lines))
@@ -83,8 +83,8 @@ def rule() -> str:
     return (
         f"Reproduced: the interval lies within the published number +- max({SDS:g} sd, {POINTS:g} points); not "
         "reproduced: disjoint from that; else undecided. Without a number, or with a reduced protocol, the interval "
-        "has to lie on the named side of a threshold, and is at best in the same direction; measured: nobody said what "
-        "to expect."
+        "has to lie on the named side of a threshold of ours: the same direction at best, beyond it the other "
+        "direction. One network alone decides nothing; measured: nobody said what to expect."
     )
 
 

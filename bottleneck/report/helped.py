@@ -1,8 +1,9 @@
 """What helped, in sentences: which representation reads more than its controls, by how much, and beyond which of them.
 
-A control counts that took no more training steps. A representation *reads more* than a control where the 95% interval
-of their difference lies above 0; it *helped* where that holds for all that count. Reductions to one member's dimension
-are no rivals of the representation they come from: they say whether its gain is one of dimension.
+A control counts that took no more training steps; one network trained on the mixture always counts. A representation
+*reads more* than a control where the 95% interval of their difference lies above 0; it *helped* where that holds for
+all that count. Reductions to one member's dimension are no rivals of the representation they come from: they say
+whether its gain is one of dimension.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from bottleneck.report.lookup import SUBJECT, ends, extra, find, mean, represent
 from bottleneck.representations import REDUCTIONS
 from bottleneck.rows import select
 
+RIVALS = "one network and its controls of no more training steps"
 MIN_SETS = 5  # of a verdict; see analysis.concatenation
 WORDS = {
     "repeated": "its first member listed as often",
@@ -63,7 +65,8 @@ def _case(rows: list[dict], target: str, arm: str) -> Case | None:
     for r in select(rows, metric="beyond", arm=arm, target=target, unit=unit(rows)):
         control = mean(rows, r["reference"], target)
         cheap = control and (control["train_steps"] or 0) <= (level["train_steps"] or 0)
-        if cheap and extra(r).get("control") not in REDUCTIONS and r["value"] is not None:
+        counts = cheap or (control and r["reference"] == SUBJECT)
+        if counts and extra(r).get("control") not in REDUCTIONS and r["value"] is not None:
             beyond.append(r)
             levels[r["reference"]] = control["value"]
     beyond.sort(key=lambda r: levels[r["reference"]])
@@ -86,9 +89,9 @@ def overall(rows: list[dict], found: dict[str, list[Case]]) -> str:
     every = [r for each in found.values() for case in each for r in case.beyond]
     if helped:
         said = [f"{arm} ({steps(of[0].level)}) on {several([c.target for c in of])}" for arm, of in helped.items()]
-        words = f"More than all of its controls of no more training steps reads {'; '.join(said)}."
+        words = f"More than {RIVALS} reads {'; '.join(said)}."
     else:
-        words = "No representation is shown to read more than all of its controls of no more training steps."
+        words = f"No representation is shown to read more than {RIVALS}."
     words += f" 95% intervals, not adjusted for the {len(every)} comparisons"
     least = min((r["n_seeds"] or 0 for r in every), default=0)
     return words + (f"; no verdicts where there are fewer than {MIN_SETS} member sets." if least < MIN_SETS else ".")
@@ -101,7 +104,7 @@ def sentence(rows: list[dict], target: str, each: list[Case]) -> str:
         case = max(helped, key=lambda c: c.level["value"])
         return (
             f"{target}: {case.arm} ({steps(case.level)}) reads {amount(rows, case, case.beyond[-1])} more than "
-            f"{control(case.beyond[-1])}, the strongest of its controls of no more training steps"
+            f"{control(case.beyond[-1])}, the strongest of {RIVALS}"
             f"{dimension(rows, case)}{excess(rows, case)}."
         )
     partly = [case for case in each if case.beaten]
@@ -116,7 +119,7 @@ def sentence(rows: list[dict], target: str, each: list[Case]) -> str:
     case = max(each, key=lambda c: min(ends(r)[0] for r in c.beyond))
     rival = min(case.beyond, key=lambda r: ends(r)[0])
     return (
-        f"{target}: nothing is shown to read more than any of its controls of no more training steps; closest comes "
+        f"{target}: nothing is shown to read more than any of {RIVALS}; closest comes "
         f"{case.arm}, {difference(rows, rival)} beside {control(rival)}."
     )
 
@@ -170,7 +173,9 @@ def dimension(rows: list[dict], case: Case) -> str:
     held = [r for r in held if r["arm"] != case.arm and extra(r).get("control") == "member" and r["value"] is not None]
     if not held:
         return ""
-    best = max(held, key=lambda r: r["value"])
+    reductions = {r["arm"]: [s for s in held if s["arm"] == r["arm"]] for r in held}
+    over_strongest = [min(of, key=lambda r: r["value"]) for of in reductions.values()]  # member of several patterns
+    best = max(over_strongest, key=lambda r: r["value"])
     kept = f"{decimal(best)} ({interval(best)}) over one member"
     if ends(best)[0] > 0:
         return f"; reduced to one member's dimension it keeps {kept}"

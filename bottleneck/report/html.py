@@ -16,6 +16,7 @@ from bottleneck.report import (
     page,
     plots,
     prices,
+    removed,
     spread_figure,
     sweep_figures,
     tables,
@@ -68,7 +69,7 @@ def read(rows: list[dict]) -> Content:
     study = ", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name"
     answered = [
         *chapters(main),
-        *filter(None, (part.section(kinds) for part in (claims, sweep_figures, spread_figure, law_figure))),
+        *filter(None, (part.section(kinds) for part in (claims, removed, sweep_figures, spread_figure, law_figure))),
     ]
     return Content(study, main, answered, sections(kinds), findings.clauses(kinds), findings.overview(kinds))
 

@@ -17,9 +17,15 @@ from bottleneck.rows import select
 NETWORK = "one network"  # of the mixture, by how long it trained
 NETWORKS = (SUBJECT, "longer", "longest")
 HUES = (GREEN, PURPLE, OCHRE, GREY)
-MARKERS = {"member": "o", "repeated": "s", "averaged": "D", "pca": "^", "whitened": "v", "random": ">"}
-SIGNS = dict(zip(MARKERS, "\u25cb\u25a1\u25c7\u25b3\u25bd\u25b7"))
-SAID = {"member": "one member alone", "repeated": "one member repeated", "averaged": "predictions averaged"}
+MARKERS = {"member": "o", "repeated": "s", "averaged": "D", "pca": "^", "whitened": "v", "random": ">", "declared": "p"}
+SIGNS = dict(zip(MARKERS, "\u25cb\u25a1\u25c7\u25b3\u25bd\u25b7\u2b20"))
+SAID = {
+    "member": "one member alone",
+    "repeated": "one member repeated",
+    "averaged": "predictions averaged",
+    "declared": "trained as one",
+}
+LINED = ("", "declared")  # what a family's line joins: of the trained controls those of other sizes
 APART = 1.045  # ratio of the places at which two of equal price are drawn
 PRICES = {
     "training steps": lambda r: r["train_steps"],
@@ -114,6 +120,7 @@ def _points(rows, names: list[str], target: str, metric: str, scale: float, read
     """The representations, the single networks and the controls of one target that have a price."""
     controls = {a: s for a, s in lookup.control_names(rows).items() if s["control"] in (*CONTROLS, "member")}
     of = {**dict.fromkeys(NETWORKS, (NETWORK, "")), **{name: (family(name), "") for name in names}}
+    of |= {name: (family(name), "declared") for name in names if name in trained_controls(rows)}
     of |= {arm: (_group(said["control_of"]), said["control"]) for arm, said in controls.items()}
     points = []
     for name, (group, control) in of.items():
@@ -122,6 +129,12 @@ def _points(rows, names: list[str], target: str, metric: str, scale: float, read
         if price and row["value"] is not None:
             points.append(Point(name, group, control, *(scale * v for v in (row["value"], *ends(row))), price))
     return points
+
+
+def trained_controls(rows: list[dict]) -> set[str]:
+    """The arms that some representation names as a control and that name none themselves."""
+    named_by = [r for r in select(rows, metric="beyond") if extra(r).get("control") == "declared"]
+    return {r["reference"] for r in named_by} - {r["arm"] for r in named_by}
 
 
 def _figure(points: dict, levels: dict, hues: dict, measure: str, price: str, ceiling: float | None) -> Figure:
@@ -157,7 +170,7 @@ def _draw(axes, points: list[Point], level: float | None, hues: dict, room, pric
         axes.axhline(level, color=BLUE, linewidth=1.0, alpha=0.8, zorder=1)
     places = _places(points)
     for group, (colour, dashed) in hues.items():
-        line = sorted((p for p in points if p.family == group and not p.control), key=lambda p: p.price)
+        line = sorted((p for p in points if p.family == group and p.control in LINED), key=lambda p: p.price)
         x = [places[p.name] for p in line]
         axes.plot(x, [p.value for p in line], color=colour, linestyle="--" if dashed else "-", linewidth=1.3, zorder=3)
         for point in (p for p in points if p.family == group):
@@ -179,7 +192,7 @@ def _mark(axes, x: float, point: Point, colour: str) -> None:
     style = dict(markerfacecolor="none", markersize=4.2, alpha=0.8) if thin else dict(markersize=5.5)
     axes.plot([x], [point.value], marker=MARKERS.get(point.control, "o"), color=colour, linestyle="", zorder=4, **style)
     number = re.search(r"\d+$", point.name)
-    if number and not thin:
+    if number and point.control in LINED:
         axes.annotate(number[0], (x, point.value), (4, 3), textcoords="offset points", fontsize=8, color=colour)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
-from bottleneck.report import causes, claims, findings, helped, law, representations, spread, sweep
+from bottleneck.report import causes, claims, findings, helped, law, removed, representations, spread, sweep
 from bottleneck.report.lookup import (
     ARMS,
     FLOORS,
@@ -36,6 +36,7 @@ from bottleneck.report.lookup import (
 from bottleneck.report.table import MISSING, Number, Table, encodable, text
 from bottleneck.rows import select
 
+JOINED = (claims, removed, sweep, spread, law)  # what is said of the points of a sweep together
 __all__ = ["MISSING", "Number", "Table", "all_tables", "terminal", "text"]  # what a table is made of, for its users
 PROTOCOLS = {
     PROBE: "linear probe",
@@ -228,7 +229,7 @@ def terminal(rows: list[dict], width: int = 120, encoding: str = "utf-8") -> str
     said = [" ".join(filter(None, (s["sentence"], s["clause"]))) for s in sentences(main, findings.clauses(kinds))]
     overall, points = helped.sentences(main)
     said += [*filter(None, [overall]), *points]
-    said += [*claims.sentences(kinds), *sweep.sentences(kinds), *spread.sentences(kinds), *law.sentences(kinds)]
+    said += [words for part in JOINED for words in part.sentences(kinds)]
     lines = [encodable(textwrap.fill(words, width, subsequent_indent="  "), encoding) for words in said]
     shown = [
         causes.short(main) if table.name == "restored" else table
@@ -236,5 +237,5 @@ def terminal(rows: list[dict], width: int = 120, encoding: str = "utf-8") -> str
         if table.name != "protocols"
     ]
     shown += filter(None, [findings.overview(kinds)])
-    shown += [table for part in (claims, sweep, spread, law) for table in part.tables(kinds)]
+    shown += [table for part in JOINED for table in part.tables(kinds)]
     return "\n\n".join(["\n".join(lines)] * bool(lines) + [text(table, width, encoding) for table in shown]) + "\n"

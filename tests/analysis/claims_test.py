@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from bottleneck.analysis import claims, intervals
-from bottleneck.analysis.claims import AGAINST, MEASURED, REPRODUCED, SAME, UNDECIDED, band
+from bottleneck.analysis.claims import AGAINST, MEASURED, OTHER, REPRODUCED, SAME, UNDECIDED, band
 
 numbers = st.floats(-50, 150)
 sds = st.none() | st.floats(0, 20)
@@ -39,13 +39,18 @@ def test_less_precision_never_decides_what_was_open(published, sd, low, width, w
 def test_a_reduced_protocol_and_a_picture_have_at_best_the_same_direction(published, sd, threshold, low, width):
     high = low + width
     upward, downward = (band(published, sd, *ends, True) for ends in ((threshold, None), (None, threshold)))
-    assert status(upward, low, high) == (SAME if low >= threshold else AGAINST if high < threshold else UNDECIDED)
-    assert status(downward, low, high) == (SAME if high <= threshold else AGAINST if low > threshold else UNDECIDED)
+    assert status(upward, low, high) == (SAME if low >= threshold else OTHER if high < threshold else UNDECIDED)
+    assert status(downward, low, high) == (SAME if high <= threshold else OTHER if low > threshold else UNDECIDED)
 
 
 @given(low=numbers, width=st.floats(0, 60))
 def test_without_an_expectation_it_is_measured(low, width):
     assert status(band(None, None, None, None, True), low, low + width) == MEASURED
+
+
+def test_one_network_decides_nothing():
+    one = dataclasses.replace(intervals.two_way(np.full((1, 9), 70.0)), low=69.9, high=70.1)
+    assert claims.judge(one, band(70.0, None, None, None, False)) == UNDECIDED
 
 
 def test_an_interval_without_ends_is_undecided():

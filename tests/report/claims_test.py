@@ -9,7 +9,7 @@ def claimed(name, value, status, low=None, high=None, **claim):
     said = dict(
         says=f"{name} is so", source="Somebody 2020", published=None, sd=None, above=None, below=None, reduced=""
     )
-    said |= dict(claim=name, status=status, networks=1, sentence=f"{name} is so: {status}.", **claim)
+    said |= dict(claim=name, status=status, networks=3, sentence=f"{name} is so: {status}.", **claim)
     made = row(
         Finding("claim", value, "points", dict(arm="mixture", target="a", protocol="head", extra=said)), "claims", 1
     )

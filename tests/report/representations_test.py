@@ -55,11 +55,11 @@ def test_what_reads_more_than_all_its_controls_helped():
     overall, (said,) = helped.sentences(study(MEMBER, AVERAGED))
     assert said.startswith(
         "left: cat5 (500 steps) reads 0.10 bits (95% interval 0.08 to 0.12, 5.0 points; 6 member sets) more than its "
-        "members' averaged predictions, the strongest of its controls of no more training steps"
+        "members' averaged predictions, the strongest of one network and its controls of no more training steps"
     )
     assert overall == (
-        "More than all of its controls of no more training steps reads cat5 (500 steps) on left. 95% intervals, not "
-        "adjusted for the 2 comparisons."
+        "More than one network and its controls of no more training steps reads cat5 (500 steps) on left. 95% "
+        "intervals, not adjusted for the 2 comparisons."
     )
 
 
@@ -71,20 +71,23 @@ def test_one_interval_that_holds_0_and_it_did_not():
         "member alone (short), but is not shown to read more than its members' averaged predictions (0.010 bits more, "
         "-0.010 to 0.030)."
     )
-    assert overall.startswith("No representation is shown to read more than all of its controls")
+    assert overall.startswith("No representation is shown to read more than one network and its controls")
 
 
 def test_nothing_helped():
     _, (said,) = helped.sentences(study(("cat5", "short", "member", 0.01), ("cat5", "cat5-averaged", "averaged", -0.3)))
     assert said == (
-        "left: nothing is shown to read more than any of its controls of no more training steps; closest comes cat5, "
-        "-0.30 bits more, -0.32 to -0.28 beside its members' averaged predictions."
+        "left: nothing is shown to read more than any of one network and its controls of no more training steps; "
+        "closest comes cat5, -0.30 bits more, -0.32 to -0.28 beside its members' averaged predictions."
     )
 
 
 def test_a_control_that_cost_more_is_no_rival():
     dearer = ("cat5", "long", "declared", -0.1)
     assert "is not shown" not in helped.sentences(study(MEMBER, AVERAGED, dearer))[1][0]
+    network = ("cat5", "mixture", "one network", -0.1)  # but for the network that everything is set beside
+    plain = [{**r, "train_steps": 900} if r["arm"] == "mixture" else r for r in study(MEMBER, AVERAGED, network)]
+    assert "is not shown to read more than one network (-0.10 bits more" in helped.sentences(plain)[1][0]
     cheaper = [{**r, "train_steps": 500} if r["arm"] == "long" else r for r in study(MEMBER, AVERAGED, dearer)]
     assert "is not shown to read more than long (-0.10 bits more" in helped.sentences(cheaper)[1][0]
 
@@ -102,6 +105,19 @@ def test_its_reductions_say_whether_the_gain_is_one_of_dimension(value, words):
     rows += beyond("cat5-pca", "short", "member", value, representation="cat5")
     said = helped.sentences(rows)[1][0]
     assert said.startswith("left: cat5 (500 steps) reads 0.10 bits") and words in said
+
+
+def test_of_members_of_several_patterns_the_strongest_counts():
+    rows = study(MEMBER, AVERAGED, ("cat5", "cat5-pca", "pca", -0.05))
+    rows += beyond("cat5-pca", "short", "member", 0.35, representation="cat5")
+    rows += beyond("cat5-pca", "long", "member", -0.05, representation="cat5")
+    assert "nothing of it is shown to be left: -0.05" in helped.sentences(rows)[1][0]
+
+
+def test_trained_controls_are_drawn_open():
+    rows = study(MEMBER, AVERAGED, ("cat5", "long", "declared", -0.1))
+    assert prices.trained_controls(rows) == {"long"}
+    assert "long" not in prices.trained_controls([*rows, *beyond("long", "short", "declared", 0.1)])
 
 
 @pytest.mark.parametrize(
@@ -187,7 +203,7 @@ def test_tables_have_prices_controls_and_members():
 
 def test_the_section_is_a_sentence_its_points_a_choice_and_tables():
     section = prices.section(study(MEMBER, AVERAGED))
-    assert section.sentence.startswith("More than all") and len(section.points) == 1
+    assert section.sentence.startswith("More than one network") and len(section.points) == 1
     assert [table.name for table in section.tables] == ["representations", "prices", "controls"]
     assert len(section.figures) == 12 and not re.search(r"[^\w-]", section.figures[-1].name)
     assert prices.section(build()) is None
