@@ -1,7 +1,7 @@
 """What representations add: to their own members, beyond each of their controls, and member by member.
 
-A control with the same member sets is compared set by set, with the mean over a set's own members where it has several
-networks; any other control is compared with its sets or seeds as they are.
+A control whose member sets have the same seeds is compared set by set, with the mean over a set's own members where it
+has several networks; any other control is compared with its sets or seeds as they are.
 """
 
 from __future__ import annotations
@@ -151,6 +151,14 @@ class Gains:
         keys = [probe.key for probes in sets for probe in probes]
         return sets if all(sets) and len(set(keys)) == len(keys) else None
 
+    def alike(self, arm: str, control: str, target: str) -> bool:
+        """Whether the member sets of both stand, set by set, on runs of the same seeds."""
+        ours, others = (
+            [{(run.seed, run.init_seed) for run in ancestors(probe.members)} for probe in self.group(name, target)]
+            for name in (arm, control)
+        )
+        return all(ours) and ours == others
+
     # Rows
 
     def over_own(self, arm: str, target: str, control: str, place: slice, kind: str, at: dict) -> Iterator[Finding]:
@@ -162,7 +170,7 @@ class Gains:
     def over_other(self, arm: str, target: str, control: str, kind: str, at: dict) -> Iterator[Finding]:
         """Over a control by itself; over the mean of a set's own networks where it has them."""
         own = self.own(arm, target, control)
-        same = control in self.derived or control in self.declared
+        same = control in self.derived or self.alike(arm, control, target)
         for outcome in OUTCOMES:
             table = self.means(own, outcome) if own else self.items.table(control, target, outcome)
             yield from self.row(arm, target, control, kind, outcome, table, at, paired=bool(own) or same)

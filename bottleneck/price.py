@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
+
 from bottleneck.data import mixture
-from bottleneck.features.layers import LOGITS
+from bottleneck.features.layers import LAST, LOGITS
 from bottleneck.features.source import SPLITS, Kept, Member, Pixels
-from bottleneck.models.cost import cost
+from bottleneck.models.cost import cost, operations
+from bottleneck.training import keeping
 from bottleneck.training.run import Run
 
 BACKWARD = 2  # times the forward pass: the usual count, of gradients by activations and by parameters
@@ -67,7 +72,8 @@ def work(probe, heads: bool, made: Callable[[Run, int], int] = planned) -> dict[
     Of all distinct networks together, as far as the layers read need them, and of the probe's own classifier on all
     that they give (a linear reduction folds into it); `heads`: of the networks' own classifiers instead. A multiply-add
     is two operations. `training_flops` takes a step to cost three forward passes of its batch, one where the head
-    alone is trained, and a teacher's pass one. None where a member is no network of ours.
+    alone is trained, and a teacher's pass one; penalties on features are counted beside it. None where a member is no
+    network of ours.
     """
     read: dict[str, tuple[Run, dict[str, None]]] = {}
     for member in probe.members:
@@ -83,12 +89,27 @@ def work(probe, heads: bool, made: Callable[[Run, int], int] = planned) -> dict[
         classifiers = len({repr(member.identity) for member in probe.members}) if probe.average else 1
         flops += 2 * inputs * outputs
         parameters += inputs * outputs + outputs * classifiers
-    training = sum(
-        forward(run, shape) * (1 + BACKWARD * (run.trained == "all")) * made(run, step) * run.train.batch
-        for run, step in ancestors(probe.members).items()
-    )
+    training = sum(per_step(run, shape) * made(run, step) for run, step in ancestors(probe.members).items())
     training += sum(forward(run, shape) * images for (run, _), images in lessons(probe.members).items())
     return {"parameters": parameters, "inference_flops": flops, "training_flops": training}
+
+
+def per_step(run: Run, shape: tuple[int, ...]) -> int:
+    """Operations of one step of training: of the network and, by a trace with its gradient, of what `keeping` adds."""
+    passes = forward(run, shape) * (1 + BACKWARD * (run.trained == "all")) * run.train.batch
+    if terms := tuple(name for name in keeping.TERMS if getattr(run.objective, name)):
+        passes += penalties(terms, run.train.batch, cost(run.module(), shape, (LAST,)).widths[0], shape)
+    return passes
+
+
+@functools.cache
+def penalties(terms: tuple[str, ...], batch: int, width: int, shape: tuple[int, ...]) -> int:
+    """Operations of penalties on a batch's features, and of their gradient."""
+
+    def penalty(features, x):
+        return keeping.penalty(features, x, jnp.ones(batch), dict.fromkeys(terms, 1.0))
+
+    return operations(jax.value_and_grad(penalty), (batch, width), (batch, *shape))
 
 
 def forward(run: Run, shape: tuple[int, ...]) -> int:

@@ -27,7 +27,8 @@ class RecipeSpec:
 
     `rounds` makes each run the end of a chain (Bonsai, Zhang et al. 2022): rounds of discovery, the first `early` times
     as long as the arm's run and the others by group DRO (`rule`) over the items that earlier ones have right and wrong,
-    then synthesis: a student of all rounds. `groups="random"` is the control with groups of the same sizes at random.
+    then synthesis: a student of all rounds. `groups="random"` is the control: the same
+    pattern of right and wrong, of other items of each component.
     """
 
     like: Literal["mixture", "direct"] = "mixture"
@@ -55,12 +56,27 @@ class RecipeSpec:
             raise UserError("rounds", self.rounds, "0 where there are teachers: a run learns from one or the other")
         if self.rounds == 1 or self.rounds < 0:
             raise UserError("rounds", self.rounds, "0, or at least 2: the first one alone is a short run")
-        if (self.teachers or self.rounds) and self.like != "mixture":
+        if self.teaches and self.like != "mixture":
             raise UserError("like", self.like, "'mixture' for students and rounds")
+        self._check_unread()
         if self.n < 1 or (self.n > 1 and not self.teachers):
             raise UserError("n", self.n, "at least 1, and 1 without teachers")
         if not 0 <= self.untrained <= self.n or (self.untrained and not self.teachers):
             raise UserError("untrained", self.untrained, "at most n, and 0 without teachers")
+
+    def _check_unread(self) -> None:
+        """Raises UserError for what would be said and not read."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        unread = {"targets": bool(self.teachers), **dict.fromkeys(("early", "rule", "groups"), bool(self.rounds))}
+        for field, read in unread.items():
+            if not read and getattr(self, field) != defaults[field]:
+                needed = "teachers" if field == "targets" else "rounds"
+                raise UserError(field, getattr(self, field), f"{defaults[field]!r} in a recipe without {needed}")
+
+    @property
+    def teaches(self) -> bool:
+        """Whether its runs learn from others, with a head for each of them."""
+        return bool(self.teachers or self.rounds)
 
     @property
     def teacher(self) -> tuple[str, str]:
@@ -73,10 +89,10 @@ class RecipeSpec:
         """What a student learns; of rounds, half of its examples are those on which they agree."""
         if self.teachers:
             return Lesson(self.targets)
-        return Lesson("hard", examples="agreement", random=self.groups == "random")
+        return Lesson("hard", examples="agreement", shuffled=self.groups == "random")
 
     @property
     def discovery(self) -> Lesson:
         """What a round after the first learns."""
         examples = "groups" if self.rule == "exponentiated" else "drawn"
-        return Lesson(self.rule, examples=examples, random=self.groups == "random")
+        return Lesson(self.rule, examples=examples, shuffled=self.groups == "random")

@@ -258,6 +258,10 @@ class StudySpec:
             raise UserError(
                 "arms", "longest", "'longer' and 'direct_half' beside it: they say whether training is rising"
             )
+        if "scarce" in self.arms and self.train.stops:
+            raise UserError(
+                "arms", self.arms, "no 'scarce' where runs may stop early: it sees what the whole run draws"
+            )
         if "scarce" in self.arms and "alone" not in self.arms:
             raise UserError("arms", "scarce", "'alone' beside it: scarcity is a part of exposure")
         for name in self.arms_for if isinstance(self.arms_for, tuple) else ():

@@ -61,8 +61,6 @@ CIFAR = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # mean and deviation
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     arg = parse_arg(arg, smoke=False, full=False, data="", only="", offset=0)
-    if arg.smoke and arg.full:
-        raise UserError("config argument full", True, "smoke or full, not both")
     form = "smoke" if arg.smoke else "full" if arg.full else "cpu"
     studies = chosen(form, arg.data, arg.only)
     config = ml_collections.ConfigDict()
@@ -82,6 +80,8 @@ def chosen(form: str, data: str, only: str) -> dict[str, dict]:
         del topics["noisy"], pictured["warm"]
     if only and only not in (*topics, *pictured):
         raise UserError("config argument only", only, f"one of {', '.join((*topics, *pictured))}")
+    if not data and only in pictured:
+        raise UserError("config argument data", data, f"a directory with mnist.npz and cifar10.npz, for {only}")
     if not data and (missing := [name for name in pictured if only in ("", name)]):
         print(
             f"claims: without data=DIR (mnist.npz, cifar10.npz in it) these are left out: {', '.join(missing)}",
@@ -106,6 +106,12 @@ def lone(name: str, source: dict, sizes: dict, seeds: int, claims: dict, **study
         claims=claims,
         **study,
     )
+
+
+def sgd(lr: float, momentum: float = 0.0, decay: float = 0.0) -> dict:
+    """As the originals have it: their weight decay is half of ours, of all parameters and part of the loss."""
+    options = dict(momentum=momentum, nesterov=False, weight_decay=decay / 2, decay="coupled_all")
+    return dict(name="sgd", lr=lr, **options)
 
 
 def claim(says: str, target: str, published=None, source="", arm="mixture", protocol="head", **how) -> dict:
@@ -140,41 +146,54 @@ def randomised(key: str, what: str, published: dict[str, float], where: str, arm
     }
 
 
-def lms5(form: str) -> dict[str, dict]:
-    """One linear coordinate and 49 five-slab ones, each of which alone would do; and what probes still find of them."""
-    source = dict(name="slabs", linear=1, slabs5=49)
+def simplest_first(name: str, form: str, what: str, source: dict, sides: dict, simple: str, probed: str, **how) -> dict:
+    """Slabs of two kinds, each of which alone would do. `sides`: target -> (what is randomised there, published AUC);
+    `simple`: the side that randomises what networks use; `probed`: what probes on frozen features then look for."""
+    seeds = dict(smoke=3, cpu=6, full=15)[form]
+    published = {name: 100.0} | {side: number for side, (_, number) in sides.items()}
+    claims = randomised(name, what, published, "notebook 01", metric="auc")
+    claims |= randomised(f"{name}_three", f"{what}, three networks", published, "notebook 04", "three", metric="auc")
+    how = dict(model=dict(name="mlp", width=100, depth=2), optimizer=sgd(0.1, decay=5e-5), **how)
     sizes = dict(train=100_000, test=50_000, probe=4000, val=1000)
-    how = dict(
-        model=dict(name="mlp", width=100, depth=2),
-        optimizer=dict(name="sgd", lr=0.1, momentum=0.0, nesterov=False, weight_decay=5e-5),
-        train=dict(steps="60 epochs", batch=256, sampling="stratified", stop_at_loss=1e-4),
-    )
-    published = dict(lms=100.0, linear_random=50.7, slabs_random=100.0)
-    claims = randomised("lms5", "LMS-5", published, "notebook 01", metric="auc")
-    claims |= randomised("lms5_three", "LMS-5, three networks", published, "notebook 04", "three", metric="auc")
-    seen = dict(linear_random=("linear",), slabs_random=("slabs",))
-    return dict(
-        lms5=lone(
-            "lms",
+    three = dict(three=dict(members="mixture/*@last:features", n=3, combine="average"))
+    blocks = {side: (block,) for side, (block, _) in sides.items()}
+    protocols = ("linear_probe", "nonlinear_probe")
+    return {
+        name: lone(name, source, sizes, seeds, claims, randomise=blocks, representations=three, **how),
+        f"{name}_probed": lone(
+            name,
             source,
             sizes,
-            dict(smoke=3, cpu=6, full=15)[form],
-            claims,
-            randomise=seen,
-            representations=dict(three=dict(members="mixture/*@last:features", n=3, combine="average")),
+            seeds,
+            found(what, f"{name}_slabs", probed, simple, protocols),
+            randomise={simple: blocks[simple]},
+            probe=dict(protocols=("head", *protocols), arms=("mixture", "random")),
             **how,
         ),
-        lms5_probed=lone(
-            "lms",
-            source,
-            sizes,
-            dict(smoke=3, cpu=6, full=15)[form],
-            found("LMS-5", "slabs", "the slabs", "linear_random", ("linear_probe", "nonlinear_probe")),
-            randomise=dict(linear_random=("linear",)),
-            probe=dict(protocols=("head", "linear_probe", "nonlinear_probe"), arms=("mixture", "random")),
-            **how,
-        ),
-    )
+    }
+
+
+def lms5(form: str) -> dict[str, dict]:
+    """One linear coordinate and 49 five-slab ones."""
+    source = dict(name="slabs", linear=1, slabs5=49)
+    sides = dict(linear_random=("linear", 50.7), slabs_random=("slabs", 100.0))
+    train = dict(steps="60 epochs", batch=256, sampling="stratified", stop_at_loss=1e-4)
+    return simplest_first("lms5", form, "LMS-5", source, sides, "linear_random", "the slabs", train=train)
+
+
+def ms57(form: str) -> dict[str, dict]:
+    """One five-slab coordinate and 49 seven-slab ones: a long plateau, which the published networks leave within 38
+    epochs. Some of ours had not after 60, so that three times as long stands beside it."""
+    source = dict(name="slabs", linear=0, slabs5=1, slabs7=49)
+    sides = dict(five_random=("slabs5", 50.2), seven_random=("slabs7", 100.0))
+
+    def studies(name: str, epochs: int) -> dict:
+        train = dict(steps=f"{epochs} epochs", batch=256, sampling="stratified", stop_at_loss=1e-4)
+        what, slabs = f"MS-(5,7), at most {epochs} epochs", "the seven-slab coordinates"
+        return simplest_first(name, form, what, source, sides, "five_random", slabs, train=train)
+
+    made = studies("ms57", 60)
+    return made if form == "smoke" else {**made, "ms57_longer": studies("ms57_longer", 180)["ms57_longer"]}
 
 
 def found(who: str, key: str, what: str, target: str, protocols: tuple[str, ...]) -> dict:
@@ -191,30 +210,6 @@ def found(who: str, key: str, what: str, target: str, protocols: tuple[str, ...]
     return claims
 
 
-def ms57(form: str) -> dict[str, dict]:
-    """One five-slab coordinate and 49 seven-slab ones: a long plateau, which the published networks leave within 38
-    epochs. Some of ours had not after 60, so that three times as long stands beside it."""
-    source = dict(name="slabs", linear=0, slabs5=1, slabs7=49)
-    published = dict(ms=100.0, five_random=50.2, seven_random=100.0)
-
-    def study(key: str, epochs: int) -> dict:
-        what = f"MS-(5,7), at most {epochs} epochs"
-        return lone(
-            "ms",
-            source,
-            dict(train=100_000, test=50_000, probe=1000, val=1000),
-            dict(smoke=3, cpu=5, full=15)[form],
-            randomised(key, what, published, "notebook 01", metric="auc"),
-            randomise=dict(five_random=("slabs5",), seven_random=("slabs7",)),
-            model=dict(name="mlp", width=100, depth=2),
-            optimizer=dict(name="sgd", lr=0.1, momentum=0.0, nesterov=False, weight_decay=5e-5),
-            train=dict(steps=f"{epochs} epochs", batch=256, sampling="stratified", stop_at_loss=1e-4),
-        )
-
-    longer = {} if form == "smoke" else dict(ms57_longer=study("ms57_longer", 180))
-    return dict(ms57=study("ms57", 60), **longer)
-
-
 def noisy(form: str) -> dict[str, dict]:
     """A linear coordinate that says nothing of a tenth of the items, and 49 seven-slab ones that say all."""
     source = dict(name="slabs", linear=1, slabs5=0, slabs7=49, noise=0.1)
@@ -227,7 +222,7 @@ def noisy(form: str) -> dict[str, dict]:
             randomised("noisy", "noisy LMS-7", dict(noisy=94.9, linear_random=49.7, slabs_random=94.9), "notebook 03"),
             randomise=dict(linear_random=("linear",), slabs_random=("slabs",)),
             model=dict(name="mlp", width=300, depth=2),
-            optimizer=dict(name="sgd", lr=0.1, momentum=0.9, nesterov=False, weight_decay=5e-4),
+            optimizer=sgd(0.1, momentum=0.9, decay=5e-4),
             train=dict(steps=40_000, batch=256, sampling="stratified"),
         )
     )
@@ -240,7 +235,7 @@ def moons(form: str) -> dict[str, dict]:
     """Two moons with and without a gap that a line finds, with and without spectral decoupling. Published as pictures:
     the criterion is ours, 60 % of fresh items right when the separating coordinate is resampled."""
 
-    def study(margin: float, penalty: float, steps: int, figure: int, says: str, **expected) -> dict:
+    def study(margin: float, penalty: float, steps: int, figure: int, says: str, decay=0.0, **expected) -> dict:
         source, says = dict(name="moons", margin=margin, noise=0.1), f"two moons {says}"
         of = f"{PEZESHKI}, figure {figure}"
         return lone(
@@ -255,7 +250,7 @@ def moons(form: str) -> dict[str, dict]:
             ),
             randomise=dict(across_random=("separating",), along_random=("along",)),
             model=dict(name="mlp", width=500, depth=1),
-            optimizer=dict(name="sgd", lr=0.01, momentum=0.9, nesterov=False, weight_decay=0.0),
+            optimizer=sgd(0.01, momentum=0.9, decay=decay),
             objective=dict(loss="softplus", logit_penalty=penalty),
             train=dict(steps=steps, sampling="full"),
         )
@@ -264,7 +259,7 @@ def moons(form: str) -> dict[str, dict]:
         moons_apart=study(0.1, 0.0, 1000, 1, "apart, cross-entropy", below=60.0),
         moons_longer=study(0.1, 0.0, 10_000, 3, "apart, cross-entropy for 10,000 steps", below=60.0),
         moons_overlapping=study(-0.1, 0.0, 1000, 1, "that overlap, cross-entropy", above=60.0),
-        moons_decoupled=study(0.1, 0.003, 10_000, 2, "apart, spectral decoupling for 10,000 steps", above=60.0),
+        moons_decoupled=study(0.1, 0.003, 10_000, 2, "apart, spectral decoupling for 10,000 steps", 2e-4, above=60.0),
     )
 
 
@@ -275,7 +270,7 @@ def mnist1d(form: str) -> dict[str, dict]:
     """A linear classifier, an MLP and a CNN on MNIST-1D, in order and shuffled."""
     models = dict(
         linear=(dict(name="mlp", depth=0), 32.0, 32.0),
-        mlp=(dict(name="mlp", width=256, depth=2), 68.0, 68.0),
+        mlp=(dict(name="mlp", width=256, depth=2, residual=True), 68.0, 68.0),
         cnn=(dict(name="cnn1d", width=25), 94.0, 56.0),
     )
     studies = {}
@@ -300,7 +295,8 @@ def mnist1d(form: str) -> dict[str, dict]:
 
 def warm(form: str, data: pathlib.Path) -> dict[str, dict]:
     """Training on half of CIFAR-10 first costs accuracy on all of it: the run on `whole`, fresh, against the one that
-    goes on from `half`, each until 99 % of what it trains on is right."""
+    goes on from `half`, each until 99 % of what it trains on is right (over two epochs of `half`, one of `whole`), or
+    for `steps`."""
     source = dict(name="arrays", path=str(data / "cifar10.npz"))
     held_out, steps = 200, dict(smoke=16_000, cpu=100_000, full=140_000)[form]  # at most so many
     fresh, gone_on = ("whole", "direct", "head"), ("whole", "mixture", "warm_start")
@@ -329,7 +325,7 @@ def warm(form: str, data: pathlib.Path) -> dict[str, dict]:
         ),
         model=dict(name="mlp", width=100, depth=3, activation="tanh"),
         optimizer=dict(name="adam", lr=0.001, weight_decay=0.0),
-        train=dict(steps=steps, batch=128, sampling="stratified", stop_at_accuracy=0.99),
+        train=dict(steps=steps, batch=128, sampling="stratified", stop_at_accuracy=0.99, stop_window="2 epochs"),
     )
     study["components"]["half"]["sizes"] = dict(train=25_000 - held_out)
     return dict(warm=study)
@@ -350,7 +346,8 @@ def dominoes(form: str, data: pathlib.Path) -> dict[str, dict]:
     claims = found("MNIST over CIFAR-10", "vehicle", "the vehicle", "digits_random", ("linear_probe",))
     for target, (published, expected) in sides.items():
         how = dict(reduced=reduced, **expected) if reduced else {}
-        claims |= randomised("dominoes", "MNIST over CIFAR-10", {target: published}, "notebook 02", **how)
+        where = "notebook 02"
+        claims |= randomised("dominoes", "MNIST over CIFAR-10", {target: published}, where, metric="auc", **how)
     return dict(
         dominoes=lone(
             "dominoes",
@@ -362,7 +359,7 @@ def dominoes(form: str, data: pathlib.Path) -> dict[str, dict]:
             randomise=dict(digits_random=("top",), vehicles_random=("bottom",)),
             probe=dict(protocols=("head", "linear_probe"), arms=("mixture", "random")),
             model=dict(name="resnet", depth=50 if form == "full" else 8),
-            optimizer=dict(name="sgd", lr=0.05, momentum=0.0, nesterov=False, weight_decay=5e-5),
+            optimizer=sgd(0.05, decay=5e-5),
             train=dict(
                 steps=dict(smoke=150, cpu=300, full=600)[form],
                 batch=256,

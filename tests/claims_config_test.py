@@ -49,7 +49,10 @@ def test_every_study_plans_and_every_claim_reads_something(form, images):
     judged = [name for task in plan.graph.of(Claims) for name in task.claims]
     assert len(judged) == sum(len(point.plan.study.claims) for point in plan.points)
     assert all(point.plan.study.claims for point in plan.points)
-    assert all(claim.band or not claim.published for task in plan.graph.of(Claims) for claim in task.claims.values())
+    claims = {claim.says: claim for task in plan.graph.of(Claims) for claim in task.claims.values()}
+    assert len(claims) == len(judged)  # what is said is one claim
+    reduced = {says.split(",")[0] for says, claim in claims.items() if claim.reduced}
+    assert reduced == (set() if form == "full" else {"ColoredMNIST", "MNIST over CIFAR-10"})
     found = topics(plan)
     everything = {"lms5", "ms57", "noisy", "moons", "mnist1d", *PICTURED}
     assert set(found) == (everything - {"noisy", "warm"} if form == "smoke" else everything)
@@ -70,8 +73,10 @@ def test_what_needs_images_is_left_out_and_said_so(capsys):
 def test_mistakes_are_one_line():
     with pytest.raises(UserError, match="one of lms5"):
         load("only=sevens")
-    with pytest.raises(UserError, match="smoke or full"):
+    with pytest.raises(UserError, match="not both"):
         load("smoke,full")
+    with pytest.raises(UserError, match="mnist.npz and cifar10.npz, for dominoes"):
+        load("only=dominoes")
 
 
 def test_two_moons_end_to_end_shrunken(tmp_path):

@@ -217,14 +217,37 @@ def test_a_control_of_own_networks_is_paired_with_their_mean_set_by_set(planted)
     assert interval(beyond(planted.rows, "mixture")) == pytest.approx((points.value, points.low, points.high))
 
 
-def test_sets_are_paired_where_counts_agree_and_not_elsewhere(planted):
+def test_sets_of_other_networks_are_not_paired_however_many_they_are(planted):
     tables = {arm: np.stack(each) for arm, each in planted.tables.items()}
-    fine, rough = (beyond(planted.rows, name, "bits") for name in ("fine", "rough"))
-    paired = intervals.two_way(tables["cat"] - tables["fine"])
-    apart = intervals.welch([(1.0, tables["cat"]), (-1.0, tables["rough"])])
-    assert fine["extra"]["paired"] and interval(fine) == pytest.approx((paired.value, paired.low, paired.high))
-    assert not rough["extra"]["paired"] and interval(rough) == pytest.approx((apart.value, apart.low, apart.high))
-    assert rough["n_seeds"] == 2 and rough["ci_unit"] == "member sets and items"
+    for name in ("fine", "rough"):
+        found, apart = beyond(planted.rows, name, "bits"), intervals.welch([(1.0, tables["cat"]), (-1.0, tables[name])])
+        assert not found["extra"]["paired"] and interval(found) == pytest.approx((apart.value, apart.low, apart.high))
+    assert found["n_seeds"] == 2 and found["ci_unit"] == "member sets and items"
+
+
+@pytest.mark.parametrize("others, paired", [((0, 1), True), ((1, 0), False), ((2, 3), False)])
+def test_sets_are_paired_where_their_seeds_agree_set_by_set(others, paired, tiny, target, tmp_path):
+    plan = plans.plan(studies.spec(tiny()))
+    run = next(task.episode for task in plan.graph.of(Train) if task.episode.name == "mixture")
+
+    def kept(name, seed, step):
+        made = dataclasses.replace(
+            run, seed=seed, objective=dataclasses.replace(run.objective, dropout=0.1 * len(name))
+        )
+        return Member(Kept(f"{name}/{seed}", made, step, plan.study.data))
+
+    sets = {"cat": [(0, 1), (2, 3)], "ca": [(2 * u, 2 * u + 1) for u in others]}
+    probes = [
+        Probe(arm, u, "t", target, tuple(kept(arm, seed, 20) for seed in seeds))
+        for arm, of in sets.items()
+        for u, seeds in enumerate(of)
+    ]
+    store = Held(tmp_path)
+    for probe in probes:
+        outcome(store, probe, bits(0.4, probe.seed, n=1500))
+    declared = {"cat": RepresentationSpec("cat/*@last:features", n=2, controls=False, prefixes=False, against=("ca",))}
+    found = [row(f, "answer", 1) for f in Gains(Items(store, probes), declared, {"t": target}, "bits").findings()]
+    assert beyond(found, "ca", "bits")["extra"] == {"control": "declared", "paired": paired}
 
 
 def test_without_directly_trained_counterparts_there_is_a_gain_and_no_excess(planted):

@@ -9,6 +9,7 @@ from bottleneck import execute, sweep
 from bottleneck import rows as row_files
 from bottleneck import study as studies
 from bottleneck.pretraining import Train
+from bottleneck.price import per_step
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "keep.py"
 
@@ -24,9 +25,19 @@ def test_every_mixture_has_both_penalties_and_both_baselines():
         made = {task.episode.name: task.episode for task in point.plan.graph.of(Train)}
         assert {"mixture", "heads", "aligned", "spread"} <= set(made)
         assert ("balanced" in made) == (point.at["point"] != "private")  # whose weights are equal already
-        objectives = [made[name].objective for name in ("mixture", "aligned", "spread")]
-        assert [(o.alignment, o.spread) for o in objectives] == [(0, 0), (30, 0), (0, 0.3)]
+        objectives = [made[name].objective for name in ("mixture", "aligned", "frugal", "paid", "spread")]
+        assert [(o.alignment, o.spread) for o in objectives] == [(0, 0), (30, 0), (30, 0), (0, 0), (0, 0.3)]
         assert len({made[name].steps for name in ("mixture", "aligned", "spread")}) == 1
+
+
+def test_what_costs_as_much_costs_as_much():
+    """`paid` as many operations as `aligned`, `frugal` as the mixture."""
+    plan = sweep.plan(load("seeds=1"))
+    for point in plan.points:
+        made = {task.episode.name: task.episode for task in point.plan.graph.of(Train)}
+        spent = {name: per_step(run, point.plan.episodes.shape) * run.steps for name, run in made.items()}
+        assert spent["paid"] == pytest.approx(spent["aligned"], rel=0.01)
+        assert spent["frugal"] == pytest.approx(spent["mixture"], rel=0.01)
 
 
 @pytest.mark.slow

@@ -85,6 +85,16 @@ def test_a_student_costs_its_teachers_and_their_passes(kept, of):
     assert work(of(student), False)["inference_flops"] == work(of(kept), False)["inference_flops"]
 
 
+def test_penalties_on_features_are_counted(kept, of):
+    """Two Gram matrices and, for the gradient by features, two more products of the smaller one; one covariance."""
+    plain = work(of(kept), False)["training_flops"]
+    for field, matrices in (("alignment", 2 * BATCH * BATCH * (192 + 3 * 8)), ("spread", 3 * 2 * BATCH * 8 * 8)):
+        objective = dataclasses.replace(kept.run.objective, **{field: 1.0})
+        asked = dataclasses.replace(kept, run=dataclasses.replace(kept.run, objective=objective))
+        more = work(of(asked), False)["training_flops"] - plain
+        assert 20 * matrices <= more <= 20 * (matrices + 4 * 2 * BATCH * 200)  # the means are small products, too
+
+
 def test_parameters_and_operations_are_those_of_what_is_used(kept, of):
     used = work(of(kept), False)
     assert used["parameters"] == TRUNK + 2 * 8 + (HEAD + 2)  # the probe's classifier in the place of the network's own

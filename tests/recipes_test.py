@@ -67,7 +67,7 @@ def test_rounds_learn_from_all_earlier_ones_and_synthesis_from_all(planned):
     last, whole = made["shuffled-round2", 3], made["shuffled", 3]
     assert last.teachers[0].run.key == first.episode.key
     assert first.episode.lesson is None and first.episode.steps == 2
-    assert len(last.teachers) == 2 and last.episode.lesson.kind == "exponentiated" and last.episode.lesson.random
+    assert len(last.teachers) == 2 and last.episode.lesson.kind == "exponentiated" and last.episode.lesson.shuffled
     assert last.episode.heads == 1 and len(whole.teachers) == whole.episode.heads == 3
     assert {run.seed for run in (first.episode, last.episode, whole.episode)} == {3}
     probe = next(p for p in planned.graph.of(Probe) if (p.arm, p.seed) == ("shuffled", 3))

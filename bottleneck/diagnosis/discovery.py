@@ -28,7 +28,7 @@ class Discovery(Task):
     components: tuple[Component, ...]
 
     KIND = "discovery"
-    VERSION = 1
+    VERSION = 2
     STAGE = "analyze"
     JOINS = True
 
@@ -50,18 +50,16 @@ class Discovery(Task):
 
     def findings(self, store):
         labels = [component.splits["train"].labels for component in self.components]
-        trained = 0
+        trained, end = 0, None
         for index, rounds in enumerate(zip(*self.chains, strict=True)):
             each = [self.wrong(store, source, labels) for source in rounds if self.is_there(store, source)]
             trained += bool(each)
             for j, component in enumerate(self.components) if each else ():
                 at = dict(arm=self.recipe, target=component.name, split="train", step=index)
                 yield Finding("wrong", intervals.two_way(np.stack([of[j] for of in each])), "fraction", at)
-            ended = len(rounds) - len(each)
-            if ended:
-                yield self.end(index, ended, len(rounds))
-                return
-        yield self.end(trained, 0, len(self.chains))
+            if end is None and len(each) < len(rounds):
+                end = index, len(rounds) - len(each)
+        yield self.end(*(end or (trained, 0)), len(self.chains))
 
     def is_there(self, store, source: Kept) -> bool:
         return all(store.has(extract.output(source, LOGITS, component, TRAIN)) for component in self.components)
@@ -74,6 +72,8 @@ class Discovery(Task):
     def end(self, index: int, ended: int, count: int) -> Finding:
         """How many rounds there are, and why not more."""
         which = "all" if ended == count else f"{ended} of {count}"
-        words = f"{self.recipe}: no example is left to be discovered after round {index} ({which} seeds)."
-        said = words if ended else f"{self.recipe}: all {index} rounds found examples that earlier ones have wrong."
+        said = f"{self.recipe}: all {index} rounds found examples that earlier ones have wrong."
+        if ended:
+            said = f"{self.recipe}: no example is left to be discovered after round {index} ({which} seeds)"
+            said += ", and no synthesis is made there."
         return Finding("rounds", float(index), None, {"arm": self.recipe, "extra": {"sentence": said, "ended": ended}})

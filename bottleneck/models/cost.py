@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -42,6 +43,12 @@ def cost(module: nn.Module, shape: tuple[int, ...], layers: tuple[str, ...]) -> 
     leaves = traced.jaxpr.invars[: len(jax.tree.leaves(params))]
     used = sum(math.prod(leaf.aval.shape) for leaf in leaves if leaf in needed)
     return Cost(used, flops, tuple(math.prod(out.shape) for out in traced.out_avals))
+
+
+def operations(function: Callable, *shapes: tuple[int, ...]) -> int:
+    """Operations of any function of float32 arrays of these shapes."""
+    given = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return _needed(jax.make_jaxpr(function)(*given).jaxpr)[0]
 
 
 def _needed(jaxpr) -> tuple[int, set]:

@@ -22,7 +22,8 @@ from bottleneck.models.head import classify, parameter_dtype
 class MLPSpec:
     """`depth` hidden layers of `width` units, 0 for a linear classifier; `use_bias` covers the classifier too. `init`:
     kernels of the hidden layers by their inputs (He et al. 2015, truncated; LeCun's for the classifier), or all kernels
-    uniform by inputs and outputs ("xavier": Glorot & Bengio 2010). Biases start at 0.
+    uniform by inputs and outputs ("xavier": Glorot & Bengio 2010). Biases start at 0. `residual`: every hidden layer
+    but the first adds to its input.
     """
 
     name: Literal["mlp"]
@@ -31,6 +32,7 @@ class MLPSpec:
     activation: Literal["relu", "tanh", "none"] = "relu"
     use_bias: bool = True
     init: Literal["he", "xavier"] = "he"
+    residual: bool = False
 
     def __post_init__(self):
         for field, least in (("width", 1), ("depth", 0)):
@@ -62,6 +64,7 @@ class MLP(nn.Module):
         h = x.reshape(x.shape[0], -1).astype(self.dtype)
         taps = collections.OrderedDict()
         for layer in range(1, spec.depth + 1):
+            before = h
             h = nn.Dense(
                 spec.width,
                 use_bias=spec.use_bias,
@@ -70,7 +73,7 @@ class MLP(nn.Module):
                 kernel_init=init,
                 name=f"layer{layer}",
             )(h)
-            h = activate(h)
+            h = activate(h) + before if spec.residual and layer > 1 else activate(h)
             taps["features" if layer == spec.depth else f"layer{layer}"] = h
         taps["features"] = jnp.asarray(h, wide)
         return classify(self, taps["features"], spec.use_bias, of_head, train=train, dropout=dropout), taps

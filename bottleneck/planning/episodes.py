@@ -248,6 +248,7 @@ class Episodes:
         steps = duration(getattr(spec, key), batch=batch, key=f"probe.finetune.{key}", examples=examples)
         dropout = {"dropout_finetune": spec.dropout, "two_stage": 0.0}.get(protocol, study.objective.dropout)
         heads = {"probe_finetune": self.solved(target), "two_stage": "mean", "warm_start": "mean"}
+        seed, init_seed = self.seeds(seed)
         run = self.episode(
             f"{protocol}-{name}-{target}",
             seed,
@@ -261,6 +262,7 @@ class Episodes:
             init=",".join(f"{parent.key}@{step}" for parent, step in parents),
             head=heads.get(protocol, "fresh"),
             trained="head" if head_alone else "all",
+            init_seed=init_seed,
         )
         keep = (steps,) if shots or head_alone else trajectory.log_steps(steps, spec.halvings)[1:]
         return dataclasses.replace(run, keep=tuple(keep))

@@ -54,10 +54,13 @@ class Recipes:
     def teachers(self, name: str, spec: RecipeSpec) -> list[tuple[int, tuple[Kept, ...]]]:
         """(first seed, teachers) of the disjoint sets; the untrained ones of a set are its last."""
         source, _ = spec.teacher
-        known = ["mixture", *(r for r, other in self.study.recipes.items() if r != name and other.like == "mixture")]
+        plain = [r for r, other in self.study.recipes.items() if other.like == "mixture" and not other.teaches]
+        known = ["mixture", *(r for r in plain if r != name)]
         made = {train.episode.name for train in self.planner.trains.values()}
         if source not in known or source not in made:
-            raise UserError("teachers", spec.teachers, f"the mixture or an earlier recipe: {', '.join(known)}")
+            raise UserError(
+                "teachers", spec.teachers, f"the mixture or an earlier recipe of one head: {', '.join(known)}"
+            )
         pattern = RepresentationSpec(f"{spec.teachers}:{LOGITS}", n=spec.n)
         sets = representations.sets(pattern, seeds_of(self.planner), steps_of(self.planner), "teachers")
         trained = spec.n - spec.untrained

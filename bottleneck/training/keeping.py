@@ -9,16 +9,27 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+TERMS = ("alignment", "spread")  # fields of the objective
 SIDE = 32  # larger images are pooled to about so many pixels a side
 COVARIANCE = 1 / 25  # weight of the covariances beside the variances (Bardes et al. 2022)
 TINY = 1e-12
 
 
-def penalty(features: jax.Array, x: jax.Array, hyper: dict):
-    """What `alignment` and `spread` of `hyper` add to the loss of a batch: features [B, p], inputs [B, ...]."""
-    wide = jnp.promote_types(features.dtype, jnp.float32)
-    features, x = features.astype(wide), x.astype(wide)
-    return hyper["alignment"] * misalignment(features, pooled(x)) + hyper["spread"] * unspread(features)
+def penalty(features: jax.Array, x: jax.Array, counted: jax.Array, hyper: dict):
+    """What `alignment` and `spread` of `hyper`, where they are there, add to the loss of a batch: features [B, p],
+    inputs [B, ...], counted [B] 1 for the examples whose loss counts, else 0."""
+    wide, total = jnp.promote_types(features.dtype, jnp.float32), 0.0
+    features, counted = features.astype(wide), counted.astype(wide)
+    if "alignment" in hyper:
+        total += hyper["alignment"] * misalignment(features, pooled(x.astype(wide)), counted)
+    if "spread" in hyper:
+        total += hyper["spread"] * unspread(features, counted)
+    return total
+
+
+def centred(a: jax.Array, counted: jax.Array) -> jax.Array:
+    """The rows of `a` [B, p] that count less their mean; zeros for the others."""
+    return (a - counted @ a / jnp.maximum(counted.sum(), 1)) * counted[:, None]
 
 
 def pooled(x: jax.Array) -> jax.Array:
@@ -29,20 +40,20 @@ def pooled(x: jax.Array) -> jax.Array:
     return x.reshape(x.shape[0], -1)
 
 
-def misalignment(a: jax.Array, b: jax.Array):
+def misalignment(a: jax.Array, b: jax.Array, counted: jax.Array):
     """1 - linear CKA (Kornblith et al. 2019) of two views of one batch, [B, p] and [B, q]: 0 where their Gram matrices
     agree up to scale. Of features and inputs it is small only where features keep the inputs' large directions."""
-    a, b = a - a.mean(0), b - b.mean(0)
+    a, b = centred(a, counted), centred(b, counted)
     gram, other = a @ a.T, b @ b.T
     norm = jnp.sqrt(jnp.square(gram).sum() * jnp.square(other).sum() + TINY)
     return 1 - (gram * other).sum() / norm
 
 
-def unspread(features: jax.Array):
+def unspread(features: jax.Array, counted: jax.Array):
     """The variance and covariance terms of VICReg (Bardes, Ponce & LeCun 2022): how far standard deviations are below
     1, on average, and the squared covariances of different features [B, p], summed over p of them."""
-    centred = features - features.mean(0)
-    variance = jnp.square(centred).mean(0)
-    covariance = centred.T @ centred / len(features)
+    kept, count = centred(features, counted), jnp.maximum(counted.sum(), 1)
+    variance = jnp.square(kept).sum(0) / count
+    covariance = kept.T @ kept / count
     apart = jnp.square(covariance).sum() - jnp.square(jnp.diag(covariance)).sum()
     return jax.nn.relu(1 - jnp.sqrt(variance + 1e-4)).mean() + COVARIANCE * apart / features.shape[1]

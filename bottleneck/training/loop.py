@@ -63,7 +63,7 @@ def program(run: Run, mesh) -> steps.Program:
         run.augment,
         mesh,
         trained=run.trained,
-        lesson=run.lesson and dataclasses.replace(run.lesson, examples="drawn", random=False),  # its arrays hold these
+        lesson=run.lesson and dataclasses.replace(run.lesson, examples="drawn", shuffled=False),  # arrays hold these
         parents=len(run.parents) if run.lesson else 0,
     )
 

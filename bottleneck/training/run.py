@@ -25,10 +25,10 @@ class TrainSpec:
     "100000 examples". `sampling`: see `data.mixture`; with "full" every step sees all training items, and `batch` means
     nothing. `feed`: training images on the devices, or streamed from the host; either way the same batches.
 
-    A run with `stop_at_loss` or `stop_at_accuracy` looks every `stop_window`, at the mean loss (penalties included, L2
-    not) and accuracy of the window's batches as they were met, and stops where one is below, the other at least, what
-    is asked. The steps that are left are not made: what is kept of a later step, the last one too, is what it stopped
-    with, and a row's price counts the steps that were made.
+    A run with `stop_at_loss` or `stop_at_accuracy` looks every `stop_window`, at the mean loss (penalties on logits
+    included, those on features and L2 not) and accuracy of the window's batches as they were met, and stops where one
+    is below, the other at least, what is asked. The steps that are left are not made: what is kept of a later step, the
+    last one too, is what it stopped with, and a row's price counts the steps that were made.
     """
 
     steps: int | str = 1000
@@ -48,6 +48,8 @@ class TrainSpec:
                 raise UserError(field, getattr(self, field), "at least 1")
         if self.sampling == "full" and self.feed == "stream":
             raise UserError("feed", self.feed, "'resident' where every step sees all training items")
+        if self.stop_at_loss is not None and not self.stop_at_loss >= 0:
+            raise UserError("stop_at_loss", self.stop_at_loss, "a number of at least 0")
         if self.stop_at_accuracy is not None and not 0 < self.stop_at_accuracy <= 1:
             raise UserError("stop_at_accuracy", self.stop_at_accuracy, "a fraction above 0, at most 1")
 
@@ -97,12 +99,12 @@ class Lesson:
     right and wrong: "max", the largest group's mean loss, or "exponentiated", weights that follow the losses by
     exponentiated gradient steps of size `rate` (Sagawa et al. 2020). `examples`: drawn as they are; half of them from
     those on which the parents agree to be right or wrong ("agreement"); or as many of each group ("groups").
-    `random`: groups of the same sizes at random, a control.
+    `shuffled`: what the parents have right and wrong is given to other items of the component, a control.
     """
 
     kind: Literal["hard", "soft", "max", "exponentiated"]
     examples: Literal["drawn", "agreement", "groups"] = "drawn"
-    random: bool = False
+    shuffled: bool = False
     rate: float = 0.01
 
     @property
@@ -148,7 +150,7 @@ class Run:
 
     VERSION: ClassVar[int] = 1  # of what training makes of a run: another number redoes all of them
 
-    name: str = identity.field()  # arm, or arm-target
+    name: str = identity.field(compare=False)  # arm, or arm-target
     seed: int
     components: tuple[str, ...]  # every component it may draw from, in order
     data: tuple[str, ...]  # identity of each component's training examples

@@ -75,8 +75,7 @@ def hyper(optimizer: optimizers.OptimizerSpec, objective: objectives.ObjectiveSp
         penalty = penalty * (2 if objective.loss == "softplus" else 1)
         phases = {"scale": np.float32(scale), "logit_penalty": np.float32(penalty)}
         spec["switch"] = {"start": np.int32(start), "reset": np.bool_(objective.reset_optimizer), **phases}
-    if objective.alignment or objective.spread:
-        spec |= {name: np.float32(getattr(objective, name)) for name in ("alignment", "spread")}
+    spec |= {name: np.float32(weight) for name in keeping.TERMS if (weight := getattr(objective, name))}
     return {**optimizers.hyper(optimizer, total_steps), **spec}
 
 
@@ -134,8 +133,8 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
         each, score = _losses(program, logits, batch, given)
         each = each * given.counted[batch["component"]]  # masked losses leave the batch's whole weight below
         loss, groups = _loss(program, each, batch, state.groups)
-        if "alignment" in given.hyper:
-            loss += keeping.penalty(taps["features"], x, given.hyper)
+        if set(keeping.TERMS) & set(given.hyper):
+            loss += keeping.penalty(taps["features"], x, given.counted[batch["component"]], given.hyper)
         return loss, (each, score, updated, groups)
 
     (_, (each, score, updated, groups)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)

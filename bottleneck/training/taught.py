@@ -42,8 +42,8 @@ def taught(run: Run, logits: Sequence[Sequence[np.ndarray]], labels: Sequence[np
     if not lesson.distils and not all(0 < share < 1 for share in drawn.mean(0)):
         raise Undiscovered("no example is left to be discovered: an earlier round is right about all of them, or none")
     rngs = [np.random.default_rng([run.seed, zlib.crc32(name.encode())]) for name in run.components]
-    if lesson.random:
-        right = [rng.permuted(each, axis=0) for rng, each in zip(rngs, right, strict=True)]
+    if lesson.shuffled:  # whole rows, so that agreement of rounds is as rare as it is
+        right = [rng.permutation(each) for rng, each in zip(rngs, right, strict=True)]
     rows = None if lesson.examples == "drawn" else _again(lesson, right, rngs)
     return Taught(_said(lesson, masked, predicted, right), rows)
 

@@ -95,6 +95,16 @@ def test_an_mlp_without_layers_is_a_linear_classifier():
     np.testing.assert_allclose(logits, x.reshape(4, 10) @ variables["params"]["head"]["kernel"], rtol=1e-5)
 
 
+def test_residual_layers_add_to_their_input():
+    spec = models.spec({"name": "mlp", "width": 4, "depth": 3})
+    plain, residual = (models.build(s, 2) for s in (spec, dataclasses.replace(spec, residual=True)))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)
+    variables = plain.init(jax.random.key(0), x)
+    (_, before), (_, after) = plain.apply(variables, x), residual.apply(variables, x)
+    np.testing.assert_array_equal(after["layer1"], before["layer1"])  # of another width than its input, in general
+    np.testing.assert_allclose(after["layer2"], before["layer2"] + before["layer1"], rtol=1e-6)
+
+
 def test_cnn1d_is_three_strided_convolutions():
     """As `lax` has them; 5,210 parameters at 25 channels, the published size, with its 125 features."""
     model, x = build({"name": "cnn1d"}, 10), jnp.asarray(np.random.default_rng(0).normal(size=(4, 40)), jnp.float32)

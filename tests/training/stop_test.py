@@ -5,6 +5,7 @@ import json
 import pytest
 
 from bottleneck import checkpoint, config
+from bottleneck import study as studies
 from bottleneck.errors import UserError
 from bottleneck.training import loop
 from bottleneck.training.run import TrainSpec
@@ -120,6 +121,11 @@ def test_without_a_target_nothing_of_it_is_in_the_key(episode):
     assert not TrainSpec(stop_at_loss=1.0).reached(float("nan"), 1.0)
 
 
-def test_mistakes():
+def test_mistakes(tiny):
     with pytest.raises(UserError, match="stop_at_accuracy"):
         TrainSpec(stop_at_accuracy=99.0)
+    with pytest.raises(UserError, match="stop_at_loss"):
+        TrainSpec(stop_at_loss=-0.1)
+    asked = tiny({"train.stop_at_loss": "0.1", "arms": "mixture,direct,alone,scarce"})
+    with pytest.raises(UserError, match="'scarce' where runs may stop"):
+        studies.spec(asked)
