@@ -25,13 +25,14 @@ from bottleneck.typed import build, check, choices, hints_of, read, to_dict  # n
 PLACES = ("path", "data_dir", "arrays")  # keys that say where data lie: a text, or several in a sequence
 
 
-def parse_arg(arg: str, /, **defaults):
+def parse_arg(arg: str, forms: Mapping[str, dict] | None = None, /, **defaults):
     """Parses a config argument such as `smoke,model=resnet20` against its defaults, which are the schema.
 
-    A bare name sets a boolean default to True. Raises UserError on an unknown name or a value of the wrong type.
-    Returns a ConfigDict with the keys of `defaults`.
+    A bare name sets a boolean default to True. `forms`: by such a name, the defaults of that form of the study in the
+    place of the others; what is given wins over both. Raises UserError on an unknown name, a value of the wrong type,
+    or two forms at once. Returns a ConfigDict with the keys of `defaults`.
     """
-    values = dict(defaults)
+    values = {}
     for item in filter(None, (arg or "").split(",")):
         name, given, text = item.partition("=")
         if name not in defaults:
@@ -41,7 +42,10 @@ def parse_arg(arg: str, /, **defaults):
         if not given and not isinstance(defaults[name], bool):
             raise UserError(f"config argument {name}", item, f"{name}=VALUE")
         values[name] = read(_like(defaults[name]), text, f"config argument {name}") if given else True
-    return ml_collections.ConfigDict(values)
+    if values.get("smoke") and values.get("full"):
+        raise UserError("config argument", arg, "smoke or full, not both")
+    own = next((held for form, held in (forms or {}).items() if values.get(form)), {})
+    return ml_collections.ConfigDict({**defaults, **own, **values})
 
 
 def load(
@@ -52,13 +56,34 @@ def load(
 ) -> ml_collections.ConfigDict:
     """Reads `path.py` or `path.py:arg`, applies `("a.b", "text")` overrides in order, and returns the config locked.
 
-    `schema` is the dataclass that `build` will make of it; `resolve` as in `override`.
+    `schema` is the dataclass that `build` will make of it; `resolve` as in `override`. Raises UserError, of an override
+    that no point of the config's sweep would see, too.
     """
+    overrides = tuple(overrides)
     path, _, arg = path_and_arg.partition(".py:")
     config = get(pathlib.Path(path if path.endswith(".py") else path + ".py").expanduser(), arg)
     for key, text in overrides:
         override(config, key, text, schema, resolve)
+    _check_seen(config, overrides)
     return config.lock()
+
+
+def _check_seen(config: ml_collections.ConfigDict, overrides: tuple[tuple[str, str], ...]) -> None:
+    """Raises UserError where every point of a sweep, as its axes or points say, sets the key of an override itself."""
+    swept = to_dict(config).get("sweep")
+    listed = (swept.get("points") or (swept.get("axes"),)) if isinstance(swept, Mapping) else ()
+    for key, text in overrides if isinstance(listed, tuple) and listed else ():
+        if all(_sets(point, key.split(".")) for point in listed):
+            raise UserError(f"--config.{key}", text, "a key that the points of this sweep do not set themselves")
+
+
+def _sets(node, keys: list[str]) -> bool:
+    """Whether the value at `keys`, which is no dictionary, is in `node`."""
+    for name in keys:
+        if not isinstance(node, Mapping) or name not in node:
+            return False
+        node = node[name]
+    return not isinstance(node, Mapping)
 
 
 def get(path: pathlib.Path, arg: str = "") -> ml_collections.ConfigDict:

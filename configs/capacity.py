@@ -25,7 +25,7 @@ the least network and 0.16 (0.15 to 0.18) at the largest; direct training, at th
 
 Arguments: `smoke`, `full` (for accelerators: 32 pixels, an MLP and a ResNet over 2 1/2 decades, all combinations),
 `seeds=4`, `offset=0`, `data=PATH` (an .npz or a folder of images instead: plain, tinted and rotated copies of it),
-`train=4000` (the most training items of a component; `full`: 40000).
+`train=4000` (the most training items of a component, or as many as the data have; `full`: 40000).
 """
 
 import itertools
@@ -34,16 +34,18 @@ import pathlib
 import ml_collections
 
 from bottleneck.config import parse_arg
+from bottleneck.data.source import DataSpec, load_source, source_spec
+
+FORMS = dict(smoke=dict(seeds=2, train=500), full=dict(train=40000))
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, full=False, seeds=4, offset=0, data="", train=0)
+    arg = parse_arg(arg, FORMS, smoke=False, full=False, seeds=4, offset=0, data="", train=4000)
     config = ml_collections.ConfigDict()
     config.name = "capacity"
-    config.seeds = 2 if arg.smoke else arg.seeds
+    config.seeds = arg.seeds
     config.seed_offset = arg.offset
-    train = arg.train or (40000 if arg.full else 500 if arg.smoke else 4000)
-    config.data = dict(image_size=16, train=train, probe=1500, val=750, test=1500)
+    config.data = dict(image_size=16, train=arg.train, probe=1500, val=750, test=1500)
     config.components = real(arg.data) if arg.data else procedural()
     names = ("plain", "tinted", "rotated") if arg.data else ("easy", "shadowed", "rare")
     weights = dict(zip(names, (0.45, 0.45, 0.1), strict=True))
@@ -59,16 +61,18 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.longer = dict(factors=(2, 4))
     config.recipes = dict(specialists=dict(like="direct", steps=1 / len(weights)))
     config.probe = dict(protocols=("linear_probe",))
-    points = one_by_one(train, (8, 32) if arg.smoke else (8, 32, 128, 512))
     if arg.full:
         config.data.update(image_size=32, probe=5000, val=2500, test=5000)
         config.train = dict(steps=5000, batch=256, dtype="bfloat16")
         config.longer.factors = (2, 8)
-        points = product(train)
     if arg.smoke:
         config.data.update(probe=300, val=150, test=300)
         config.train.steps = 30
         config.grid = dict(lr=(0.03, 0.1))
+    if arg.data:
+        config.data.update(there(config.components.plain.source.to_dict(), config.data))
+    train = config.data.train
+    points = product(train) if arg.full else one_by_one(train, (8, 32) if arg.smoke else (8, 32, 128, 512))
     sizes = ("width", "depth", "train", "parameters")
     config.sweep = dict(points=points, by=("parameters",), log=sizes, per="decade")
     return config
@@ -108,6 +112,15 @@ def procedural() -> dict:
     return dict(
         easy=component(0, colour=1.0), shadowed=component(1, colour=0.9, texture=1.0), rare=component(2, shape=1.0)
     )
+
+
+def there(source: dict, data: ml_collections.ConfigDict) -> dict:
+    """The sizes of `data` that a source has: an axis says how many items train. Probe and val are held out of them, a
+    fifth and a tenth at most."""
+    read = load_source(source_spec(source), DataSpec(image_size=data.image_size)).splits
+    items = len(read["train"])
+    probe, val = min(data.probe, items // 5), min(data.val, items // 10)
+    return dict(probe=probe, val=val, train=min(data.train, items - probe - val * ("val" not in read)))
 
 
 def real(path: str) -> dict:

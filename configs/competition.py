@@ -24,8 +24,8 @@ penalty of 0.1 and dropout of 0.5 raise it (to 0.50 and 0.57, 0.48 and 0.55, 0.4
 are, colour included, the gap only falls with the reliability: the colour itself is information about the label.
 
 Arguments: `smoke`, `full` (for accelerators: 32 pixels, a ResNet-18, more and farther points), `seeds=5`, `offset=0`,
-`data=PATH` (an .npz or a folder of images instead: upright and rotated ones, a tint in place of the colour) with
-`classes=10`, the number of classes there.
+`data=PATH` (an .npz or a folder of images instead: upright and rotated ones, a tint in place of the colour; chance is
+that among the classes there).
 """
 
 import pathlib
@@ -33,15 +33,17 @@ import pathlib
 import ml_collections
 
 from bottleneck.config import parse_arg
+from bottleneck.data.source import DataSpec, load_source, source_spec
 
+FORMS = dict(smoke=dict(seeds=2))
 CENTRE = dict(reliability=0.9, weight_decay=5e-4, label_smoothing=0.0, logit_penalty=0.0, dropout=0.0)
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, full=False, seeds=5, offset=0, data="", classes=10)
+    arg = parse_arg(arg, FORMS, smoke=False, full=False, seeds=5, offset=0, data="")
     config = ml_collections.ConfigDict()
     config.name = "competition"
-    config.seeds = 2 if arg.smoke else arg.seeds
+    config.seeds = arg.seeds
     config.seed_offset = arg.offset
     config.data = dict(image_size=16, train=4000, probe=1500, val=750, test=1500)
     config.components = components(CENTRE["reliability"], arg.data)
@@ -56,7 +58,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.arms = ("mixture", "direct", "alone", "randomised")
     config.arms_for = "all"
     config.probe = dict(protocols=("linear_probe",))
-    chance = 1 / (arg.classes if arg.data else 2)
+    chance = 1 / (classes(arg.data) if arg.data else 2)
     reliabilities, others = axes(chance, arg.full)
     if arg.full:
         config.data = dict(image_size=32, train=40000, probe=5000, val=2500, test=5000)
@@ -105,6 +107,12 @@ def components(reliability: float, path: str) -> dict:
         return dict(source=source)
 
     return dict(texture=component(0, "texture"), shape=component(1, "shape"))
+
+
+def classes(path: str) -> int:
+    """How many there are of somebody's own images."""
+    source = real(CENTRE["reliability"], path)["upright"]["source"]
+    return len(load_source(source_spec(source), DataSpec()).classes)
 
 
 def real(reliability: float, path: str) -> dict:

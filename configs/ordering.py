@@ -35,9 +35,10 @@ So what comes last is kept and what came first is lost, and the other component,
 does no harm here, it helps. Initialisation against order: ratio of variances 3.1 (0.8 to 12) for easy, 1.5 (0.4 to 6)
 for hard: neither is shown to decide more.
 
-Arguments: `smoke`, `seeds=5`, `steps=1536` (T, a multiple of 16), `images=2000` (training images of a component),
-`model=mlp`, `width=1.0`, `data=PATH` (an .npz or a folder of images: easy is tinted copies of it, hard the images as
-they are), `offset=0`; and `full` (ResNet-20, 10 seeds, 20 where one thing is varied, T = 16,000: for accelerators).
+Arguments: `smoke` (2 seeds, T = 64, 400 images), `seeds=5`, `steps=1536` (T, a multiple of 16), `images=2000` (training
+images of a component), `model=mlp`, `width=1.0`, `data=PATH` (an .npz or a folder of images: easy is tinted copies of
+it, hard the images as they are), `offset=0`; and `full` (resnet20, 10 seeds, 20 where one thing is varied, T = 16,000,
+20,000 images: for accelerators). What is given wins over what a form has.
 """
 
 import itertools
@@ -49,24 +50,24 @@ from bottleneck import config as configs
 from bottleneck.config import parse_arg
 from bottleneck.errors import UserError
 
+FORMS = dict(
+    smoke=dict(seeds=2, steps=64, images=400), full=dict(seeds=10, steps=16_000, images=20_000, model="resnet20")
+)
 PARTS = 16  # of T, in which phases are counted
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     default = dict(smoke=False, full=False, seeds=5, steps=1536, images=2000, model="mlp", width=1.0, data="", offset=0)
-    arg = parse_arg(arg, **default)
-    steps = 64 if arg.smoke else 16_000 if arg.full else arg.steps
+    arg = parse_arg(arg, FORMS, **default)
+    steps, images = arg.steps, arg.images
     if steps % PARTS:
         raise UserError("config argument steps", steps, f"a multiple of {PARTS}")
-    model = "resnet20" if arg.full else arg.model
-    base = (
-        f"seeds={arg.seeds},model={model},width={arg.width},data={arg.data},offset={arg.offset}" + ",smoke" * arg.smoke
-    )
+    base = f"model={arg.model},width={arg.width},data={arg.data},offset={arg.offset}" + ",smoke" * arg.smoke
     config = configs.get(pathlib.Path(__file__).with_name("mixture.py"), base)
 
     config.name = "ordering"
-    config.seeds = 2 if arg.smoke else 10 if arg.full else arg.seeds
-    config.data.train = images = 400 if arg.smoke else 20_000 if arg.full else arg.images
+    config.seeds = arg.seeds
+    config.data.train = images
     own = components(config.components, arg.data, images)
     config.components = {name: own[name] for name in ("easy", "hard")}
     config.mixture = dict(weights=dict(easy=0.5, hard=0.5), label_space="shared", schedule={}, competitor=None)
@@ -78,7 +79,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.probe.protocols = ("linear_probe",)
     config.probe.arms = ("mixture", "direct")
     config.analysis.kinds = ()
-    many = 3 if arg.smoke else 2 * config.seeds
+    many = config.seeds + 1 if arg.smoke else 2 * config.seeds
     config.sweep = dict(points=points(own, steps // PARTS, many))
     return config
 

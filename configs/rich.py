@@ -18,12 +18,12 @@ dimension in three ways, averaged predictions, the same of directly trained runs
     long2, long5          one network with as many total steps
     wide2, wide5          one network of as many units
     untrained5            hard5 with one teacher that was never trained
-    bonsai_random         bonsai2 with groups at random
+    bonsai_random         bonsai2 with groups at random; bonsai_exp_random: bonsai_exp with such
 
-Arguments: `smoke`, `seeds=10`, `offset=0`, `finetune` (cat2 and one network are fine-tuned, too: plainly, from the
-probe's head, with dropout 0.9, in two stages), `data=PATH` (copies of your images, as configs/mixture.py),
-`dominoes=DIR` (of mnist.npz and cifar10.npz: MNIST beside CIFAR-10 announces the label at 0.95, so that CIFAR-10 itself
-may be left unlearned), `full` (ResNet-20 at 32 pixels, 20,000 steps: for accelerators).
+Arguments: `smoke` (5 seeds), `seeds=10` (at least 5), `offset=0`, `finetune` (cat2 and one network are fine-tuned, too:
+plainly, from the probe's head, with dropout 0.9, in two stages), `data=PATH` (copies of your images, as
+configs/mixture.py), `dominoes=DIR` (of mnist.npz and cifar10.npz: MNIST beside CIFAR-10 announces the label at 0.95, so
+that CIFAR-10 itself may be left unlearned), `full` (ResNet-20 at 32 pixels, 20,000 steps: for accelerators).
 """
 
 import pathlib
@@ -33,14 +33,17 @@ import ml_collections
 from bottleneck import config as configs
 from bottleneck.config import parse_arg
 
+FORMS = dict(smoke=dict(seeds=5))
+MLP, RESNET = ("layer1", "layer2", "features"), ("stem", "stage1", "stage2", "stage3", "features")
 FINETUNED = ("finetune", "probe_finetune", "dropout_finetune", "two_stage")
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, full=False, seeds=10, offset=0, finetune=False, data="", dominoes="")
-    given = f"seeds={arg.seeds},offset={arg.offset},data={arg.data}" + ",smoke" * arg.smoke
+    arg = parse_arg(arg, FORMS, smoke=False, full=False, seeds=10, offset=0, finetune=False, data="", dominoes="")
+    given = f"offset={arg.offset},data={arg.data}" + ",smoke" * arg.smoke
     config = configs.get(pathlib.Path(__file__).with_name("mixture.py"), given)
     config.name = "rich"
+    config.seeds = arg.seeds
     config.mixture.competitor = None
     config.optimizer = dict(name="schedule_free", lr=0.003, weight_decay=0.01, warmup=0.05, clip=None)
     config.arms = ("mixture", "direct")
@@ -59,9 +62,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         config.data.update(image_size=32, train=50_000, probe=5000, val=2000, test=5000)
         config.train.update(steps=20_000, batch=256, dtype="bfloat16")
     config.recipes = recipes(narrow=0.5, depth=dict(depth=32 if arg.full else 5))
-    config.representations = representations()
+    config.representations = representations(RESNET if arg.full else MLP)
     if arg.smoke:
-        config.seeds = max(config.seeds, 5)
         config.train.steps = 60
         config.probe.finetune.update(steps=20, head_steps=10)
     return config
@@ -86,10 +88,13 @@ def recipes(narrow: float, depth: dict) -> dict:
         wide5=dict(width=5.0),
         untrained5=dict(**five, untrained=1),
         bonsai_random=dict(rounds=2, groups="random"),
+        bonsai_exp_random=dict(rounds=2, rule="exponentiated", groups="random"),
     )
 
 
-def representations() -> dict:
+def representations(layers: tuple[str, ...]) -> dict:
+    """Whose features stand side by side, and against what. `layers`: of the mixture's network."""
+
     def members(*patterns, **options):
         return dict(members=tuple(f"{pattern}:features" for pattern in patterns), **options)
 
@@ -100,15 +105,15 @@ def representations() -> dict:
         timecat5=members("mixture/*@1/5", n=5, against=("mixture",)),
         snapshots=members(*(f"mixture/*@{i}/5" for i in range(1, 6))),
         cycles=members(*(f"cyclic/*@{i}/5" for i in range(1, 6))),
-        layers=dict(members=tuple(f"mixture/*@last:{layer}" for layer in ("layer1", "layer2", "features"))),
+        layers=dict(members=tuple(f"mixture/*@last:{layer}" for layer in layers)),
         widths=members("mixture/*@last", "narrow/*@last"),
         depths=members("mixture/*@last", "deep/*@last"),
-        hard5=members("hard5/*@last", against=("mixture", "untrained5")),
-        soft5=members("soft5/*@last", against=("mixture", "untrained5")),
+        hard5=members("hard5/*@last", against=("mixture", "untrained5", "long5")),
+        soft5=members("soft5/*@last", against=("mixture", "untrained5", "long5")),
         hard5_long=members("hard5_long/*@last", against=("long5",)),
         bonsai2=members("bonsai2/*@last", against=("mixture", "bonsai_random", "long2")),
-        bonsai3=members("bonsai3/*@last", against=("mixture", "bonsai2")),
-        bonsai_exp=members("bonsai_exp/*@last", against=("mixture", "bonsai_random", "long2")),
+        bonsai3=members("bonsai3/*@last", against=("mixture", "bonsai2", "long2")),
+        bonsai_exp=members("bonsai_exp/*@last", against=("mixture", "bonsai_exp_random", "long2")),
     )
 
 

@@ -22,9 +22,10 @@ Accuracy to expect from 15 seeds (data=DIR with Fashion-MNIST and MNIST beside C
     snapshots         1,800       61.3      82.4    94.1
     whole5            9,000       65.9      84.0    95.6
 
-Arguments: `smoke`, `seeds=15`, `data=DIR`, `on=cifar10` (without data: procedural images, pretrained on colour and
-texture), `offset=0`, `controls` (one more run a seed, without label smoothing), `full` (ResNet-18 at 32 pixels, 90,000
-steps: for accelerators).
+Arguments: `smoke` (5 seeds), `seeds=15`, `data=DIR`, `on=cifar10` (without data: procedural images, pretrained on
+colour and texture), `offset=0`, `full` (ResNet-18 at 32 pixels, 90,000 steps: for accelerators), and `controls`: one
+more run a seed, without label smoothing. `unsmoothed5`, five of these stopped at 80, is set against one whole one,
+`unsmoothed`, and cat5 against `unsmoothed5`: do short runs side by side gain without the smoothing, too?
 """
 
 import pathlib
@@ -34,11 +35,12 @@ import ml_collections
 from bottleneck.config import parse_arg
 from bottleneck.errors import UserError
 
+FORMS = dict(smoke=dict(seeds=5))
 SHARES = {2: "200/450", 4: "100/450", 5: "80/450"}  # members -> where each of them stops
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, full=False, seeds=15, data="", on="cifar10", offset=0, controls=False)
+    arg = parse_arg(arg, FORMS, smoke=False, full=False, seeds=15, data="", on="cifar10", offset=0, controls=False)
     config = ml_collections.ConfigDict()
     config.name = "timecat"
     config.seeds = arg.seeds
@@ -56,7 +58,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.train = dict(steps=1800, batch=64)
     config.arms = ("mixture",)
     config.probe = dict(protocols=("linear_probe", "released_probe"), arms=("mixture", "cat2", "cat4", "cat5"))
-    config.recipes = dict(unsmoothed=dict(objective=dict(label_smoothing=0.0))) if arg.controls else {}
 
     def members(step, **options):
         return dict(members=f"mixture/*@{step}:features", **options)
@@ -66,13 +67,21 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         whole5=members("last", n=5),
         snapshots=dict(members=tuple(f"mixture/*@{i}/5:features" for i in range(1, 6))),
     )
+    if arg.controls:
+        config.recipes = dict(unsmoothed=dict(objective=dict(label_smoothing=0.0)))
+        config.representations.cat5.against = ("unsmoothed5",)
+        config.representations.unsmoothed = dict(members="unsmoothed/*@last:features")
+        config.representations.unsmoothed5 = dict(
+            members=f"unsmoothed/*@{SHARES[5]}:features", n=5, against=("unsmoothed",)
+        )
     if arg.full:
         config.model.depth = 18
-        config.data.update(image_size=32, train=None, probe=10_000, val=5000, test=None)
+        config.data.update(image_size=32, probe=10_000, val=5000)
+        if arg.data:
+            config.data.update(train=None, test=None)
         config.augment.crop = 4
         config.train.update(steps=90_000, batch=256, dtype="bfloat16")
     if arg.smoke:
-        config.seeds = min(config.seeds, 5)
         config.data.update(image_size=8, train=1000, probe=400, val=200, test=400)
         config.model = dict(name="mlp", width=32, depth=2)
         config.augment = dict(flip=True, crop=0)

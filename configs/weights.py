@@ -21,9 +21,9 @@ point's 14.9 % (8.0 to 21.8), a line's between the trained neighbours 11.2 % (1.
 `rare` alone they are 5.3, 22.0 and 8.3 %. With `offset=1000`: 11.9, 13.4 and 22.5 %, of `rare` 10.4, 26.5 and 2.2 %.
 The loss of `easy` is 0.002 bits, so that its relative error is noise.
 
-Arguments as configs/mixture.py: `smoke`, `seeds=4`, `model=mlp`, `width=1.0`, `data=PATH` (then the weight is that of
-`rotated` among copies of your images), `offset=0`; and `full` (ResNet-20 at 32 pixels, 17 weights, 10 seeds, 20,000
-steps: for accelerators).
+Arguments as configs/mixture.py: `smoke` (2 seeds), `seeds=4`, `model=mlp`, `width=1.0`, `data=PATH` (then the weight is
+that of `rotated` among copies of your images), `offset=0`; and `full` (resnet20 at 32 pixels, 17 weights, 10 seeds,
+20,000 steps: for accelerators). What is given wins over what a form has.
 """
 
 import pathlib
@@ -33,21 +33,22 @@ import ml_collections
 from bottleneck import config as configs
 from bottleneck.config import parse_arg
 
+FORMS = dict(smoke=dict(seeds=2), full=dict(seeds=10, model="resnet20"))
 FITTED = (0.003, 0.01, 0.04, 0.15, 0.6, 9.0)  # of the component, relative to all others together
 HELD_OUT = (0.006, 0.02, 0.08, 0.3, 2.5)
 FULL = (0.0015, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 9.0), (0.002, 0.006, 0.018, 0.055, 0.18, 0.55, 1.8, 5.5)
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, smoke=False, full=False, seeds=4, model="mlp", width=1.0, data="", offset=0)
-    seeds, model = (10, "resnet20") if arg.full else (arg.seeds, arg.model)
-    given = f"seeds={seeds},model={model},width={arg.width},data={arg.data},offset={arg.offset}"
+    arg = parse_arg(arg, FORMS, smoke=False, full=False, seeds=4, model="mlp", width=1.0, data="", offset=0)
+    given = f"model={arg.model},width={arg.width},data={arg.data},offset={arg.offset}"
     config = configs.get(pathlib.Path(__file__).with_name("mixture.py"), given + ",smoke" * arg.smoke)
     name = "rotated" if arg.data else "rare"
     others = {other: weight for other, weight in config.mixture.weights.items() if other != name}
     total = sum(others.values())
 
     config.name = "weights"
+    config.seeds = arg.seeds
     config.mixture.weights = {**{other: weight / total for other, weight in others.items()}, name: 1.0}
     config.mixture.competitor = None
     config.arms = ("mixture", "direct", "alone")

@@ -48,9 +48,30 @@ def test_specialists_cost_together_what_the_mixture_costs(cpu):
     assert {"specialists", "direct", "alone", "longer", "direct_half", "random"} <= set(cpu.curve.places[0].arms)
 
 
+def own(place, train, **more):
+    """A file of somebody's own images."""
+    rng, arrays = np.random.default_rng(0), {}
+    for split, count in dict(train=train, test=2000, **more).items():
+        arrays |= {f"x_{split}": rng.integers(0, 256, (count, 8, 8), np.uint8), f"y_{split}": np.arange(count) % 3}
+    np.savez(place / "own.npz", **arrays)
+    return place / "own.npz"
+
+
 def test_on_somebody_s_own_images_it_plans(tmp_path):
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (9000, 8, 8), dtype=np.uint8), np.arange(9000) % 3
-    np.savez(tmp_path / "own.npz", x_train=x[:7000], y_train=y[:7000], x_test=x[7000:], y_test=y[7000:])
-    made = plan(f"smoke,data={tmp_path / 'own.npz'}")
+    made = plan(f"smoke,data={own(tmp_path, 7000)}")
     assert made.points[0].plan.study.mixture.weights == dict(plain=0.45, tinted=0.45, rotated=0.1)
+
+
+@pytest.mark.parametrize("train, more, most", [(7000, {}, 4000), (2000, {}, 1400), (2000, dict(val=300), 1600)])
+def test_the_axis_of_training_items_says_what_is_there(train, more, most, tmp_path):
+    made = plan(f"data={own(tmp_path, train, **more)}")
+    assert {point.at["train"] for point in made.points} == {most, most // 4}
+    for point in made.points:
+        there = {len(component.splits["train"]) for component in point.plan.targets.values()}
+        assert there == {point.at["train"]}
+
+
+def test_points_of_the_full_form_differ_in_what_is_there(tmp_path):
+    path = own(tmp_path, 9000)
+    config = configs.load(f"{CAPACITY}:full,data={path}", (), studies.StudySpec, studies.spec_of)
+    assert {point["data"]["train"] for point in config.sweep.points} == {6300, 630}

@@ -8,6 +8,10 @@ import pytest
 from bottleneck import config as configs
 from bottleneck import study as studies
 from bottleneck import sweep
+from bottleneck.data import component
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import DataSpec
+from bottleneck.errors import UserError
 
 COMPETITION = str(pathlib.Path(__file__).parents[1] / "configs" / "competition.py")
 
@@ -46,9 +50,24 @@ def test_regularisers_reach_the_runs(cpu):
             assert getattr(objective, key) == point.at[key]
 
 
-def test_on_somebody_s_own_images_chance_is_one_over_the_classes(tmp_path):
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_on_somebody_s_own_images_chance_is_one_over_the_classes(classes, tmp_path):
     rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (3000, 8, 8), dtype=np.uint8), np.arange(3000) % 3
+    x, y = rng.integers(0, 256, (3000, 8, 8), dtype=np.uint8), np.arange(3000) % classes
     np.savez(tmp_path / "own.npz", x_train=x[:2000], y_train=y[:2000], x_test=x[2000:], y_test=y[2000:])
-    made = plan(f"smoke,classes=3,data={tmp_path / 'own.npz'}")
+    made = plan(f"smoke,data={tmp_path / 'own.npz'}")
+    assert made.points[0].at["reliability"] == 1 / classes
     assert made.curve.places[0].unopposed == ("rotated", "upright") and not made.curve.places[1].unopposed
+
+
+@pytest.mark.parametrize("reliability, accepted", [(1 / 3, True), (0.333, False), (0.1, False)])
+def test_a_tint_below_chance_announces_the_other_labels_and_is_refused(reliability, accepted):
+    source = {"name": "factors", "values": 3, "reliability": {"shape": 1.0}}
+    spec = ComponentSpec(source=source, transforms={"tint": {"reliability": reliability}})
+    data = DataSpec(image_size=8, train=40, probe=40, val=40, test=40)
+    if accepted:
+        assert component.load("c", spec, data).num_classes == 3
+        return
+    with pytest.raises(UserError, match="at least 1/3, chance among 3 classes") as met:
+        component.load("c", spec, data)
+    assert met.value.key == "components.c.transforms.tint.reliability"

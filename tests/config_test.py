@@ -401,9 +401,21 @@ def test_places_of_data_on_an_axis_hold_from_anywhere(given):
 def test_config_argument():
     found = configs.parse_arg("smoke,model=resnet20,width=2", smoke=False, model="mlp", width=1.0, seeds=5)
     assert found.to_dict() == {"smoke": True, "model": "resnet20", "width": 2.0, "seeds": 5}
-    for wrong in ("speed=3", "model", "smoke=maybe"):
+    for wrong in ("speed=3", "model", "smoke=maybe", "smoke,full", "full,smoke,full=True"):
         with pytest.raises(UserError, match="^config argument"):
-            configs.parse_arg(wrong, smoke=False, model="mlp")
+            configs.parse_arg(wrong, smoke=False, full=False, model="mlp")
+
+
+def test_a_form_has_its_own_defaults_and_what_is_given_wins():
+    forms = dict(smoke=dict(seeds=2), full=dict(seeds=10, model="resnet"))
+
+    def parsed(arg):
+        return configs.parse_arg(arg, forms, smoke=False, full=False, seeds=5, model="mlp").to_dict()
+
+    assert parsed("") == dict(smoke=False, full=False, seeds=5, model="mlp")
+    assert parsed("full") == dict(smoke=False, full=True, seeds=10, model="resnet")
+    assert parsed("seeds=3,full") == dict(smoke=False, full=True, seeds=3, model="resnet")
+    assert parsed("smoke=True,full=False,model=cnn") == dict(smoke=True, full=False, seeds=2, model="cnn")
 
 
 FILES = {
@@ -443,6 +455,26 @@ def test_config_file_without_suffix_with_argument_and_missing(tmp_path):
     assert configs.load(f"{tmp_path}/locked.py", [("b.c", "2")]).b.c == 2
     with pytest.raises(UserError, match="^--config='.*/absent.py': expected a Python file"):
         configs.load(f"{tmp_path}/absent.py")
+
+
+SWEEPS = {
+    "points": "dict(points=(dict(point='a', sub=dict(k=1)), dict(point='b', sub=dict(k=2), n=3)))",
+    "axes": "dict(axes=dict(sub=dict(k=(1, 2))))",
+}
+
+
+@pytest.mark.parametrize("kind", SWEEPS)
+def test_an_override_that_no_point_of_a_sweep_would_see_is_refused(kind, tmp_path):
+    text = f"def get_config():\n    return dict(n=0, sub=dict(k=0, other=0), sweep={SWEEPS[kind]})\n"
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError) as error:
+        configs.load(f"{tmp_path}/mine.py", [("n", "4"), ("sub.k", "5")])
+    expected = "expected a key that the points of this sweep do not set themselves"
+    assert str(error.value) == f"--config.sub.k='5': {expected}"
+    config = configs.load(f"{tmp_path}/mine.py", [("n", "4"), ("sub.other", "5")])  # of one point alone, and of none
+    assert (config.n, config.sub.other) == (4, 5)
+    assert configs.load(f"{tmp_path}/mine.py", [("sub.k", "5"), ("sweep", "{}")]).sub.k == 5
+    assert configs.load(f"{tmp_path}/mine.py", [("sub.k", "5"), ("sweep.points", "3"), ("sweep.axes", "{}")]).sub.k == 5
 
 
 def test_config_file_is_read_anew_and_nothing_is_written_beside_it(tmp_path):

@@ -1,5 +1,6 @@
 """The shipped configs, shrunken, end to end; somebody's own images; the network whose answer is known."""
 
+import itertools
 import pathlib
 
 import numpy as np
@@ -9,9 +10,10 @@ from scipy import stats
 from sklearn import datasets
 
 from bottleneck import config as configs
-from bottleneck import execute
+from bottleneck import execute, sweep
 from bottleneck import rows as row_files
 from bottleneck import study as studies
+from bottleneck.errors import UserError
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
 
@@ -116,11 +118,112 @@ def test_models_of_the_default_study(arg, fields):
 
 
 @pytest.mark.parametrize("name", ["mixture", "rich", "solvable", "transfer"])
-@pytest.mark.parametrize("arg", ["", "smoke,seeds=3,offset=100"])
+@pytest.mark.parametrize("arg", ["", "smoke,seeds=5,offset=100"])
 def test_every_config_plans_and_shifts_by_its_offset(name, arg):
     plan = plans.plan(studies.spec(load(name, arg)))
     seeds = {task.episode.seed for task in plan.graph.of(Train)}
     assert min(seeds) == (100 if arg else 0)
+
+
+SMOKE, FORMS = ("smoke", ""), ("smoke", "", "full")
+PLANNED = [
+    *itertools.product(("mixture", "transfer", "solvable", "keep"), SMOKE, [""]),
+    *itertools.product(("mixture",), SMOKE, ["data=FILE"]),
+    *itertools.product(("keep",), SMOKE, ["data=DIR"]),
+    *itertools.product(("weights", "ordering", "capacity", "competition"), FORMS, ["", "data=FILE"]),
+    *itertools.product(("rich",), FORMS, ["", "data=FILE", "dominoes=DIR"]),
+    ("rich", "", "finetune"),
+    *itertools.product(("timecat",), FORMS, ["", "controls,data=DIR"]),
+    *itertools.product(("claims",), FORMS, ["", "data=DIR"]),
+]
+SLOW = [("capacity", "full", ""), *((name, "full", "data=FILE") for name in ("capacity", "competition", "weights"))]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A directory with files of the names that configs look for, large enough for every form."""
+    directory, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for name in ("mnist", "cifar10"):
+        arrays = {}
+        for split, count in dict(train=16_000, test=1000).items():
+            arrays |= {f"x_{split}": rng.integers(0, 256, (count, 8, 8), np.uint8), f"y_{split}": np.arange(count) % 10}
+        np.savez(directory / f"{name}.npz", **arrays)
+    return directory
+
+
+@pytest.mark.parametrize(
+    "name, form, more",
+    [pytest.param(*each, marks=pytest.mark.slow if each in SLOW else ()) for each in PLANNED],
+)
+def test_every_form_of_every_config_plans(name, form, more, images):
+    where = more.replace("DIR", str(images)).replace("FILE", str(images / "cifar10.npz"))
+    made = sweep.plan(load(name, ",".join(filter(None, (form, where)))))
+    assert made.graph.of(Train) and (not made.points or len(made.points) > 3)
+
+
+@pytest.mark.parametrize(
+    "name, form, given",
+    [
+        ("weights", "full", dict(seeds=3, model="mlp")),
+        ("weights", "smoke", dict(seeds=4)),
+        ("ordering", "smoke", dict(seeds=3, steps=32, images=300)),
+        ("ordering", "full", dict(seeds=3, steps=32, images=300, model="mlp")),
+        ("capacity", "smoke", dict(seeds=3, train=400)),
+        ("competition", "smoke", dict(seeds=3)),
+        ("rich", "smoke", dict(seeds=6)),
+        ("timecat", "smoke", dict(seeds=6)),
+    ],
+)
+def test_what_is_given_wins_over_the_form(name, form, given):
+    config = load(name, ",".join((form, *(f"{key}={value}" for key, value in given.items()))))
+    asked = dict(seeds="seeds", steps="train.steps", images="data.train", train="data.train", model="model.name")
+    plain = configs.to_dict(config)
+    for key, value in given.items():
+        section, _, inner = asked[key].partition(".")
+        assert (plain[section][inner] if inner else plain[section]) == value
+
+
+@pytest.mark.parametrize("name", ["weights", "ordering", "capacity", "competition", "rich", "timecat", "claims"])
+def test_two_forms_at_once_are_refused(name):
+    with pytest.raises(UserError, match="expected smoke or full, not both"):
+        load(name, "full,smoke")
+
+
+@pytest.mark.parametrize(
+    "name, arg, key",
+    [
+        ("capacity", "", "data.train"),
+        ("claims", "smoke,only=moons", "seeds"),
+        ("weights", "", "mixture.weights.rare"),
+        ("ordering", "", "train.steps"),
+    ],
+)
+def test_an_override_that_every_point_sets_itself_is_refused(name, arg, key):
+    with pytest.raises(UserError, match=f"^--config.{key}='2': expected a key that the points of this sweep do not"):
+        load(name, arg, {key: "2"})
+    assert load(name, arg, {"margin": "0.8"}).margin == 0.8
+
+
+def test_cures_of_the_rich_study_stand_beside_controls_of_their_own_kind():
+    config = load("rich", "smoke")
+    recipes, held = config.recipes.to_dict(), config.representations.to_dict()
+    for name in ("bonsai2", "bonsai_exp"):
+        (control,) = (other for other in held[name]["against"] if recipes.get(other, {}).get("groups") == "random")
+        assert recipes[control] == {**recipes[name], "groups": "random"}
+    assert all("long5" in held[name]["against"] for name in ("hard5", "soft5"))
+    assert "long2" in held["bonsai3"]["against"]
+
+
+def test_a_concatenation_without_label_smoothing_costs_no_further_run():
+    plans_of = [sweep.plan(load("timecat", arg)) for arg in ("smoke", "smoke,controls")]
+    runs = [train.episode for train in plans_of[1].graph.of(Train)]
+    assert sorted(run.name for run in runs) == ["mixture"] * 5 + ["unsmoothed"] * 5
+    assert {run.steps for run in runs} == {90} and len(plans_of[0].graph.of(Train)) == 5
+    read = {p.arm: p.members for p in plans_of[1].answer.probes if p.protocol == "linear_probe"}
+    assert [len(read[name]) for name in ("cat5", "unsmoothed5", "unsmoothed")] == [5, 5, 1]
+    assert {m.source.step for m in read["unsmoothed5"]} == {m.source.step for m in read["cat5"]} == {16}
+    against = {name: spec.against for name, spec in plans_of[1].study.representations.items() if spec.against}
+    assert against == {"cat5": ("unsmoothed5",), "unsmoothed5": ("unsmoothed",)}
 
 
 def test_a_null_component_is_untestable(tmp_path):

@@ -107,8 +107,8 @@ class Labels(Transform):
 class Tint(Transform):
     """Tints the image with the colour of a value that announces the label with `reliability`.
 
-    The K colours are evenly spaced hues; `strength` is the colour's share of the result. Adds its key as a
-    factor.
+    The K colours are evenly spaced hues; `strength` is the colour's share of the result. Below chance, 1/K, a colour
+    would announce the other labels: `reliability` is at least that. Adds its key as a factor.
     """
 
     reliability: float = 1.0
@@ -123,6 +123,8 @@ class Tint(Transform):
 
     def apply(self, source: Source, context: Context) -> Source:
         values = len(source.classes)
+        if values > 1 and self.reliability < 1 / values - 1e-9:
+            raise UserError("reliability", self.reliability, f"at least 1/{values}, chance among {values} classes")
         reliability = 1 / values if context.key in context.randomise else self.reliability
         hues = 255 * np.array([colorsys.hsv_to_rgb(value / values, 1, 1) for value in range(values)])
 
