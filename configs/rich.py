@@ -51,6 +51,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.probe.update(
         protocols=("head", "linear_probe", *(FINETUNED if arg.finetune else ())),
         arms=("mixture", "cat2"),
+        scalings=("standardised",),  # of the menu of three: a third of the probes' time
         finetune=dict(steps=100, lr=0.001, head_steps=50, head_lr=0.0001),
     )
     if arg.dominoes:
@@ -103,9 +104,9 @@ def representations(layers: tuple[str, ...]) -> dict:
         cat5=members("mixture/*@last", n=5, against=("long5", "wide5")),
         timecat2=members("mixture/*@1/2", n=2, against=("mixture",)),
         timecat5=members("mixture/*@1/5", n=5, against=("mixture",)),
-        snapshots=members(*(f"mixture/*@{i}/5" for i in range(1, 6))),
-        cycles=members(*(f"cyclic/*@{i}/5" for i in range(1, 6))),
-        layers=dict(members=tuple(f"mixture/*@last:{layer}" for layer in layers)),
+        snapshots=members(*(f"mixture/*@{i}/5" for i in range(1, 6)), prefixes=False),
+        cycles=members(*(f"cyclic/*@{i}/5" for i in range(1, 6)), prefixes=False),
+        layers=dict(members=tuple(f"mixture/*@last:{layer}" for layer in layers), prefixes=False),
         widths=members("mixture/*@last", "narrow/*@last"),
         depths=members("mixture/*@last", "deep/*@last"),
         hard5=members("hard5/*@last", against=("mixture", "untrained5", "long5")),
