@@ -21,19 +21,18 @@ BARE = ("mixture", "random")  # what is no training beside the mixture's
 
 
 def beyond(axes: tuple[Axis, ...], readings: Readings) -> Iterator[Finding]:
-    """Rows `over_mixture` of every arm at every point where all targets have it; and along axes of numbers (the
-    computed ones, where there are any) the slopes for direct training and recipes."""
-    whole = [together for together in points_of(readings) if len(together) == len(readings)]
-    if len(readings) < 2 or not whole:
-        return
-    for together in whole:
+    """Rows `over_mixture` of every arm at every point where all of its targets have it; and along axes of numbers (the
+    computed ones, where there are any) the slopes for direct training and recipes, over points that have them all."""
+    read = [together for together in points_of(readings) if len(together) > 1 and not missing(together, readings)]
+    whole = [together for together in read if len(together) == len(readings)]
+    for together in read:
         for arm in arms_of(together):
             value = over_targets(together, [over(held, arm) for held in together])
             where = {**at(arm), "point": together[0].place.at, "extra": {"targets": len(together)}}
             yield Finding("over_mixture", value, together[0].unit, where)
     points = [together[0].place.at for together in whole]
     numeric = [axis for axis in axes if is_numeric(axis.name, points)]
-    for axis in [axis for axis in numeric if axis.name in DERIVED] or numeric:
+    for axis in [axis for axis in numeric if axis.name in DERIVED] or numeric if whole else ():
         yield from slopes(axis, whole)
 
 
@@ -43,6 +42,12 @@ def points_of(readings: Readings) -> list[list[Reading]]:
     for held in (held for each in readings.values() for held in each):
         by.setdefault(id(held.place), []).append(held)
     return list(by.values())
+
+
+def missing(together: list[Reading], readings: Readings) -> set[str]:
+    """The targets of a point that nothing was read of."""
+    asked = {probe.target for probe in together[0].place.probes if probe.target in readings}
+    return asked - {held.target for held in together}
 
 
 def arms_of(together: list[Reading]) -> list[str]:

@@ -52,8 +52,8 @@ def table(kinds: dict) -> Table:
     caption = (
         f"In {unit_name(every)}; {counts(every)}; {UNADJUSTED}. Interference: alone less the mixture. Removed: the "
         "recipe less the mixture. Share: of the interference, where that lies above 0; at least half: whether the "
-        "interval of what is removed less half of it lies above 0 (yes) or below (no). What exposure took may come back, "
-        "too: shares above 1. Beyond: the recipe less a rival."
+        "interval of what is removed less half of it lies above 0 (yes) or below (no). Above 1: what exposure took "
+        "comes back, too. Beyond: the recipe less a rival."
     )
     shown = ("interference", "removed", "share", "at least half", *(f"beyond {LABELS.get(x, x)}" for x in rivals))
     return Table("removed", "What recipes remove of interference", caption, (*names, "target", "recipe", *shown), lines)

@@ -237,7 +237,9 @@ def _beyond(kinds: dict) -> Table:
         (*_coordinates(r, names), *(number(same(select(rows, arm=arm), r)) for arm in arms)) for r in firsts.values()
     )
     targets = max((extra(r).get("targets") or 0 for r in rows), default=0)
-    caption = f"Information less the mixture's, mean of {targets} targets; {counts(rows)}; {UNADJUSTED}."
+    caption = (
+        f"Information less the mixture's, mean of a point's targets, {targets} at most; {counts(rows)}; {UNADJUSTED}."
+    )
     header = (*names, *(f"{LABELS.get(arm, arm)} ({unit_name(rows)})" for arm in arms))
     return Table("beyond", "Beyond the mixture, over all targets", caption, header, lines)
 
