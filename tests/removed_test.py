@@ -59,7 +59,11 @@ def test_the_report_says_where_half_is_removed_and_what_it_costs(rows):
         "points."
     )
     assert "12% at here" in longer and "at least half at 0 of 1 points" in longer and "mixture nowhere" in longer
-    (table,) = reported.section(kinds).parts
+    section = reported.section(kinds)
+    expected = "At least half of the interference with all targets is shown to be removed by cure at here."
+    assert section.sentence == expected and section.points == (cure, longer)
+    over, table = section.parts
+    assert [str(line[1]) for line in over.rows] == ["cure", "longer"]
     assert table.header == (
         *("target", "recipe", "interference", "removed", "share", "at least half"),
         *("beyond heads", "beyond longer", "beyond cure"),

@@ -12,6 +12,7 @@ from bottleneck.report.sweep import UNADJUSTED, axes, points, value
 from bottleneck.report.table import MISSING, Number, Table, trim
 from bottleneck.rows import select
 
+NAME, TITLE = "removed", "What recipes remove of interference"
 HALF = {True: "yes", False: "no", None: "undecided"}
 
 
@@ -23,18 +24,31 @@ def rows(kinds: dict) -> list[dict]:
 def section(kinds: dict) -> Section | None:
     """The section; None without a recipe that has interference to remove."""
     parts = tuple(tables(kinds))
-    return (
-        Section("removed", "What recipes remove of interference", " ".join(sentences(kinds)), parts) if parts else None
-    )
+    return Section(NAME, TITLE, headline(kinds), parts, points=tuple(sentences(kinds))) if parts else None
+
+
+def headline(kinds: dict) -> str:
+    """Which recipes remove half of it, and where."""
+    found: dict[str, list[str]] = {}
+    for r in (r for r in rows(kinds) if r["target"] is None and interfered(r) and at_least_half(r)):
+        found.setdefault(r["arm"], []).append(place(r))
+    if not found:
+        return "No recipe is shown to remove half of the interference with all targets."
+    said = [f"{recipe} at {several(where, len(where))}" for recipe, where in found.items()]
+    return f"At least half of the interference with all targets is shown to be removed by {'; '.join(said)}."
 
 
 def tables(kinds: dict) -> list[Table]:
-    return [trim(table(kinds))] if rows(kinds) else []
+    """Over all targets of a point, and target by target."""
+    over = [r for r in rows(kinds) if r["target"] is None]
+    each = [r for r in rows(kinds) if r["target"] is not None]
+    made = (table(kinds, NAME, TITLE, over), table(kinds, f"{NAME}_each", f"{TITLE}, target by target", each))
+    return [trim(one) for one in made if one.rows]
 
 
-def table(kinds: dict) -> Table:
+def table(kinds: dict, name: str, title: str, ours: list[dict]) -> Table:
     """One line a point, target and recipe."""
-    every, ours = points(kinds, "removed"), rows(kinds)
+    every = points(kinds, "removed")
     names, rivals = axes(every), [arm for arm in values(every, "reference") if arm != "mixture"]
     lines = tuple(
         (
@@ -50,13 +64,13 @@ def table(kinds: dict) -> Table:
         for r in ours
     )
     caption = (
-        f"In {unit_name(every)}; {counts(every)}; {UNADJUSTED}. Interference: alone less the mixture. Removed: the "
+        f"In {unit_name(every)}; {counts(ours)}; {UNADJUSTED}. Interference: alone less the mixture. Removed: the "
         "recipe less the mixture. Share: of the interference, where that lies above 0; at least half: whether the "
         "interval of what is removed less half of it lies above 0 (yes) or below (no). Above 1: what exposure took "
         "comes back, too. Beyond: the recipe less a rival."
     )
     shown = ("interference", "removed", "share", "at least half", *(f"beyond {LABELS.get(x, x)}" for x in rivals))
-    return Table("removed", "What recipes remove of interference", caption, (*names, "target", "recipe", *shown), lines)
+    return Table(name, title, caption, (*names, "target", "recipe", *shown), lines)
 
 
 def interfered(row: dict) -> bool:
