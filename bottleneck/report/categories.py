@@ -39,7 +39,10 @@ def figure(
 
 
 def panel(name: str, title: str, curves: list[Curve], names, labels, ylabel: str, xlabel: str, room, note="") -> str:
-    """One panel; the curves of one label have one place beside every name in all panels."""
+    """One panel, with the names that it has values at; the curves of one label have one place beside every name in all
+    panels."""
+    used = sorted({int(step) for each in curves for step, *_ in each.points})
+    names = [names[step] for step in used]
     longest = max(len(short(held, MOST)) for held in names)
     slanted = len(names) * (max(map(len, names)) + 1) > ROOM
     places = {label: APART * ((i + 0.5) / len(labels) - 0.5) for i, label in enumerate(labels)}
@@ -48,7 +51,7 @@ def panel(name: str, title: str, curves: list[Curve], names, labels, ylabel: str
         for each in curves:
             marker = MARKERS[labels.index(each.label) % len(MARKERS)]
             for step, value, low, high in each.points:
-                x = step + places[each.label]
+                x = used.index(step) + places[each.label]
                 axes.plot([x, x], [low, high], color=each.colour, linewidth=1.4, solid_capstyle="butt", zorder=2)
                 axes.plot([x], [value], marker=marker, markersize=4.5, color=each.colour, linestyle="", zorder=3)
         style = dict(rotation=50, ha="right", rotation_mode="anchor") if slanted else {}

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from bottleneck.report import curves, html, sweep, sweep_figures, tables
+from bottleneck.report import categories, curves, html, sweep, sweep_figures, tables
+from bottleneck.report.drawing import BLUE
 from bottleneck.report.svg import short
 
 
@@ -80,6 +81,14 @@ def test_names_on_an_axis_stand_side_by_side(sweep_rows):
     assert {"shared", "\u2014"} <= set(re.findall(r">([^<]*)</text>", space.panels[0]))
     assert [label for label, *_ in space.key][0] == "mixture.weights.rare 0.01" and len(space.key) == 5
     assert tables[-1].rows[0][2] == "shared" and tables[-1].rows[1][2] == "\u2014"
+
+
+def test_a_panel_shows_the_names_that_its_target_is_read_at():
+    curve = curves.Curve("mixture", BLUE, ((0, 0.5, 0.4, 0.6), (2, 0.7, 0.6, 0.8)))
+    other = curves.Curve("mixture", BLUE, ((1, 0.5, 0.4, 0.6),))
+    both, one = categories.figure("f", "t", "c", {"a": [curve], "b": [other]}, ["red", "green", "blue"]).panels
+    shown = [{"red", "green", "blue"} & set(re.findall(r">([^<]*)</text>", svg)) for svg in (both, one)]
+    assert shown == [{"red", "blue"}, {"green"}]
 
 
 def test_arms_and_parts_have_a_line_each(sweep_rows):
