@@ -340,7 +340,7 @@ def dominoes(form: str, data: pathlib.Path) -> dict[str, dict]:
         classes=dict(keep=("0", "1"), balanced=True),
         dominoes=dict(source=vehicles, transforms=dict(classes=dict(keep=("1", "9"))), below=True),
     )
-    reduced = "" if form == "full" else "ResNet-8 instead of ResNet-50"
+    reduced = "" if form == "full" else "ResNet-8 of half the width instead of ResNet-50"
     sides = dict(dominoes=(100.0, dict(above=95.0)), digits_random=(49.4, dict(above=45.0, below=55.0)))
     sides |= dict(vehicles_random=(100.0, dict(above=95.0)))
     claims = found("MNIST over CIFAR-10", "vehicle", "the vehicle", "digits_random", ("linear_probe",))
@@ -358,7 +358,7 @@ def dominoes(form: str, data: pathlib.Path) -> dict[str, dict]:
             transforms=transforms,
             randomise=dict(digits_random=("top",), vehicles_random=("bottom",)),
             probe=dict(protocols=("head", "linear_probe"), arms=("mixture", "random")),
-            model=dict(name="resnet", depth=50 if form == "full" else 8),
+            model=dict(name="resnet", depth=50) if form == "full" else dict(name="resnet", depth=8, width=0.5),
             optimizer=sgd(0.05, decay=5e-5),
             train=dict(
                 steps=dict(smoke=150, cpu=300, full=600)[form],
