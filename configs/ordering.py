@@ -19,8 +19,8 @@ each. Points lie on three axes, each against its first name.
     varied   both, or the initialisation alone, or the order of batches alone, 10 seeds each, interleaved: the ratio of
              the two variances between seeds says which decides
 
-A point's gap is against direct training of as many steps in all as the point has. Four minutes of processor time (12
-minutes on 2 cores shared with other jobs). To expect, from 5 seeds, in bits of 1 (direct: easy 0.98, hard 0.87):
+A point's gap is against direct training of as many steps in all as the point has. 6 min 40 s on one core beside
+another job. To expect, from 5 seeds, in bits of 1 (direct: easy 0.98, hard 0.87):
 
     order             easy   hard          before hard alone   hard (against nothing)
     interleaved       0.71   0.63          nothing             0.86

@@ -7,7 +7,7 @@ together (shares of .3 to 90 %). At every point: its gap, and how it splits into
 trained for `rare` at all points). A data-mixture law per component is fitted to six of the points and met by the other
 five, which are held out: its relative error stands beside that of the nearest trained point.
 
-About five minutes (measured 4 min 40 s on 2 CPU cores shared with another job). To expect, from 4 seeds, of `rare`, in
+About five minutes on 2 CPU cores (6 min 5 s on one beside another job). To expect, from 4 seeds, of `rare`, in
 bits of 1:
 
     weight         .003  .006  .01   .02   .04   .08   .15   .3    .6    2.5   9

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 
-from bottleneck.analysis.claims import POINTS, SDS, STATUSES
+from bottleneck.analysis.claims import MEASURED, POINTS, SDS, STATUSES
 from bottleneck.report.lookup import extra, number, several, whole
 from bottleneck.report.section import Section
 from bottleneck.report.table import MISSING, Cell, Number, Table, trim
@@ -20,7 +20,7 @@ KIND = "claims"
 def section(kinds: dict) -> Section | None:
     """The section; None without a claim."""
     rows = claimed(kinds)
-    return Section(KIND, "Published results", summary(rows), (table(rows),), methods()) if rows else None
+    return Section(KIND, "Published results", summary(rows), tuple(tables(kinds)), methods()) if rows else None
 
 
 def claimed(kinds: dict) -> list[dict]:
@@ -41,11 +41,15 @@ def sentences(kinds: dict) -> list[str]:
 
 
 def tables(kinds: dict) -> list[Table]:
+    """What was judged, and what nobody had said what to expect of."""
     rows = claimed(kinds)
-    return [table(rows)] if rows else []
+    measured = [r for r in rows if extra(r)["status"] == MEASURED]
+    judged = [r for r in rows if r not in measured]
+    made = ((KIND, "Published results", judged), ("measured", "Questions that nobody answered before", measured))
+    return [table(name, title, of) for name, title, of in made if of]
 
 
-def table(rows: list[dict]) -> Table:
+def table(name: str, title: str, rows: list[dict]) -> Table:
     """One line a claim."""
     lines = tuple(
         (
@@ -60,11 +64,11 @@ def table(rows: list[dict]) -> Table:
         for r in rows
     )
     caption = (
-        f"In percent, or points of a difference; 95% intervals, not adjusted for multiplicity. {rule()} Networks: all "
+        f"In percent, or points of a difference; 95% intervals, not adjusted for multiplicity. {rule() if name == KIND else ''} Networks: all "
         "that were trained for a line, both sides of a difference together; of one, the interval is of items alone."
     )
     header = ("claim", "published", "here", "networks", "status", "reduced", "source")
-    return trim(Table(KIND, "Published results", caption, header, lines))
+    return trim(Table(name, title, caption, header, lines))
 
 
 def asked(claim: dict) -> Cell:

@@ -28,8 +28,9 @@ def kinds():
 
 
 def test_one_line_a_claim(kinds):
-    (table,) = claims.section(kinds).parts
+    table, measured = claims.section(kinds).parts
     assert table.header == ("claim", "published", "here", "networks", "status", "reduced", "source")
+    assert len(table.rows) == 2 and [line[0] for line in measured.rows] == ["third is so"]
     assert [str(cell) for cell in table.rows[0][:5]] == [
         "first is so",
         "50.7 \u00b1 0.2",
