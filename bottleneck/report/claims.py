@@ -64,9 +64,10 @@ def table(name: str, title: str, rows: list[dict]) -> Table:
         for r in rows
     )
     caption = (
-        f"In percent, or points of a difference; 95% intervals, not adjusted for multiplicity. {rule() if name == KIND else ''} Networks: all "
-        "that were trained for a line, both sides of a difference together; of one, the interval is of items alone."
+        "In percent, or points of a difference; 95% intervals, not adjusted for multiplicity. Networks: all that were "
+        "trained for a line, both sides of a difference together; of one, the interval is of items alone."
     )
+    caption += f" {rule()}" if name == KIND else ""
     header = ("claim", "published", "here", "networks", "status", "reduced", "source")
     return trim(Table(name, title, caption, header, lines))
 
