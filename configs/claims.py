@@ -39,8 +39,8 @@ that the network uses randomised, with the others randomised):
 `smoke` with data took 13 minutes on one core beside another job; the topics of the CPU form about an hour on one.
 
 What differs everywhere: kernels start from He's normal initialisation where the originals had PyTorch's uniform one
-(ColoredMNIST: Xavier, as there), all seeds of a study see the same training items, and generated test sets are large, so
-that what decides is not their size.
+(ColoredMNIST: Xavier, as there), all seeds of a study see the same training items, and generated test sets are large,
+so that what decides is not their size.
 
 Arguments: `smoke` (fewer seeds and topics), `full` (the published sizes, for accelerators), `data=DIR`, `only=TOPIC`,
 `offset=0`.
