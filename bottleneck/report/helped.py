@@ -10,7 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bottleneck.report.lookup import SUBJECT, ends, extra, find, mean, representation_names, several, targets, unit
+from bottleneck.report.lookup import (
+    SUBJECT,
+    ends,
+    extra,
+    find,
+    mean,
+    representation_names,
+    several,
+    targets,
+    trained_controls,
+    unit,
+)
 from bottleneck.representations import REDUCTIONS
 from bottleneck.rows import select
 
@@ -46,9 +57,9 @@ class Case:
 
 
 def cases(rows: list[dict]) -> dict[str, list[Case]]:
-    """Target -> the representations that have controls."""
+    """Target -> the representations that have controls, and are none themselves."""
     rows = select(rows, seed="all")
-    names = representation_names(rows)
+    names = [name for name in representation_names(rows) if name not in trained_controls(rows)]
     found = {}
     for target in targets(rows):
         each = [case for name in names if (case := _case(rows, target, name)) is not None]

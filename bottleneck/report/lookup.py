@@ -125,6 +125,12 @@ def control_names(rows: list[dict]) -> dict[str, dict]:
     return {r["arm"]: extra(r) for r in rows if extra(r).get("control_of") and not r["arm"].endswith("|direct")}
 
 
+def trained_controls(rows: list[dict]) -> set[str]:
+    """The arms that some representation names as a control and that name none themselves."""
+    named_by = [r for r in select(rows, metric="beyond") if extra(r).get("control") == "declared"]
+    return {r["reference"] for r in named_by} - {r["arm"] for r in named_by}
+
+
 def find(rows: list[dict], **values) -> dict | None:
     """The first row over all seeds with these values."""
     return next((r for r in rows if r["seed"] == "all" and all(r[k] == v for k, v in values.items())), None)

@@ -120,7 +120,7 @@ def _points(rows, names: list[str], target: str, metric: str, scale: float, read
     """The representations, the single networks and the controls of one target that have a price."""
     controls = {a: s for a, s in lookup.control_names(rows).items() if s["control"] in (*CONTROLS, "member")}
     of = {**dict.fromkeys(NETWORKS, (NETWORK, "")), **{name: (family(name), "") for name in names}}
-    of |= {name: (family(name), "declared") for name in names if name in trained_controls(rows)}
+    of |= {name: (family(name), "declared") for name in names if name in lookup.trained_controls(rows)}
     of |= {arm: (_group(said["control_of"]), said["control"]) for arm, said in controls.items()}
     points = []
     for name, (group, control) in of.items():
@@ -129,12 +129,6 @@ def _points(rows, names: list[str], target: str, metric: str, scale: float, read
         if price and row["value"] is not None:
             points.append(Point(name, group, control, *(scale * v for v in (row["value"], *ends(row))), price))
     return points
-
-
-def trained_controls(rows: list[dict]) -> set[str]:
-    """The arms that some representation names as a control and that name none themselves."""
-    named_by = [r for r in select(rows, metric="beyond") if extra(r).get("control") == "declared"]
-    return {r["reference"] for r in named_by} - {r["arm"] for r in named_by}
 
 
 def _figure(points: dict, levels: dict, hues: dict, measure: str, price: str, ceiling: float | None) -> Figure:

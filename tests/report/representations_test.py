@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bottleneck.report import helped, prices, representations
+from bottleneck.report import helped, lookup, prices, representations
 from bottleneck.report.section import Figure
 from bottleneck.report.table import MISSING, Number
 from tests.report.answered import build, over_seeds
@@ -116,8 +116,14 @@ def test_of_members_of_several_patterns_the_strongest_counts():
 
 def test_trained_controls_are_drawn_open():
     rows = study(MEMBER, AVERAGED, ("cat5", "long", "declared", -0.1))
-    assert prices.trained_controls(rows) == {"long"}
-    assert "long" not in prices.trained_controls([*rows, *beyond("long", "short", "declared", 0.1)])
+    assert lookup.trained_controls(rows) == {"long"}
+    assert "long" not in lookup.trained_controls([*rows, *beyond("long", "short", "declared", 0.1)])
+
+
+def test_trained_controls_are_not_said_to_help():
+    rows = [*study(MEMBER, AVERAGED), *beyond("long", "mixture", "one network", 0.3)]
+    assert "long" in helped.sentences(rows)[0]
+    assert "long" not in helped.sentences([*rows, *beyond("cat5", "long", "declared", -0.1)])[0]
 
 
 @pytest.mark.parametrize(
