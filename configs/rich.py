@@ -20,8 +20,8 @@ dimension in three ways, averaged predictions, the same of directly trained runs
     untrained5            hard5 with one teacher that was never trained
     bonsai_random         bonsai2 with groups at random; bonsai_exp_random: bonsai_exp with such
 
-What to expect, from 10 seeds (bits of 1; cat5, timecat5 and students are 2 sets, whose intervals are wide; 33 minutes of
-processor time, 28 min on 2 busy cores; `seeds=5`: half, and one set of five):
+What to expect, from 10 seeds (bits of 1; cat5, timecat5 and students are 2 sets, whose intervals are wide; 33 minutes
+of processor time, 28 min on 2 busy cores; `seeds=5`: half, and one set of five):
 
                  steps    minus   rare  shadowed                     steps    minus   rare  shadowed
     direct       1,500     1.00   0.98      0.99       hard5         9,000     0.54   0.21      0.89
@@ -34,8 +34,9 @@ processor time, 28 min on 2 busy cores; `seeds=5`: half, and one set of five):
     cycles       1,500     0.67   0.37      0.54       wide5         1,500     0.61   0.17      0.81
 
 At one run's price `snapshots` read 0.38, 0.23 and 0.06 bits more than the run, and 0.21, 0.10 and 0.03 more than their
-averaged predictions; pixels hold all of `minus`, an untrained network 0.39. Students and rounds are not shown to do more
-than their controls, and rounds do less for the opposed pair, whose groups no round can have right.
+averaged predictions; pixels hold all of `minus`, an untrained network 0.39. Students and rounds are not shown to do
+more than their controls (but for `shadowed`), and rounds do less for the opposed pair, whose groups no round can have
+right.
 
 Arguments: `smoke` (5 seeds), `seeds=10` (at least 5), `offset=0`, `finetune` (cat2 and one network are fine-tuned, too:
 plainly, from the probe's head, with dropout 0.9, in two stages), `data=PATH` (copies of your images, as
