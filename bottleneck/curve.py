@@ -31,7 +31,7 @@ class Curve(Task):
     places: tuple[Place, ...]
 
     KIND = "sweep"
-    VERSION = 6
+    VERSION = 7
     STAGE = "analyze"
     JOINS = True
 

@@ -13,7 +13,7 @@ from bottleneck.items import PROTOCOL
 from bottleneck.points import Reading, over_targets
 from bottleneck.rows import Finding
 
-NO_RIVALS = ("mixture", "direct", "alone", "random", "randomised")
+RIVALS = ("heads", "balanced", "longer", "longest", "wider")  # arms that are one network for the whole mixture
 
 
 def findings(together: list[Reading]) -> Iterator[Finding]:
@@ -42,7 +42,7 @@ def removed(recipe: str, readings: list[Reading]) -> Iterator[Finding]:
         "share": ours.value / interference.value if interference.low > 0 else None,
     }
     yield Finding("removed", ours, first.unit, {**where, "reference": "mixture", "extra": extra})
-    for rival in (arm for arm in arms if arm not in (*NO_RIVALS, recipe)):
+    for rival in (arm for arm in arms if arm in (*RIVALS, *first.place.recipes) and arm != recipe):
         beyond = _mean(readings, {recipe: 1.0, rival: -1.0})
         yield Finding("removed", beyond, first.unit, {**where, "reference": rival})
 

@@ -74,7 +74,7 @@ def fixed(finding: Finding, vary: str) -> Finding:
     if isinstance(finding.value, Interval):
         unit = finding.value.unit.replace("member sets", f"member sets of {varied} (one {same})")
         at["ci_unit"] = unit.replace("seeds", f"{varied} (one {same})")
-    if "sentence" in at.get("extra", {}):
+    if (at.get("extra") or {}).get("sentence"):
         note = f" (The seeds are {varied} at one {same}: the interval says nothing of others.)"
         at["extra"] = {**at["extra"], "sentence": at["extra"]["sentence"] + note}
     return dataclasses.replace(finding, at=at)

@@ -126,6 +126,8 @@ def test_targets_decided_at_different_looks_are_averaged_over_the_seeds_of_all()
 def test_what_seeds_vary_is_said_of_all_points_or_of_each():
     both, one = (sweep.plan(swept(vary, axes=weights(0.1, 0.3))).curve for vary in ((), (("vary", "init"),)))
     assert [curve.vary(curve.places[0].at) for curve in (both, one)] == ["both", "init"] and one.vary(None) == "init"
+    silent = row_files.Finding("rise", None, "bits", {"extra": {"sentence": None}})  # said in another row
+    assert row_files.fixed(silent, "init").at["extra"] == {"sentence": None}
     mixed = sweep.plan(swept(points=[dict(vary=v) for v in ("both", "init")])).curve
     assert [mixed.vary(place.at) for place in mixed.places] == ["both", "init"] and mixed.vary(None) == "both"
 

@@ -101,7 +101,7 @@ def sentence(kinds: dict, recipe: str) -> str:
             f"{recipe}: of the interference with all targets it removes {several(shares, len(shares))}, shown to be "
         )
         words += f"at least half at {len(half)} of {len(over)} points"
-    words += f"; it reads less than the mixture {f'for {several(less, 8)}' if less else 'nowhere'}"
+    words += f"; it is shown to read less than the mixture {f'for {several(less, 8)}' if less else 'nowhere'}"
     better = [r for r in over if beats_all(every, r)]
     words += f"; more than each of its rivals at {len(better)} of {len(over)} points" if over else ""
     return words + (f" ({several([place(r) for r in better], 8)})." if better else ".")
