@@ -1,4 +1,4 @@
-"""Changes to a source that plant known, competing features in real images, or change what the labels say.
+"""Changes to a source that plant known, competing features in real images; those of labels are in `relabelling`.
 
 Each transform is a dataclass with `apply(source, context) -> Source`, pure and lazy: images change when
 fetched. Every random choice is keyed by (data.split_seed, split, the transform's key, the item's key), never by
@@ -16,91 +16,12 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from bottleneck import identity, typed
-from bottleneck.data import keyed, resample
+from bottleneck.data import keyed
 from bottleneck.data import source as sources
-from bottleneck.data.source import DataSpec, Source
+from bottleneck.data.relabelling import Classes, LabelNoise, Labels, RandomLabels
+from bottleneck.data.source import Source
+from bottleneck.data.transform import Context, Transform, changed, probability, with_factors
 from bottleneck.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Context:
-    """Where a transform stands: its key in the component's `transforms`, the study's data (at the image size
-    of this point of the chain), and the planted factors to make independent of the label.
-    """
-
-    key: str
-    data: DataSpec
-    randomise: tuple[str, ...]
-
-    def stream(self, split: str, purpose: str) -> tuple:
-        """The key of a stream of random numbers."""
-        return ("transform", self.data.split_seed, split, self.key, purpose)
-
-
-class Transform:
-    """What all transforms share. `early` ones, listed first, act before the splits are made, so that sizes
-    count what they leave.
-    """
-
-    early = False
-
-    def plants(self, key: str) -> tuple[str, ...]:
-        """Factors it adds that can be redrawn independently of the label."""
-        return ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Classes(Transform):
-    """Keeps the classes named in `keep`, in that order, as classes 0, 1, ... (a number stands for its name).
-    `balanced`: as many items of each as the smallest has in that split."""
-
-    keep: tuple[int | str, ...]
-    balanced: bool = False
-    early = True
-
-    def apply(self, source: Source, context: Context) -> Source:
-        kept = [_class_index(source, "keep", name) for name in self.keep]
-        if len(kept) < 2 or len(set(kept)) < len(kept):
-            raise UserError("keep", self.keep, "at least two different classes")
-        new = np.full(len(source.classes), -1, np.int32)
-        new[kept] = np.arange(len(kept))
-
-        def change(split, examples):
-            rest = examples.take(new[examples.labels] >= 0)
-            rest = dataclasses.replace(rest, labels=new[rest.labels])
-            return rest.take(resample.balanced(rest, context.stream(split, "balanced"))) if self.balanced else rest
-
-        return _changed(source, change, tuple(source.classes[c] for c in kept))
-
-
-@dataclasses.dataclass(frozen=True)
-class Labels(Transform):
-    """Maps every class to a new one, many to one: `map` is old name -> new index, all of 0..k-1 used.
-
-    The old class stays known as factor `class`.
-    """
-
-    map: dict[str, int]
-    early = True
-
-    def apply(self, source: Source, context: Context) -> Source:
-        given = {_class_index(source, "map", name): label for name, label in self.map.items()}
-        missing = [name for index, name in enumerate(source.classes) if index not in given]
-        if missing:
-            shown = ", ".join(missing[:5])
-            raise UserError("map", self.map, f"a new class for every class (missing: {shown})")
-        count = max(given.values()) + 1
-        if sorted(set(given.values())) != list(range(count)) or count < 2:
-            raise UserError("map", self.map, "new classes 0, 1, ..., at least two, none left out")
-        new = np.array([given[index] for index in range(len(source.classes))], np.int32)
-        names = ["|".join(np.array(source.classes)[new == label]) for label in range(count)]
-
-        def change(split, examples):
-            return dataclasses.replace(
-                examples, labels=new[examples.labels], factors={"class": examples.labels, **examples.factors}
-            )
-
-        return _changed(source, change, tuple(names), {"class": source.classes})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +36,8 @@ class Tint(Transform):
     strength: float = 0.3
 
     def __post_init__(self):
-        _probability("reliability", self.reliability)
-        _probability("strength", self.strength)
+        probability("reliability", self.reliability)
+        probability("strength", self.strength)
 
     def plants(self, key: str) -> tuple[str, ...]:
         return (key,)
@@ -136,9 +57,9 @@ class Tint(Transform):
                 mixed = (1 - self.strength) * images + self.strength * hues[tint[indices], None, None]
                 return np.rint(mixed).astype(np.uint8)
 
-            return _with_images(_with_factors(examples, {context.key: tint}), colour)
+            return _with_images(with_factors(examples, {context.key: tint}), colour)
 
-        return _changed(source, change)
+        return changed(source, change)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +77,7 @@ class Rotate(Transform):
                 return np.ascontiguousarray(np.rot90(images, int(turns), axes=(1, 2)))
             return _pictures(images, lambda picture: picture.rotate(self.degrees, Image.Resampling.BILINEAR))
 
-        return _changed(source, lambda split, examples: _with_images(examples, turn))
+        return changed(source, lambda split, examples: _with_images(examples, turn))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,48 +94,7 @@ class Blur(Transform):
         def blur(images, indices):
             return _pictures(images, lambda picture: picture.filter(ImageFilter.GaussianBlur(self.radius)))
 
-        return _changed(source, lambda split, examples: _with_images(examples, blur))
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelNoise(Transform):
-    """With probability `rate`, replaces a label by one of the other classes, uniformly (symmetric noise).
-
-    By default only in `splits=("train",)`: backbones see noisy labels, while probes, choices and tests ask
-    for the clean task, as is usual in the study of noisy labels. Name all four splits to make the noise part
-    of the task. Adds its key as a factor: 1 where the label was changed.
-    """
-
-    rate: float
-    splits: tuple[Literal["train", "probe", "val", "test"], ...] = ("train",)
-
-    def __post_init__(self):
-        _probability("rate", self.rate)
-
-    def apply(self, source: Source, context: Context) -> Source:
-        def change(split, examples):
-            rate = self.rate if split in self.splits else 0.0
-            noisy = keyed.announce(
-                context.stream(split, "noise"), examples.keys, examples.labels, 1 - rate, len(source.classes)
-            )
-            changed = _with_factors(examples, {context.key: (noisy != examples.labels).astype(np.int32)})
-            return dataclasses.replace(changed, labels=noisy)
-
-        return _changed(source, change)
-
-
-@dataclasses.dataclass(frozen=True)
-class RandomLabels(Transform):
-    """Labels drawn uniformly, independent of the image, in every split; the true class stays as factor
-    `class`.
-    """
-
-    def apply(self, source: Source, context: Context) -> Source:
-        def change(split, examples):
-            labels = keyed.integers(context.stream(split, "labels"), examples.keys, len(source.classes))
-            return dataclasses.replace(examples, labels=labels, factors={"class": examples.labels, **examples.factors})
-
-        return _changed(source, change, values={"class": source.classes})
+        return changed(source, lambda split, examples: _with_images(examples, blur))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +115,7 @@ class Dominoes(Transform):
     below: bool = False
 
     def __post_init__(self):
-        _probability("reliability", self.reliability)
+        probability("reliability", self.reliability)
         if self.announces not in (*self.halves, "both"):
             raise UserError("announces", self.announces, f"one of {', '.join(self.halves)}, both")
 
@@ -279,9 +159,9 @@ class Dominoes(Transform):
                 return np.concatenate(images, axis=1 if self.below else 2)
 
             both = dataclasses.replace(examples, factors=factors, fetch=fetch)
-            return _with_factors(both, {one: own, other: partner})
+            return with_factors(both, {one: own, other: partner})
 
-        return _changed(source, change)
+        return changed(source, change)
 
 
 TRANSFORMS = {
@@ -308,18 +188,6 @@ def build(specs: dict[str, dict]) -> list[tuple[str, Transform]]:
     return chain
 
 
-def _changed(source, change, classes=None, values=None):
-    """`source` after `change(split, examples)`, with other `classes` and the names of the `values` of new factors."""
-    splits = {split: change(split, examples) for split, examples in source.splits.items()}
-    classes = source.classes if classes is None else classes
-    # A factor that was there already keeps its name, and its values.
-    return dataclasses.replace(source, splits=splits, classes=classes, values={**(values or {}), **source.values})
-
-
-def _with_factors(examples, added):
-    return dataclasses.replace(examples, factors={**examples.factors, **added})
-
-
 def _with_images(examples, change):
     fetch = examples.fetch
     return dataclasses.replace(examples, fetch=lambda indices: change(fetch(indices), indices))
@@ -337,15 +205,3 @@ def _members(pool, classes, where, split, names):
         raise UserError("source", split, f"items of every class in this split (class {names[absent]!r} has none)")
     starts = np.cumsum(counts) - counts
     return order[starts[classes] + (where * counts[classes]).astype(np.int64)]
-
-
-def _class_index(source, field, name):
-    if str(name) not in source.classes:
-        shown = ", ".join(source.classes[:20]) + ", ..." * (len(source.classes) > 20)
-        raise UserError(field, name, f"one of the classes {shown}")
-    return source.classes.index(str(name))
-
-
-def _probability(field, value):
-    if not 0 <= value <= 1:
-        raise UserError(field, value, "a number from 0 to 1")

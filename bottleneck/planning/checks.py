@@ -9,7 +9,7 @@ import numpy as np
 from bottleneck.arms import ARMS
 from bottleneck.data import component as components
 from bottleneck.data.component import Component
-from bottleneck.data.transforms import Classes, Labels
+from bottleneck.data.relabelling import Classes, Labels
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST, POSITIONS, tap_and_mode
