@@ -51,79 +51,49 @@ import sys
 
 import ml_collections
 
+from bottleneck import config as configs
 from bottleneck.config import parse_arg
 from bottleneck.errors import UserError
+from bottleneck.published import claim, lone, probed, randomised, sgd
 
 SHAH = "Shah et al. 2020 (arXiv:2006.07710)"
 PEZESHKI = "Pezeshki et al. 2021 (arXiv:2011.09468)"
-ASH = "Ash & Adams 2020 (arXiv:1910.08475), table 1"
-PLAIN = ("flipped", "mixture")
 GREYDANUS = "Greydanus & Kobak 2024 (arXiv:2011.14439)"
-CIFAR = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # mean and deviation
+IMAGES = ("warm", "dominoes", "colored")  # topics of configs/claims_images.py
+LEFT_OUT = dict(smoke=("noisy", "warm"))  # form -> topics it goes without
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     arg = parse_arg(arg, smoke=False, full=False, data="", only="", offset=0)
     form = "smoke" if arg.smoke else "full" if arg.full else "cpu"
-    studies = chosen(form, arg.data, arg.only)
+    topics = dict(lms5=lms5, ms57=ms57, noisy=noisy, moons=moons, mnist1d=mnist1d)
+    asked = [name for name in (*topics, *IMAGES) if name not in LEFT_OUT.get(form, ())]
+    if arg.only and arg.only not in asked:
+        raise UserError("config argument only", arg.only, f"one of {', '.join(asked)}")
+    if arg.only in IMAGES and not arg.data:
+        raise UserError("config argument data", arg.data, f"a directory with mnist.npz and cifar10.npz, for {arg.only}")
+    asked = [arg.only] if arg.only else asked
+    studies = {name: study for topic in asked if topic in topics for name, study in topics[topic](form).items()}
     config = ml_collections.ConfigDict()
     config.name = "claims"
     config.seed_offset = arg.offset
     config.arms = ("mixture",)
     config.probe = dict(protocols=("head",), arms=("mixture",))
-    config.sweep = dict(points=tuple(dict(point=name, **study) for name, study in studies.items()))
+    points = [dict(point=name, **study) for name, study in studies.items()]
+    config.sweep = dict(points=(*points, *pictured([topic for topic in asked if topic in IMAGES], form, arg.data)))
     return config
 
 
-def chosen(form: str, data: str, only: str) -> dict[str, dict]:
-    """The studies of a form by name, of one topic where only that is asked for; what is left out is said."""
-    topics = dict(lms5=lms5, ms57=ms57, noisy=noisy, moons=moons, mnist1d=mnist1d)
-    pictured = dict(warm=warm, dominoes=dominoes, colored=colored)
-    if form == "smoke":
-        del topics["noisy"], pictured["warm"]
-    if only and only not in (*topics, *pictured):
-        raise UserError("config argument only", only, f"one of {', '.join((*topics, *pictured))}")
-    if not data and only in pictured:
-        raise UserError("config argument data", data, f"a directory with mnist.npz and cifar10.npz, for {only}")
-    if not data and (missing := [name for name in pictured if only in ("", name)]):
+def pictured(topics: list[str], form: str, data: str) -> tuple[dict, ...]:
+    """The points of topics that need images; what is left out without them is said."""
+    if topics and not data:
         print(
-            f"claims: without data=DIR (mnist.npz, cifar10.npz in it) these are left out: {', '.join(missing)}",
+            f"claims: without data=DIR (mnist.npz, cifar10.npz in it) these are left out: {', '.join(topics)}",
             file=sys.stderr,
         )
-        pictured = {}
-    made = {name: topic(form) for name, topic in topics.items()}
-    made |= {name: topic(form, pathlib.Path(data)) for name, topic in pictured.items()}
-    return {name: study for topic, each in made.items() if only in ("", topic) for name, study in each.items()}
-
-
-def lone(name: str, source: dict, sizes: dict, seeds: int, claims: dict, **study) -> dict:
-    """A study of one component, whose run is that of direct training."""
-    component = dict(source=source) | ({"transforms": study.pop("transforms")} if "transforms" in study else {})
-    variants = {target: dict(component, randomise=blocks) for target, blocks in study.pop("randomise", {}).items()}
-    return dict(
-        components={name: component},
-        mixture=dict(weights={name: 1.0}),
-        targets=variants | study.pop("targets", {}),
-        data=sizes,
-        seeds=seeds,
-        claims=claims,
-        **study,
-    )
-
-
-def sgd(lr: float, momentum: float = 0.0, decay: float = 0.0) -> dict:
-    """As the originals have it: their weight decay is half of ours, of all parameters and part of the loss."""
-    options = dict(momentum=momentum, nesterov=False, weight_decay=decay / 2, decay="coupled_all")
-    return dict(name="sgd", lr=lr, **options)
-
-
-def claim(says: str, target: str, published=None, source="", arm="mixture", protocol="head", **how) -> dict:
-    """A claim about one reading; `minus`: (target, arm, protocol) of another."""
-    reads = dict(target=target, arm=arm, protocol=protocol)
-    if "minus" in how:
-        how["minus"] = dict(zip(("target", "arm", "protocol"), (*how["minus"], "head")))
-    said = dict(published=published, source=source) if published is not None else dict(source=source)
-    return dict(says=says, reads=reads, **said, **how)
+        return ()
+    file = pathlib.Path(__file__).with_name("claims_images.py")
+    return sum((configs.get(file, f"form={form},data={data},only={topic}").sweep.points for topic in topics), ())
 
 
 # Slabs
@@ -134,28 +104,17 @@ WORDS = dict(  # targets, as test items
     slabs_random="with the slabs randomised",
     five_random="with the five-slab coordinate randomised",
     seven_random="with the seven-slab coordinates randomised",
-    digits_random="with the digit randomised",
-    vehicles_random="with the vehicle randomised",
 )
 
 
-def randomised(key: str, what: str, published: dict[str, float], where: str, arm: str = "mixture", **how) -> dict:
-    """Claims about test sets in which some coordinates say nothing of the label. `published`: target -> number."""
-    return {
-        f"{key}_{target}": claim(
-            f"{what}, test items {WORDS.get(target, 'as they are')}", target, number, f"{SHAH}, {where}", arm, **how
-        )
-        for target, number in published.items()
-    }
-
-
-def simplest_first(name: str, form: str, what: str, source: dict, sides: dict, simple: str, probed: str, **how) -> dict:
+def simplest_first(name: str, form: str, what: str, source: dict, sides: dict, simple: str, slabs: str, **how) -> dict:
     """Slabs of two kinds, each of which alone would do. `sides`: target -> (what is randomised there, published AUC);
-    `simple`: the side that randomises what networks use; `probed`: what probes on frozen features then look for."""
+    `simple`: the side that randomises what networks use; `slabs`: what probes on frozen features then look for."""
     seeds = dict(smoke=3, cpu=6, full=15)[form]
     published = {name: 100.0} | {side: number for side, (_, number) in sides.items()}
-    claims = randomised(name, what, published, "notebook 01", metric="auc")
-    claims |= randomised(f"{name}_three", f"{what}, three networks", published, "notebook 04", "three", metric="auc")
+    claims = randomised(name, what, published, WORDS, f"{SHAH}, notebook 01", metric="auc")
+    of_three = dict(source=f"{SHAH}, notebook 04", arm="three", metric="auc")
+    claims |= randomised(f"{name}_three", f"{what}, three networks", published, WORDS, **of_three)
     how = dict(model=dict(name="mlp", width=100, depth=2), optimizer=sgd(0.1, decay=5e-5), **how)
     sizes = dict(train=100_000, test=50_000, probe=4000, val=1000)
     three = dict(three=dict(members="mixture/*@last:features", n=3, combine="average"))
@@ -168,7 +127,7 @@ def simplest_first(name: str, form: str, what: str, source: dict, sides: dict, s
             source,
             sizes,
             seeds,
-            found(what, f"{name}_slabs", probed, simple, protocols),
+            probed(what, f"{name}_slabs", slabs, simple, protocols),
             randomise={simple: blocks[simple]},
             probe=dict(protocols=("head", *protocols), arms=("mixture", "random")),
             **how,
@@ -199,30 +158,17 @@ def ms57(form: str) -> dict[str, dict]:
     return made if form == "smoke" else {**made, "ms57_longer": studies("ms57_longer", 180)["ms57_longer"]}
 
 
-def found(who: str, key: str, what: str, target: str, protocols: tuple[str, ...]) -> dict:
-    """What probes on frozen features read where the network itself reads nothing: a question nobody has answered."""
-    claims = {}
-    for protocol in protocols:
-        words = (
-            f"{who}, a {protocol.replace('_', ' ').replace('nonlinear', 'non-linear')} on frozen features finds {what}"
-        )
-        untrained = (target, "random", protocol)
-        claims[f"{key}_{protocol}"] = claim(words, target, protocol=protocol)
-        more = claim(f"{words}, beyond an untrained network's", target, protocol=protocol, minus=untrained)
-        claims[f"{key}_{protocol}_trained"] = more
-    return claims
-
-
 def noisy(form: str) -> dict[str, dict]:
     """A linear coordinate that says nothing of a tenth of the items, and 49 seven-slab ones that say all."""
     source = dict(name="slabs", linear=1, slabs5=0, slabs7=49, noise=0.1)
+    published = dict(noisy=94.9, linear_random=49.7, slabs_random=94.9)
     return dict(
         noisy=lone(
             "noisy",
             source,
             dict(train=40_000, test=50_000, probe=1000, val=1000),
             dict(smoke=2, cpu=3, full=10)[form],
-            randomised("noisy", "noisy LMS-7", dict(noisy=94.9, linear_random=49.7, slabs_random=94.9), "notebook 03"),
+            randomised("noisy", "noisy LMS-7", published, WORDS, f"{SHAH}, notebook 03"),
             randomise=dict(linear_random=("linear",), slabs_random=("slabs",)),
             model=dict(name="mlp", width=300, depth=2),
             optimizer=sgd(0.1, momentum=0.9, decay=5e-4),
@@ -291,150 +237,3 @@ def mnist1d(form: str) -> dict[str, dict]:
                 train=dict(steps=8000, batch=100, sampling="stratified"),
             )
     return studies
-
-
-# Images
-
-
-def warm(form: str, data: pathlib.Path) -> dict[str, dict]:
-    """Training on half of CIFAR-10 first costs accuracy on all of it: the run on `whole`, fresh, against the one that
-    goes on from `half`, each until 99 % of what it trains on is right (over two epochs of `half`, one of `whole`), or
-    for `steps`."""
-    source = dict(name="arrays", path=str(data / "cifar10.npz"))
-    held_out, images = 200, 50_000 if form == "full" else 10_000
-    steps = 140_000 if form == "full" else 40_000  # at most so many
-    whole, reduced = (None, "") if form == "full" else (images - 2 * held_out, f"{images:,} of 50,000 images")
-    fresh, gone_on = ("whole", "direct", "head"), ("whole", "mixture", "warm_start")
-
-    def number(says: str, reading: tuple, published: float, **how) -> dict:
-        target, arm, protocol = reading
-        published = None if reduced and "above" not in how else published  # fewer images reach less
-        return claim(f"CIFAR-10, MLP, Adam, {says}", target, published, ASH, arm, protocol, reduced=reduced, **how)
-
-    costs = dict(minus=gone_on, **(dict(above=0.0) if reduced else {}))
-
-    study = lone(
-        "half",
-        source,
-        dict(train=whole, image_size=32, mean=CIFAR[0], std=CIFAR[1], probe=held_out, val=held_out, test=10_000),
-        dict(smoke=2, cpu=3, full=5)[form],
-        dict(
-            fresh=number("all at once", fresh, 39.4),
-            warm=number("half of it first", gone_on, 36.1),
-            warm_costs=number("what half of it first costs", fresh, 3.3, **costs),
-        ),
-        targets=dict(whole=dict(source=source)),
-        arms=("mixture", "direct"),
-        probe=dict(
-            protocols=("head", "linear_probe", "warm_start"),
-            arms=("mixture",),
-            scalings=("standardised",),
-            finetune=dict(steps=steps, lr=0.001),
-        ),
-        model=dict(name="mlp", width=100, depth=3, activation="tanh"),
-        optimizer=dict(name="adam", lr=0.001, weight_decay=0.0),
-        train=dict(steps=steps, batch=128, sampling="stratified", stop_at_accuracy=0.99, stop_window="2 epochs"),
-    )
-    study["components"]["half"]["sizes"] = dict(train=images // 2 - held_out)
-    return dict(warm=study)
-
-
-def dominoes(form: str, data: pathlib.Path) -> dict[str, dict]:
-    """MNIST digits over CIFAR-10 cars and trucks; and whether a new last layer, fitted where the digit says nothing,
-    finds the vehicle."""
-    digits = dict(name="arrays", path=str(data / "mnist.npz"), fit="pad")
-    vehicles = dict(name="arrays", path=str(data / "cifar10.npz"))
-    transforms = dict(
-        classes=dict(keep=("0", "1"), balanced=True),
-        dominoes=dict(source=vehicles, transforms=dict(classes=dict(keep=("1", "9"))), below=True),
-    )
-    reduced = "" if form == "full" else "ResNet-8 of half the width instead of ResNet-50"
-    sides = dict(dominoes=(100.0, dict(above=95.0)), digits_random=(49.4, dict(above=45.0, below=55.0)))
-    sides |= dict(vehicles_random=(100.0, dict(above=95.0)))
-    claims = found("MNIST over CIFAR-10", "vehicle", "the vehicle", "digits_random", ("linear_probe",))
-    for target, (published, expected) in sides.items():
-        how = dict(reduced=reduced, **expected) if reduced else {}
-        where = "notebook 02"
-        claims |= randomised("dominoes", "MNIST over CIFAR-10", {target: published}, where, metric="auc", **how)
-    return dict(
-        dominoes=lone(
-            "dominoes",
-            digits,
-            dict(image_size=(64, 32), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), probe=1500, val=500),
-            dict(smoke=1, cpu=3, full=5)[form],
-            {name: {**each, "reduced": reduced} for name, each in claims.items()},
-            transforms=transforms,
-            randomise=dict(digits_random=("top",), vehicles_random=("bottom",)),
-            probe=dict(protocols=("head", "linear_probe"), arms=("mixture", "random")),
-            model=dict(name="resnet", depth=50) if form == "full" else dict(name="resnet", depth=8, width=0.5),
-            optimizer=sgd(0.05, decay=5e-5),
-            train=dict(
-                steps=dict(smoke=150, cpu=300, full=600)[form],
-                batch=256,
-                sampling="stratified",
-                stop_at_loss=0.01,
-                stop_window="10 steps",
-            ),
-        )
-    )
-
-
-def colored(form: str, data: pathlib.Path) -> dict[str, dict]:
-    """ColoredMNIST: plain training reads the colour, which is wrong in nine of ten items of the other environment.
-
-    Spectral decoupling as released: from step 450 on both the loss and the penalty count 2e-5 times, with Adam's state
-    carried over, which the new gradients are small beside; `reset` is the same with Adam started anew. Both are read
-    over time: is what they reach a solution, or a passage?
-    """
-    digits = dict(name="colored_digits", path=str(data / "mnist.npz"))
-    images = dict(smoke=1000, cpu=2500, full=50_000)[form]
-    reduced = "" if form == "full" else f"{images:,} of 50,000 images"
-    table, switch = f"{PEZESHKI}, table 1 and its released code", ((450, 2e-5, 2e-5),)
-    decoupled, long = dict(logit_penalty=2e-5, switch=switch), 2001 / 1001
-
-    def number(says: str, published: float, sd: float, arm: str = "mixture", **expected) -> dict:
-        how = dict(reduced=reduced, **expected) if reduced else {}
-        return claim(f"ColoredMNIST, {says}", "flipped", published, table, arm, sd=sd, **how)
-
-    claims = dict(
-        plain=number("plain training", 23.70, 0.76, below=50.0),
-        plain_own=claim("ColoredMNIST, plain training, fresh items of the training environments", "digits"),
-        decoupled=number("spectral decoupling", 68.40, 1.24, "decoupled_end", above=50.0),
-        decoupled_gains=claim(
-            "ColoredMNIST, what spectral decoupling gains", "flipped", arm="decoupled_end", minus=PLAIN, above=10.0
-        ),
-        reset=claim("ColoredMNIST, spectral decoupling, Adam reset, last step", "flipped", arm="reset_end"),
-        reset_costs=claim(
-            "ColoredMNIST, what carrying Adam's state adds",
-            "flipped",
-            arm="decoupled_end",
-            minus=("flipped", "reset_end"),
-        ),
-    )
-    kept = {}
-    for recipe, words in (("decoupled", ""), ("reset", ", Adam reset")):
-        for step in (450, 470, 500, 700, 1000, 1500, "end"):
-            at = "last" if step == "end" else step
-            kept[f"{recipe}_{step}"] = dict(members=f"{recipe}/*@{at}:features", combine="average")
-            if step != "end":
-                says = f"ColoredMNIST, spectral decoupling{words}, after {step:,} steps"
-                claims[f"{recipe}_at_{step:04}"] = claim(says, "flipped", arm=f"{recipe}_{step}")
-    return dict(
-        colored=lone(
-            "digits",
-            digits,
-            dict(train=images, probe=500, val=500, test=10_000),
-            dict(smoke=2, cpu=3, full=10)[form],
-            {name: {**each, "reduced": reduced} for name, each in claims.items()},
-            targets=dict(flipped=dict(source=dict(digits, flips=(0.9,)))),
-            model=dict(name="mlp", width=300, depth=2, init="xavier"),
-            optimizer=dict(name="adam", lr=1e-4, weight_decay=0.0),
-            objective=dict(loss="softplus"),
-            train=dict(steps=1001, sampling="full"),
-            recipes=dict(
-                decoupled=dict(steps=long, objective=decoupled),
-                reset=dict(steps=long, objective=dict(decoupled, reset_optimizer=True)),
-            ),
-            representations=kept,
-        )
-    )
