@@ -52,7 +52,7 @@ def test_a_lone_study_randomises_its_own_component():
     study = published.lone(
         "slabs", SOURCE, dict(train=60, test=40, probe=20, val=20), 1, {}, randomise=dict(linear_random=("linear",))
     )
-    built = typed.build(StudySpec, study)
+    built = typed.build(StudySpec, dict(study, name="lone", model=dict(name="mlp"), targets=dict(study["targets"])))
     assert list(built.components) == ["slabs"] and built.mixture.weights == {"slabs": 1.0}
     target = built.targets["linear_random"]
     assert target.source == built.components["slabs"].source and tuple(target.randomise) == ("linear",)
