@@ -30,7 +30,7 @@ def sentence(
     for status in STATUSES:
         said = sorted((c for c in causes if c.status == status), key=lambda c: -np.nan_to_num(c.share))
         if said:
-            text += f"; {status}: {_join([_clause(c) for c in said])}"
+            text += f"; {status}: {_join(_clauses(said))}"
         elif status == "named":
             text += "; no cause is named"
         if status == "named" and saturated(causes, variant_interference):
@@ -68,9 +68,12 @@ def exposure_contains(normalised_step: bool, clipped: bool) -> str:
     )
 
 
-def _clause(cause: Cause) -> str:
-    said = "; ".join(filter(None, (cause.evidence_words, cause.reason)))
-    return f"{cause.cause} ({said})" if said else cause.cause
+def _clauses(causes: list[Cause]) -> list[str]:
+    """What is said of causes of one status; those of which the same is to be said stand together."""
+    of: dict[str, list[str]] = {}
+    for cause in causes:
+        of.setdefault("; ".join(filter(None, (cause.evidence_words, cause.reason))), []).append(cause.cause)
+    return [f"{_join(names)} ({said})" if said else _join(names) for said, names in of.items()]
 
 
 def _rise(rising: Rising, unit: str) -> str:

@@ -19,6 +19,8 @@ RULE = (
 def restored(rows: list[dict]) -> list[dict]:
     """The rows of what each cause's arm restores, target by target, the surest and largest first."""
     of = select(rows, seed="all", metric="restored", unit=unit(rows))
+    if all(r["value"] is None for r in of):  # no arm was trained: the sentences say why
+        return []
     order = targets(rows)
 
     def place(row):

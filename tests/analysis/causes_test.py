@@ -412,6 +412,12 @@ def test_the_sentence_says_the_split_first_and_then_every_status():
     assert "16 times as long restores" in sentence(dataclasses.replace(evidence, longer=(3, 16)))
 
 
+def test_causes_of_which_the_same_is_said_stand_together():
+    why = "not among the study's arms"
+    evidence = world({"label conflict": 0.8}, not_asked=dict.fromkeys(("randomised", "wider", "balanced"), why))
+    assert f"; not asked: dilution, competition and capacity ({why})" in sentence(evidence)
+
+
 def test_the_sentence_of_saturation_of_rising_training_and_of_nothing_named():
     evidence = world({"competition": 0.8})
     text = sentence(evidence, variant_interference=causes.interference(evidence.variant))

@@ -137,6 +137,12 @@ def test_what_restores_a_gap_the_surest_first(study):
     assert "variant" in table.caption and "scarcity" not in table.caption
 
 
+def test_where_no_arm_was_trained_there_is_no_table_of_what_restores(study):
+    silent = [{**r, "value": None, "ci95": None} if r["metric"] == "restored" else r for r in study()]
+    assert causes.table(study()).rows and not causes.table(silent).rows
+    assert "What restores it" not in tables.terminal(silent)
+
+
 def test_in_a_terminal_what_was_trained_stands_once(study):
     table = causes.short(study())
     assert "what was trained" not in table.header and table.header[-2:] == ("arm", "in words")
