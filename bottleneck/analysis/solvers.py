@@ -154,64 +154,59 @@ def logistic(
 class _Objective:
     """Mean log-loss + half the penalty, of `theta` [k, r + 1]: the weights of k logits, and last their intercepts.
 
-    k = K, or 1 for two classes: the logit of class 1.
+    k = K, or 1 for two classes: the logit of class 1. What is linear in theta (the logits of the right classes, and
+    their part of the gradient) is a product with `right`, so that every pass over [k, n] numbers is one that has to be.
     """
 
     space: Basis
-    labels: np.ndarray  # [n]
-    one_hot: np.ndarray  # [k, n]
-    penalties: np.ndarray  # [r], of the weights of these k logits
-    log_loss: Callable  # of coordinates, weights, intercept, labels: `_softmax_loss` or `_sigmoid_loss`
+    items: np.ndarray  # [n, r + 1] coordinates, and 1 for the intercept
+    right: np.ndarray  # [k, r + 1] sum of the items of each class
+    penalties: np.ndarray  # [r + 1], of the weights of these k logits; 0 for the intercept
+    log_loss: Callable  # of logits [k, n]: `_softmax_loss` or `_sigmoid_loss`
 
     def value_and_gradient(self, theta) -> tuple[float, np.ndarray]:
         """The objective and its gradient [k, r + 1]."""
-        weights = theta[:, :-1]
-        loss, residual = self.log_loss(self.space.coordinates, weights, theta[:, -1], self.labels)
-        residual -= self.one_hot
-        residual /= len(self.labels)
-        gradient = np.empty_like(theta)
-        penalised = weights * self.penalties
-        gradient[:, :-1] = residual @ self.space.coordinates + penalised
-        gradient[:, -1] = residual.sum(1)
-        return loss + 0.5 * float((weights * penalised).sum()), gradient
+        total, probability = self.log_loss(theta @ self.items.T)
+        gradient = probability @ self.items
+        gradient -= self.right
+        gradient /= len(self.items)
+        penalised = theta * self.penalties
+        loss = (total - float((theta * self.right).sum())) / len(self.items)
+        return loss + 0.5 * float((theta * penalised).sum()), gradient + penalised
 
     def curvature(self, theta) -> float:
         """Mean second derivative c of the log-loss by a logit."""
-        probability = self.log_loss(self.space.coordinates, theta[:, :-1], theta[:, -1], self.labels)[1]
+        probability = self.log_loss(theta @ self.items.T)[1]
         return max(float((probability * (1.0 - probability)).mean()), 1e-10)
 
     def preconditioner(self, curvature: float) -> np.ndarray:
         """Inverse square roots [r + 1] of the diagonal Hessian: of `c s_i + penalty_i`, and of c for the intercept."""
-        return 1.0 / np.sqrt(np.append(curvature * self.space.variances + self.penalties, curvature))
+        return 1.0 / np.sqrt(curvature * np.append(self.space.variances, 1.0) + self.penalties)
 
 
 def _objective(space, labels, penalties, num_classes) -> _Objective:
-    one_hot = np.zeros((num_classes, len(labels)))
-    one_hot[labels, np.arange(len(labels))] = 1.0
+    items = np.column_stack([space.coordinates, np.ones(len(labels))])
+    right = np.stack([items[labels == k].sum(0) for k in range(num_classes)])
+    penalties = np.append(penalties, 0.0)
     if num_classes == 2:  # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
-        return _Objective(space, labels, one_hot[1:], penalties / 2.0, _sigmoid_loss)
-    return _Objective(space, labels, one_hot, penalties, _softmax_loss)
+        return _Objective(space, items, right[1:], penalties / 2.0, _sigmoid_loss)
+    return _Objective(space, items, right, penalties, _softmax_loss)
 
 
-def _softmax_loss(coordinates, weights, intercept, labels) -> tuple[float, np.ndarray]:
-    """Mean log-loss and probabilities [K, n] of `weights` [K, r] and `intercept` [K]."""
-    logits = weights @ coordinates.T
-    logits += intercept[:, None]
-    logits -= logits.max(0)
-    correct = logits[labels, np.arange(len(labels))].sum()
+def _softmax_loss(logits) -> tuple[float, np.ndarray]:
+    """Sum of log(sum(exp)) over items, and probabilities [K, n], of `logits` [K, n], which are written over."""
+    largest = logits.max(0)
+    logits -= largest
     np.exp(logits, out=logits)
     total = logits.sum(0)
-    loss = (np.log(total).sum() - correct) / len(labels)
     logits /= total
-    return loss, logits
+    return float(np.log(total).sum() + largest.sum()), logits
 
 
-def _sigmoid_loss(coordinates, weights, intercept, labels) -> tuple[float, np.ndarray]:
-    """Mean log-loss and probability of class 1 [1, n] of its logit's `weights` [1, r] and `intercept` [1]."""
-    logit = coordinates @ weights[0] + intercept[0]
-    tail = np.exp(-np.abs(logit))
-    loss = (np.log1p(tail).sum() + np.maximum(logit, 0.0).sum() - logit[labels == 1].sum()) / len(labels)
-    return loss, (np.where(logit >= 0, 1.0, tail) / (1.0 + tail))[None]
+def _sigmoid_loss(logits) -> tuple[float, np.ndarray]:
+    """Sum of log(1 + exp) over items, and probability of class 1 [1, n], of its `logits` [1, n]."""
+    tail = np.exp(-np.abs(logits))
+    return float(np.log1p(tail).sum() + np.maximum(logits, 0.0).sum()), np.where(logits >= 0, 1.0, tail) / (1.0 + tail)
 
 
 def _lbfgs(objective: _Objective, theta, scale, tolerance) -> tuple[np.ndarray, optimize.OptimizeResult]:
