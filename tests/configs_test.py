@@ -279,7 +279,7 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("made", [as_npz, as_folder])
+@pytest.mark.parametrize("made", [pytest.param(as_npz, marks=pytest.mark.slow), as_folder])
 def test_own_images(made, tmp_path):
     rows = run("mixture", f"smoke,data={made(tmp_path)}", tmp_path / "study", OWN)
     assert set(verdicts(rows)) == {"plain", "tinted", "rotated", "blurred"}

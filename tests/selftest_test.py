@@ -20,6 +20,7 @@ def test_everything_planted_is_found(capsys, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_misreads_fails(monkeypatch, capsys, tmp_path):
     """Probes that peek at the test labels read every label, the independent one too."""
     honest = screen.screen

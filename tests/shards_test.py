@@ -54,6 +54,7 @@ def in_turn(config, workdir, count):
     return rounds
 
 
+@pytest.mark.slow
 def test_four_shards_pass_and_train_as_much_as_one_process_and_leave_the_same_rows(tiny, tmp_path, work, capsys):
     assert execute.study(tiny(STUDY), tmp_path / "one") == execute.DONE
     alone = dict(work)

@@ -49,7 +49,9 @@ def frozen(episode):
     return make
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", ["schedule_free", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "adamw"))]
+)
 def test_the_trunk_stays_and_a_cut_changes_nothing(variant, frozen, tmp_path, same, metrics):
     made, start = frozen(variant, keep=(0,))
     kept = made.train(tmp_path / "whole", initial=start)
