@@ -4,7 +4,7 @@ A checkpoint is a directory written by Orbax (which renames it into place when c
 That is written last, after the whole tree has been read back and compared bit by bit with what was saved. A directory
 without a manifest was interrupted and is removed; one whose bytes differ from its manifest, or that holds no readable
 tree, is `Damaged` and never loaded (Orbax itself restores flipped bits without noticing). Where several processes
-share the directory, the first one seals and removes, and the others wait.
+share the directory, the first one writes, seals and removes, and the others wait.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import logging
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
-from bottleneck import atomic, seal
+from bottleneck import atomic, processes, seal
 from bottleneck.atomic import Full
 from bottleneck.errors import UserError
 from bottleneck.seal import MANIFEST, Damaged, is_sealed
@@ -42,28 +41,30 @@ for _name in ("absl", "asyncio"):
     logging.getLogger(_name).addFilter(lambda record: not _said_elsewhere(record))
 
 
-def primary(action: Callable[[], None]) -> None:
-    """Runs `action` on the first process, after all have come here (what they read before is as it was); all wait."""
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Orbax, as if there were no other processes: they are waited for here, or have work of their own."""
+    index = processes.index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process {index}"
+    )
 
-    def meet(point):
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices(f"bottleneck.checkpoint {point}")
 
-    meet("before")
-    if jax.process_index() == 0:
-        action()
-    meet("after")
+def _reader() -> ocp.Checkpointer:
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+    return ocp.Checkpointer(handler, multiprocessing_options=_alone())
 
 
 class Writer:
-    """Writes checkpoints in the background, one at a time; sealed when the next one starts, or by `wait`.
+    """Writes checkpoints in the background, one at a time; sealed when the next one starts, or by `wait`. Of several
+    processes the first one writes, and all wait where it does.
 
     A write that fails is raised by the next call, as Full where space or quota has run out, and is never sealed.
     """
 
     def __init__(self):
         _hush()
-        self._orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=_alone())
+        self._orbax = ocp.AsyncCheckpointer(handler, multiprocessing_options=_alone())
         self._pending: tuple[pathlib.Path, dict, dict] | None = None
         self._failed = False
 
@@ -73,11 +74,12 @@ class Writer:
         `meta` becomes part of the manifest.
         """
         self.wait()
-        primary(lambda: remove(path))
+        processes.primary(lambda: remove(path))
         copy = jax.tree.map(np.array, tree)  # training goes on in place, and the seal compares with it
-        with self._writing(path):
-            _check_room(path, copy)
-            self._orbax.save(path.absolute(), args=ocp.args.StandardSave(copy))
+        if processes.first():
+            with self._writing(path):
+                _check_room(path, copy)
+                self._orbax.save(path.absolute(), args=ocp.args.StandardSave(copy))
         self._pending = path, copy, meta
 
     def wait(self) -> None:
@@ -85,11 +87,13 @@ class Writer:
         pending, self._pending = self._pending, None  # whatever fails, it is not sealed later
         if pending is None:
             return
-        path, copy, meta = pending
+        processes.primary(lambda: self._seal(*pending))
+
+    def _seal(self, path: pathlib.Path, copy, meta: dict) -> None:
         with self._writing(path):
             self._orbax.wait_until_finished()
-            _read_back(path, copy)  # on all processes: Orbax reads together
-            primary(lambda: atomic.write(path / MANIFEST, seal.manifest(path, meta)))
+            _read_back(path, copy)
+            atomic.write(path / MANIFEST, seal.manifest(path, meta))
 
     def close(self) -> None:
         try:
@@ -107,9 +111,8 @@ class Writer:
                 yield
         except Exception:
             self._failed = True
-            if jax.process_index() == 0:
-                for part in (path, *path.parent.glob(f"{path.name}.orbax*")):  # Orbax writes beside it first
-                    remove(part)
+            for part in (path, *path.parent.glob(f"{path.name}.orbax*")):  # Orbax writes beside it first
+                remove(part)
             raise
 
 
@@ -162,7 +165,7 @@ def _described(path: pathlib.Path) -> dict:
 
 
 def _read(path: pathlib.Path):
-    with ocp.PyTreeCheckpointer() as reader:
+    with _reader() as reader:
         arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _described(path))
         try:
             return reader.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=arguments))
@@ -180,7 +183,7 @@ def foreign(path: pathlib.Path, where: Mapping[str, str] | None = None) -> dict:
     """
     place = _saved_tree(pathlib.Path(path))
     try:
-        with ocp.PyTreeCheckpointer() as reader:
+        with _reader() as reader:
             described = reader.metadata(place.absolute()).item_metadata
             if described is None:
                 raise ValueError("its metadata are incomplete")

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 
 from bottleneck.errors import UserError, nearest
+from bottleneck.processes import LOST, Lost
 
 DONE, FAILED, MISTAKE, UNFINISHED = 0, 1, 2, 3
 STATUSES = """\
@@ -22,7 +23,8 @@ exit status:
   0  done
   1  anything that is none of the others (a traceback says what)
   2  a mistake in the command, the config or the data, or a full disk: one line says which
-  3  unfinished, run the same command again: tasks wait for other shards, or a signal came and all was saved"""
+  3  unfinished, run the same command again: tasks wait for other shards, a signal came and all was saved, or another
+     process of the job is gone"""
 _CACHE = (
     "jax_compilation_cache_dir",
     "jax_persistent_cache_min_compile_time_secs",
@@ -41,6 +43,9 @@ def carry_out(command: Callable[[list[str]], int | None], argv: list[str]) -> in
             return _mistake(error)
         except _interruptions():
             print("stopped: saved; the same command goes on", file=sys.stderr)
+            return UNFINISHED
+        except Lost:
+            print(f"stopped: {LOST}", file=sys.stderr)
             return UNFINISHED
         except Exception as error:
             if full := _full_disk(error):

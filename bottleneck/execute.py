@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from bottleneck import checkpoint, jobs, lock, results, signals, sweep, typed
+from bottleneck import jobs, lock, processes, results, signals, sweep, typed
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
 from bottleneck.features.extract import Extract
@@ -61,16 +61,19 @@ def study(
         if stages == ("report",) or output is not None and not retrain and not store.outcomes.left():
             return finish(plan, store, config, output, write=False)
         results.usable(workdir)
-        print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
+        if processes.first():
+            print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
         compilation_cache(workdir)
-        with lock.hold(workdir, shard) if jax.process_index() == 0 else contextlib.nullcontext():
-            results.record(workdir, plan, config)
+        with lock.hold(workdir, shard) if processes.first() else contextlib.nullcontext():
+            processes.primary(lambda: results.record(workdir, plan, config))
             if retrain:
-                checkpoint.primary(lambda: results.forget_runs(plan, store))
+                processes.primary(lambda: results.forget_runs(plan, store))
                 store = opened(plan, workdir, stop)  # what the first one knows is of what was there
-            with stop.noted():
+            with stop.noted(), processes.together(stop):
                 carry_out(plan.graph, store, stages, shard)
-            return finish(plan, store, config, output, write=True, stages=stages, shard=shard)
+            return processes.primary(
+                lambda: finish(plan, store, config, output, write=True, stages=stages, shard=shard)
+            )
 
 
 def without_data(error: UserError, config, workdir: pathlib.Path, stage: str, output: pathlib.Path | None) -> int:
@@ -98,20 +101,33 @@ def opened(plan: Plan | Sweep, workdir: pathlib.Path, stop: signals.Stop) -> Sto
 
 def carry_out(graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1)) -> None:
     """Every task of these stages and this shard whose needs are there, until none is left. Raises signals.Stopped once
-    `store.stop` is asked for."""
+    `store.stop` is asked for.
+
+    Of several processes the first says what is next: runs, which all of them train together, or other tasks, of which
+    each takes a share.
+    """
     store.outcomes = outcomes = store.outcomes or Outcomes(graph, store)
     dealt = graph.deal(shard[1])
     mine = [task for task in graph if dealt[task.key] == shard[0] and task.STAGE in stages]
+    share = graph.deal(processes.count(), mine)
+    own = [task for task in mine if share[task.key] == processes.index()]
     while True:
         outcomes.refresh()
         ready = [task for task in mine if outcomes.of(task) == "ready" and outcomes.wanted(task)]
-        if alone := [task for task in ready if task.ALONE]:
-            one_by_one(alone, store)
-        elif ready:
-            groups = few_programs(chains(mine, outcomes))
-            jobs.carry_out(stage_of(groups), "task", groups, lambda task: make(task, store), store.stop)
+        alone = processes.decided([task.key for task in ready if task.ALONE])
+        if alone:
+            one_by_one([graph.tasks[key] for key in alone], store)
+        elif processes.decided(bool(ready)):
+            with processes.turn(store.stop):
+                side_by_side(own, store)
         else:
             return
+
+
+def side_by_side(tasks: list[Task], store: Store) -> None:
+    """Tasks that can be done now, each with those that then can be."""
+    if groups := few_programs(chains(tasks, store.outcomes)):
+        jobs.carry_out(stage_of(groups), "task", groups, lambda task: make(task, store), store.stop)
 
 
 def one_by_one(tasks: list[Task], store: Store) -> None:

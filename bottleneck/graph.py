@@ -76,14 +76,15 @@ class Graph:
         """The tasks of one class."""
         return [task for task in self if isinstance(task, kind)]
 
-    def deal(self, shards: int) -> dict[str, int]:
-        """Task key -> shard. Roots (a run, a pass over images) are dealt; what follows from one chain stays with it,
-        and what joins chains goes to the first of their shards. So no backbone runs twice, whatever the number of
-        shards.
+    def deal(self, shards: int, among: Iterable[Task] | None = None) -> dict[str, int]:
+        """Task key -> shard, of `among` (all tasks). Roots (a run, a pass over images) are dealt; what follows from one
+        chain stays with it, and what joins chains goes to the first of their shards. So no backbone runs twice,
+        whatever the number of shards.
         """
+        keys = {task.key for task in (self if among is None else among)}
         shard, dealt = {}, 0
-        for task in self:
-            parents = [self.maker[output] for output in task.needs]
+        for task in (task for task in self if task.key in keys):
+            parents = [parent for output in task.needs if (parent := self.maker[output]).key in keys]
             if parents:
                 shard[task.key] = min(shard[parent.key] for parent in parents)
             else:

@@ -14,7 +14,7 @@ import dataclasses
 import pathlib
 import sys
 
-from bottleneck import cli
+from bottleneck import cli, processes, supervision
 from bottleneck import config as configs
 from bottleneck.errors import UserError
 
@@ -23,12 +23,13 @@ FLAGS = {
     "--config": dict(metavar="FILE.py[:ARGUMENTS]", help="the study; --config.a.b=value sets a key of it"),
     "--workdir": dict(metavar="DIR", help="where runs, features, rows and the report go (default: runs/NAME)"),
     "--stage": dict(metavar="STAGE", default="all", help=f"{', '.join(STAGES)} (default)"),
-    "--shard": dict(metavar="i/n", default="0/1", help="take the i-th (from 0) of n fixed shares of the tasks"),
-    "--multihost": dict(
-        action="store_true",
-        help="this is one of several processes that train together, on a cluster that jax.distributed recognises "
-        "(TPU pods, SLURM, Open MPI, Kubernetes); for --stage=pretrain",
+    "--shard": dict(metavar="i/n", help="take the i-th (from 0) of n fixed shares of the tasks; works alone"),
+    "--coordinator": dict(
+        metavar="HOST:PORT",
+        help="where the first of several processes that work together is met; found on TPU pods, SLURM, Open MPI, GKE",
     ),
+    "--processes": dict(metavar="N", help="how many they are; 1: this one works alone, whatever cluster it is on"),
+    "--process": dict(metavar="I", help="which of them this is, from 0"),
     "--dry_run": dict(action="store_true", help="print what would run, and what it costs; write nothing"),
     "--retrain": dict(
         action="store_true", help="train runs again where a kept step cannot be added to what other devices made"
@@ -39,7 +40,9 @@ FLAGS = {
 
 def main(argv: list[str]) -> int:
     """Runs the study that `argv` asks for; returns the exit status (see --help)."""
-    return cli.carry_out(run, argv)
+    with supervision.ending() as end:
+        end.code = cli.carry_out(run, argv)
+    return end.code
 
 
 def run(argv: list[str]) -> int:
@@ -54,15 +57,16 @@ def run(argv: list[str]) -> int:
         raise UserError("command line", parser.given, "--config=FILE.py (--help lists the flags)")
     if args.stage not in STAGES:
         raise UserError("--stage", args.stage, f"one of {', '.join(STAGES)}")
-    if args.multihost and args.stage != "pretrain":
-        raise UserError("--multihost", args.stage, "--stage=pretrain; the other stages run on one host")
-    share = shard(args.shard)
+    share = shard(args.shard or "0/1")
     with cli.jax_as_found():
-        if args.multihost:
-            _join()
+        where = processes.place(args.coordinator, args.processes, args.process, args.shard is not None)
+        if where is not None and not supervision.supervised():
+            return supervision.supervise(argv, where)
         from bottleneck import execute, study  # after the flags: --help needs no JAX
 
         config = configs.load(args.config, args.overrides, study.StudySpec, study.spec_of)
+        if where is not None:
+            processes.join(where)
         return execute.study(
             config,
             args.workdir and pathlib.Path(args.workdir).expanduser(),
@@ -104,14 +108,6 @@ def _keys(cls, prefix: str = ""):
         inner += [(choice, f"{prefix}{name}.") for choice in configs.choices(hint) if dataclasses.is_dataclass(choice)]
     for choice, below in inner:
         yield from _keys(choice, below)
-
-
-def _join() -> None:
-    """Makes this process one of a cluster's. A failure is fatal: half a pod must not train as many single hosts."""
-    import jax
-
-    if not jax.distributed.is_initialized():
-        jax.distributed.initialize()
 
 
 if __name__ == "__main__":

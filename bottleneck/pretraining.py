@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bottleneck import checkpoint
+from bottleneck import checkpoint, processes
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
@@ -113,11 +113,7 @@ class Train(Task):
 
     def _train(self, store, on_progress: Callable) -> None:
         episode, directory = self._kept(self.resolved(store)), store.place_of(self.episode)
-        if self.chooser and not directory.is_dir() and self._intact(episode, store):
-            temporary = directory.with_name(f".{directory.name}.copied")  # a run is found by the end of its name
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.copytree(store.place_of(episode), temporary)
-            temporary.rename(directory)
+        if self.chooser and processes.primary(lambda: self._taken_over(episode, directory, store)):
             return
         components = restrict(episode, self.components)
         taught = self.taught(store) if self.teachers else None
@@ -133,6 +129,16 @@ class Train(Task):
             on_progress=on_progress,
             stop=store.stop,
         )
+
+    def _taken_over(self, chosen: Run, directory, store) -> bool:
+        """Whether the chosen candidate's steps are there, and now this run's."""
+        if directory.is_dir() or not self._intact(chosen, store):
+            return False
+        temporary = directory.with_name(f".{directory.name}.copied")  # a run is found by the end of its name
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copytree(store.place_of(chosen), temporary)
+        temporary.rename(directory)
+        return True
 
     def taught(self, store) -> Taught:
         """What its teachers say of its training items. Raises Empty where no example is left to be discovered."""

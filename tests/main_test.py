@@ -8,14 +8,14 @@ import subprocess
 import sys
 import types
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 import bottleneck
 from bottleneck import config as configs
-from bottleneck import main, study
+from bottleneck import main, study, supervision
+from bottleneck.processes import Place
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 
@@ -153,13 +153,12 @@ def test_a_signal_is_unfinished(calls, monkeypatch, capsys):
     assert capsys.readouterr() == ("", "stopped: saved; the same command goes on\n")
 
 
-def test_several_hosts_meet_once(calls, monkeypatch):
-    met = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda: met.append(True))
-    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: bool(met))
-    for _ in range(2):
-        assert main.main(["main", f"--config={TINY}", "--stage=pretrain", "--multihost"]) == 0
-    assert met == [True] and calls.all[1][2]["stage"] == "pretrain"
+def test_one_of_several_processes_has_a_parent(calls, monkeypatch):
+    asked = []
+    monkeypatch.setattr(supervision, "supervise", lambda argv, where: asked.append((argv, where)) or 3)
+    argv = ["main", f"--config={TINY}", "--coordinator=localhost:1234", "--processes=2", "--process=1"]
+    assert main.main(argv) == 3 and asked == [(argv, Place("localhost:1234", 2, 1))] and not calls.all
+    assert main.main(["main", f"--config={TINY}", "--processes=1"]) == 0 and len(calls.all) == 1
 
 
 def test_every_flag_is_in_the_help(capsys):
@@ -291,7 +290,7 @@ def test_a_config_file_that_fails_or_is_missing(refused, tmp_path):
         ("--stage=train", ("--stage='train'", "pretrain, transfer")),
         ("--shard=3", ("--shard='3'", "i/n")),
         ("--shard=0/0", ("--shard='0/0'", "i/n")),
-        ("--multihost", ("--multihost='all'", "--stage=pretrain")),
+        ("--process=1", ("--process", "--coordinator, --processes not")),
         ("--shard=2/2", ("--shard='2/2'",)),
         ("--nonsense", ("nonsense",)),
         ("stray", ("stray", "no further argument")),

@@ -25,7 +25,7 @@ def batches(
     kind: str,
     start: int,
     stop: int,
-    rows: slice = slice(None),
+    rows: slice | np.ndarray = slice(None),
     split: str = "train",
     threads: int = 8,
     taught=None,

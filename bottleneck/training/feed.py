@@ -49,7 +49,9 @@ class Feed:
     def host_batches(self, start: int, stop: int):
         train = self.run.train
         drawn = self.tables, self.run.seed, train.batch, train.sampling
-        return stream.batches(self.components, *drawn, start, stop, taught=self.taught)
+        rows = meshes.rows(self.code.mesh, train.batch)
+        own = stream.batches(self.components, *drawn, start, stop, rows=rows, taught=self.taught)
+        return (meshes.whole(batch, self.code.mesh) for batch in own)
 
     def advance(self, state: State, sums: dict, start: int, stop: int) -> tuple[State, dict]:
         """The state at step `stop`, from the one at `start`, and the sums with what was added on the way."""

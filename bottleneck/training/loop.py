@@ -17,9 +17,8 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
-from bottleneck import atomic, checkpoint, models
+from bottleneck import atomic, checkpoint, models, processes
 from bottleneck.data import resident
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
@@ -93,13 +92,13 @@ def train(
         run, program(run, mesh), components, data, pool, taught
     )  # a mistake is met here, before anything is written
     models.resolved(run.model, feed.x_shape)
-    checkpoint.primary(lambda: _prepare(run, directory))
+    processes.primary(lambda: _prepare(run, directory))
     state, sums = _start(run, feed, directory, initial)
-    checkpoint.primary(lambda: _resume_records(run, directory, mesh, int(state.step)))
+    processes.primary(lambda: _resume_records(run, directory, mesh, int(state.step)))
     with contextlib.closing(checkpoint.Writer()) as writer:
         session = Session(run, directory, feed, writer, state, sums, on_progress, stop or Stop())
         session.go()
-    checkpoint.primary(lambda: _finish(run, directory, session.stopped_at))
+    processes.primary(lambda: _finish(run, directory, session.stopped_at))
 
 
 class Session:
@@ -112,7 +111,7 @@ class Session:
         self.wanted = {*run.keep, run.steps}
         self.saved = self.step  # the newest step from which the run could go on
         self.stopped_at: int | None = None
-        path = directory / "metrics.jsonl" if jax.process_index() == 0 else None
+        path = directory / "metrics.jsonl" if processes.first() else None
         self.metrics = metrics.Metrics(run, path, self.step)
 
     def go(self) -> None:
@@ -191,7 +190,7 @@ class Session:
         self.writer.save(resumes / str(self.step), to_flat((self.state, self.sums)), step=self.step)
         self.saved = self.step
         for old in checkpoint.steps(resumes)[:-KEPT_RESUMES]:
-            checkpoint.primary(lambda old=old: checkpoint.remove(resumes / str(old)))
+            processes.primary(lambda old=old: checkpoint.remove(resumes / str(old)))
 
     def _keep(self, step: int) -> None:
         """Seals the evaluation point as that of `step`; one that is there already must be bitwise the same."""
@@ -209,7 +208,7 @@ class Session:
         self.writer.wait()
         if finished := _finished(self.directory):
             for step in set(checkpoint.steps(path.parent)) - finished:
-                checkpoint.primary(lambda step=step: checkpoint.remove(path.parent / str(step)))
+                processes.primary(lambda step=step: checkpoint.remove(path.parent / str(step)))
         recorded = provenance.read(self.directory / "provenance.json")
         if not recorded.get("history"):
             raise RuntimeError(
@@ -227,9 +226,7 @@ class Session:
 
 def _agreed(asked: bool, count: int) -> tuple[bool, int]:
     """Whether any process was asked to stop, and the smallest of their counts: calls are collective."""
-    if jax.process_count() == 1:
-        return asked, count
-    each = np.asarray(multihost_utils.process_allgather(np.array([asked, count], np.int32)))
+    each = processes.agreed(np.array([asked, count], np.int32))
     return bool(each[:, 0].any()), int(each[:, 1].min())
 
 

@@ -29,6 +29,20 @@ def replicate(tree, mesh: Mesh):
     return jax.tree.map(put, tree)
 
 
+def rows(mesh: Mesh, batch: int) -> np.ndarray:
+    """The rows of a batch that lie on this process's devices, ascending."""
+    held = NamedSharding(mesh, PartitionSpec("data")).addressable_devices_indices_map((batch,)).values()
+    return np.unique(np.concatenate([np.arange(batch)[where] for where in held]))
+
+
+def whole(batch: dict, mesh: Mesh) -> dict:
+    """The batch of all processes, of which each gives its `rows`."""
+    if jax.process_count() == 1:
+        return batch
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
 def shard_batch(batch: dict, mesh: Mesh) -> dict:
     """Constrains the leading axis of every array of `batch` to the mesh's `data` axis. For use inside jit."""
     return jax.tree.map(

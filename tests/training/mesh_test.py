@@ -79,21 +79,38 @@ def test_four_devices_equal_one(single, tmp_path):
     close(parameters(tmp_path), expected)
 
 
-def test_two_processes_equal_one_and_stop_together(single, tmp_path):
+def pair(directory, overrides, stop_at=0):
+    """Two processes of two devices each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return [spawn(directory, overrides, 2, address, index, stop_at) for index in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("single", "feed"),
+    [
+        ("mlp", "resident"),
+        pytest.param("mlp", "stream", marks=pytest.mark.slow),
+        pytest.param("resnet", "resident", marks=pytest.mark.slow),
+        pytest.param("resnet", "stream", marks=pytest.mark.slow),
+    ],
+    indirect=["single"],
+)
+def test_two_processes_equal_one_and_stop_together(single, tmp_path, feed):
+    """Streaming, each fetches its own part of a batch; what both have saved one goes on from, on four devices."""
     overrides, expected = single
-    if overrides:
-        pytest.skip("one model is enough: the collectives are those of four devices")
-
-    def pair(stop_at):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            address = f"localhost:{free.getsockname()[1]}"
-        return [spawn(tmp_path, overrides, 2, address, index, stop_at) for index in range(2)]
-
-    join(pair(stop_at=1), code=3)
+    overrides = {**overrides, "train.feed": feed}
+    join(pair(tmp_path, overrides, stop_at=1), code=3)
     assert checkpoint.steps(tmp_path / "resume")[-1] < 50
-    join(pair(stop_at=0))
+    join([spawn(tmp_path, overrides, devices=4)] if feed == "stream" else pair(tmp_path, overrides))
     close(parameters(tmp_path), expected)
+
+
+def test_a_process_fetches_its_own_part_of_a_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax.sharding.NamedSharding, "addressable_devices_indices_map", lambda self, shape: held)
+    held = {"third": (slice(8, 12),), "fourth": (slice(12, 16),)}
+    assert mesh.rows(mesh.make(16), 16).tolist() == list(range(8, 16))
 
 
 def test_devices_must_divide_the_batch(monkeypatch):

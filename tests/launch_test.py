@@ -1,0 +1,97 @@
+"""launch/: what would be submitted is well formed, and places a study without saying anything of it."""
+
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+LAUNCH = pathlib.Path(__file__).parents[1] / "launch"
+STUDY = ("--config=configs/mixture.py:smoke", "--config.optimizer={'name': 'sgd', 'lr': 0.1}", "--workdir=/work/it's")
+GIVEN = {
+    "local": ("--processes=3", "--port=4000"),
+    "slurm": ("--shards=4", "--nodes=2", "--tasks-per-node=8", "--sbatch=--partition=gpu --time=60"),
+    "tpu": ("--name=pod", "--zone=here"),
+    "gke": ("--name=study", "--image=image", "--hosts=4", "--resource=google.com/tpu:4", "--select=a=b,c=4x4"),
+}
+
+
+def launch(name, *given, code=0):
+    done = subprocess.run(["bash", LAUNCH / f"{name}.sh", *given], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def printed(name):
+    return launch(name, *GIVEN[name], "--print", "--", *STUDY)
+
+
+def test_scripts_pass_shellcheck():
+    check = shutil.which("shellcheck", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
+    if check is None:
+        pytest.skip("shellcheck is not installed")
+    subprocess.run([check, *LAUNCH.glob("*.sh")], check=True)
+    body = printed("slurm").split("<<'SCRIPT'\n")[1].split("\nSCRIPT\n")[0]
+    subprocess.run([check, "-"], input=body, text=True, check=True)
+
+
+def test_local_processes_know_each_other():
+    commands = [shlex.split(line) for line in printed("local").splitlines()]
+    assert len(commands) == 3
+    for index, command in enumerate(commands):
+        assert command[1:3] == ["-m", "bottleneck.main"] and tuple(command[-3:]) == STUDY
+        assert command[3:6] == ["--coordinator=localhost:4000", "--processes=3", f"--process={index}"]
+
+
+def test_slurm_has_a_job_a_stage_that_waits_for_the_one_before():
+    jobs = printed("slurm").split("sbatch --parsable")[1:]
+    stages = [job.split("job-name=bottleneck-")[1].split("\n")[0] for job in jobs]
+    assert stages == ["pretrain", "transfer", "analyze"] * 2 + ["report"]
+    assert "--dependency" not in jobs[0] and all("--dependency=afterany:" in job for job in jobs[1:])
+    assert all(
+        "--partition=gpu --time=60" in job and f"--stage={s}" in job for s, job in zip(stages, jobs, strict=True)
+    )
+    assert "--array=0-3" in jobs[0] and "--nodes=2" in jobs[0] and "--ntasks-per-node=8" in jobs[0]
+    assert "--shard=$SLURM_ARRAY_TASK_ID/4" in jobs[0] and "--array=0-0" in jobs[-1]
+    line = next(line for line in jobs[0].splitlines() if line.startswith("srun"))
+    assert tuple(shlex.split(line.removesuffix("&"))[-3:]) == STUDY
+
+
+def test_a_job_set_has_a_pod_a_host():
+    made = yaml.safe_load(printed("gke"))
+    assert (made["apiVersion"], made["kind"], made["metadata"]["name"]) == (
+        "jobset.x-k8s.io/v1alpha2",
+        "JobSet",
+        "study",
+    )
+    assert made["spec"]["failurePolicy"]["maxRestarts"] > 0  # what was pre-empted goes on
+    (replicated,) = made["spec"]["replicatedJobs"]
+    job = replicated["template"]["spec"]
+    assert (job["parallelism"], job["completions"], job["completionMode"]) == (4, 4, "Indexed")
+    pod = job["template"]["spec"]
+    assert pod["restartPolicy"] == "Never" and pod["nodeSelector"] == {"a": "b", "c": "4x4"}
+    (container,) = pod["containers"]
+    assert container["resources"] == {"limits": {"google.com/tpu": 4}}
+    assert container["command"][:3] == ["python", "-m", "bottleneck.main"] and tuple(container["command"][-3:]) == STUDY
+    assert (
+        "--coordinator=study-hosts-0-0.study:55527" in container["command"] and "--processes=4" in container["command"]
+    )
+
+
+def test_a_pod_slice_runs_one_command_on_all_hosts():
+    command = shlex.split(printed("tpu"))
+    assert "--worker=all" in command and "pod" in command
+    remote = next(word for word in command if word.startswith("--command=")).removeprefix("--command=")
+    assert tuple(shlex.split(remote)[-3:]) == STUDY
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_mistakes_are_one_line(name):
+    for given in (("--hosts",), GIVEN[name]):
+        assert launch(name, *given, code=2).startswith("error: --") or name == "gke"
+    (line,) = launch(name, *GIVEN[name], code=2).splitlines()
+    assert "--config=FILE" in line

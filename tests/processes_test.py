@@ -1,0 +1,182 @@
+"""bottleneck/processes.py: several processes find each other, do one study together, and end together."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bottleneck import processes
+from bottleneck.errors import UserError
+from bottleneck.processes import Place
+
+CONFIG = pathlib.Path(__file__).with_name("tiny.py")
+
+
+def place(coordinator=None, count=None, index=None, sharded=False):
+    return processes.place(coordinator, count, index, sharded)
+
+
+def cluster(monkeypatch, count):
+    monkeypatch.setattr(processes, "_cluster", lambda: count)
+
+
+def test_flags_say_where_a_process_is():
+    assert place("host:1234", "4", "3") == Place("host:1234", 4, 3)
+    assert place("host:1234", "4", "3", sharded=True) == Place("host:1234", 4, 3)
+    assert place("[::1]:80", "1", "0") == Place("[::1]:80", 1, 0)
+
+
+def test_without_flags_the_cluster_says_it(monkeypatch):
+    cluster(monkeypatch, 8)
+    assert place() == Place()
+    assert place(sharded=True) is None and place(count="1") is None  # works alone
+    cluster(monkeypatch, 1)
+    assert place() is None
+
+
+def test_slurm_is_recognised(monkeypatch):
+    told = dict(JOB_ID="7", STEP_NODELIST="node[1-2]", NTASKS="2", PROCID="1", LOCALID="0")
+    for name, text in told.items():
+        monkeypatch.setenv(f"SLURM_{name}", text)
+    assert place() == Place()
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    assert place() is None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (dict(coordinator="host:1"), "--processes, --process not"),
+        (dict(coordinator="host:1", count="2"), "--process not"),
+        (dict(count="2"), "--coordinator, --process not"),
+        (dict(coordinator="host", count="2", index="0"), "HOST:PORT"),
+        (dict(coordinator="host:1", count="two", index="0"), "--processes"),
+        (dict(coordinator="host:1", count="2", index="2"), "0 to 1"),
+    ],
+)
+def test_half_a_configuration_is_a_mistake(given, said):
+    with pytest.raises(UserError, match=said):
+        place(**given)
+
+
+def test_a_cluster_that_cannot_be_read_is_a_mistake(monkeypatch):
+    from jax._src.clusters import ClusterEnv
+
+    class Broken:
+        opt_in_only_method = False
+
+        @staticmethod
+        def is_env_present():
+            raise RuntimeError("no permission\nat all")
+
+    monkeypatch.setattr(ClusterEnv, "_cluster_types", [Broken])
+    with pytest.raises(UserError, match=r"Broken.*no permission.*--processes=1"):
+        place()
+
+
+def port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def start(workdir, *overrides, count=2, indices=None, devices=1):
+    """One process of a job for each of `indices`, all of them by default."""
+    address, children = f"localhost:{port()}", []
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
+    for index in range(count) if indices is None else indices:
+        command = [sys.executable, "-m", "bottleneck.main", f"--config={CONFIG}", f"--workdir={workdir}", *overrides]
+        command += [f"--coordinator={address}", f"--processes={count}", f"--process={index}"]
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        children.append(subprocess.Popen(command, env=environment, **pipes))
+    return children
+
+
+def ended(child, timeout=300):
+    out, errors = child.communicate(timeout=timeout)
+    return child.returncode, out, errors
+
+
+def rows(workdir):
+    """What was found, without what times and places say."""
+    return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
+
+
+def wait_for(workdir, pattern, timeout=120):
+    until = time.monotonic() + timeout
+    while not list(workdir.glob(pattern)):
+        assert time.monotonic() < until, pattern
+        time.sleep(0.05)
+
+
+LONG = ("--config.train.steps=100000", "--config.train.save_every=40")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A study that one process with two devices carried out: two processes with one each do the same sums."""
+    workdir = tmp_path_factory.mktemp("alone")
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "bottleneck.main", f"--config={CONFIG}", f"--workdir={workdir}"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return workdir
+
+
+def test_two_processes_do_a_study_together(alone, tmp_path):
+    children = start(tmp_path)
+    for (code, out, errors), first in zip(map(ended, children), (True, False), strict=True):
+        assert code == 0, errors
+        assert ("report:" in out) is first  # one of them speaks
+    ours, theirs = rows(tmp_path), rows(alone)
+    assert len(ours) == len(theirs) and (tmp_path / "report.html").is_file()
+    for row, other in zip(ours, theirs, strict=True):
+        assert row["metric"] == other["metric"] and row["target"] == other["target"]
+        if isinstance(row["value"], float) and row["unit"] in ("bits", "points"):
+            assert row["value"] == pytest.approx(other["value"], abs=0.05 if row["unit"] == "bits" else 2)
+
+
+def test_a_signal_to_one_ends_both_and_they_go_on(tmp_path):
+    children = start(tmp_path, *LONG, "--stage=pretrain")
+    wait_for(tmp_path, "runs/*/resume/*/manifest.json")
+    children[1].send_signal(signal.SIGTERM)
+    for code, _, errors in map(ended, children):
+        assert code == 3 and errors.splitlines()[-1] == "stopped: saved; the same command goes on", errors
+    saved = max(int(p.parent.name) for p in tmp_path.glob("runs/*/resume/*/manifest.json"))
+    again = start(tmp_path, *LONG, "--stage=pretrain")
+    wait_for(tmp_path, f"runs/*/resume/{saved // 40 * 40 + 40}/manifest.json")
+    for child in again:
+        child.send_signal(signal.SIGINT)
+    assert [code for code, _, _ in map(ended, again)] == [3, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_dead_peer_ends_the_other(tmp_path, dead):
+    children = start(tmp_path, *LONG, "--stage=pretrain")
+    wait_for(tmp_path, "runs/*/resume/*/manifest.json")
+    killed = time.monotonic()
+    children[dead].kill()
+    code, _, errors = ended(children[1 - dead], timeout=90)
+    assert code == 3 and errors.splitlines()[-1] == f"stopped: {processes.LOST}", errors
+    assert time.monotonic() - killed < 60
+
+
+@pytest.mark.slow
+def test_a_process_that_is_alone_says_so_within_a_minute(tmp_path):
+    (child,) = start(tmp_path, indices=[1])
+    begun = time.monotonic()
+    code, _, errors = ended(child, timeout=120)
+    assert code == 2 and "find each other" in errors.splitlines()[-1] and "Traceback" not in errors, errors
+    assert time.monotonic() - begun < 70 and not list(tmp_path.iterdir())
+
+
+def test_a_mistake_is_said_by_each_of_them(tmp_path):
+    children = start(tmp_path, "--config.train.batch=3")
+    for code, _, errors in map(ended, children):
+        assert code == 2 and "train.batch" in errors.splitlines()[-1], errors
