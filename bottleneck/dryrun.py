@@ -5,13 +5,16 @@ from __future__ import annotations
 import collections
 import json
 import pathlib
+from functools import partial
 
 import jax
 import numpy as np
 
 from bottleneck import models
+from bottleneck.features import passes
 from bottleneck.features.extract import Extract
-from bottleneck.features.source import SPLITS
+from bottleneck.features.layers import LOGITS
+from bottleneck.features.source import SPLITS, Kept
 from bottleneck.graph import SETTLED, Outcomes
 from bottleneck.pretraining import Train
 from bottleneck.report.table import Table, text
@@ -19,8 +22,9 @@ from bottleneck.store import Store
 from bottleneck.training.run import Run
 
 
-def describe(plan, workdir: pathlib.Path) -> str:
-    """Totals of a plan: what is certain, and what is trained only where a choice asks for it."""
+def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
+    """Totals of a plan: what is certain, and what is trained only where a choice asks for it. `speed` in training
+    images per second, for the hours; that of the runs in `workdir` by default."""
     store = Store(workdir)
     outcomes = Outcomes(plan.graph, store)
     trains = collections.defaultdict(list)
@@ -44,8 +48,9 @@ def describe(plan, workdir: pathlib.Path) -> str:
         "",
         *([f"{len(plan.points)} points; what they share is counted once"] if plan.points else []),
         f"tasks: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}",
-        f"{steps:,} steps, {images:,} training images, {forwards:,} image-forwards for features",
-        f"left to train: {_work(left)[0]:,} steps{_hours(left, store)}",
+        f"{steps:,} steps, {images:,} training images, {forwards:,} image-forwards for features "
+        f"({sum(map(feature_bytes, plan.graph.of(Extract))) / 2**20:,.1f} MiB on disk)",
+        f"left to train: {_work(left)[0]:,} steps{_hours(left, store, speed)}",
     ]
     return "\n".join(parts)
 
@@ -61,14 +66,36 @@ def parameters(run: Run, shape: tuple[int, ...]) -> int:
 _sizes: dict[tuple, int] = {}
 
 
+def feature_bytes(task: Extract) -> int:
+    """What a pass of one of our networks leaves on disk: float32, all layers that are read; nothing is known of others'
+    features, and pixels are few."""
+    source = task.source
+    if not isinstance(source, Kept):
+        return 0
+    run, layers = source.run, tuple(sorted({*task.layers, LOGITS}))
+    key = (run.model, run.outputs, task.component.shape, layers)
+    if key not in _widths:
+        model, x = run.module(), jax.ShapeDtypeStruct((1, *task.component.shape), np.float32)
+        variables = jax.eval_shape(model.init, jax.random.key(0), x)
+        scale = jax.ShapeDtypeStruct((x.shape[-1],), np.float32)
+        made = jax.eval_shape(partial(passes.forward, model, layers=layers), variables, x, scale, scale)
+        _widths[key] = sum(each.size for each in made.values())
+    return 4 * _widths[key] * sum(len(task.component.splits[split]) for split in task.splits)
+
+
+_widths: dict[tuple, int] = {}
+
+
 def _work(trains: list[Train]) -> tuple[int, int]:
     """Steps and images."""
     steps = [train.episode.steps for train in trains]
     return sum(steps), sum(s * t.episode.train.batch for s, t in zip(steps, trains, strict=True))
 
 
-def _hours(left: list[Train], store: Store) -> str:
-    """How long that takes at the speed of the runs here, where there are any."""
+def _hours(left: list[Train], store: Store, speed: float | None) -> str:
+    """How long that takes at a speed, or that of the runs here, where there are any."""
+    if speed is not None:
+        return f", {_work(left)[1] / speed / 3600:.2g} hours at {speed:,g} images a second"
     speeds = []
     for path in (store.workdir / "runs").glob("*/metrics.jsonl"):
         lines = path.read_text().splitlines(keepends=True)[1:]  # the first holds compiling

@@ -34,10 +34,12 @@ def study(
     stage: str = "all",
     shard: tuple[int, int] = (0, 1),
     dry_run: bool = False,
+    speed: float | None = None,
     retrain: bool = False,
     output: pathlib.Path | None = None,
 ) -> int:
-    """Runs `stage` (or all of them) of the study `config` asks for; returns the exit code.
+    """Runs `stage` (or all of them) of the study `config` asks for; returns the exit code. `speed`: training images a
+    second, for the hours that a dry run tells.
 
     Raises UserError, before anything is written; signals.Stopped after a signal, with everything saved.
     """
@@ -54,7 +56,7 @@ def study(
                 raise
             return without_data(error, config, workdir, stage, output)
         if dry_run:
-            print(describe(plan, workdir))
+            print(describe(plan, workdir, speed))
             return DONE
         store = opened(plan, workdir, stop)
         stages = STAGES if stage == "all" else (stage,)
@@ -95,6 +97,7 @@ def check_retrain(retrain: bool, stage: str, shard: tuple[int, int]) -> None:
 def opened(plan: Plan | Sweep, workdir: pathlib.Path, stop: signals.Stop) -> Store:
     """The store of a plan's outputs, with what has become of its tasks."""
     store = Store(workdir)
+    store.retains_features = all(each.study.retain_features for each in (plan, *(point.plan for point in plan.points)))
     store.outcomes, store.stop = Outcomes(plan.graph, store), stop
     return store
 
@@ -113,6 +116,8 @@ def carry_out(graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1
     own = [task for task in mine if share[task.key] == processes.index()]
     while True:
         outcomes.refresh()
+        if not store.retains_features:
+            drop_features(own, store)
         ready = [task for task in mine if outcomes.of(task) == "ready" and outcomes.wanted(task)]
         alone = processes.decided([task.key for task in ready if task.ALONE])
         if alone:
@@ -128,6 +133,13 @@ def side_by_side(tasks: list[Task], store: Store) -> None:
     """Tasks that can be done now, each with those that then can be."""
     if groups := few_programs(chains(tasks, store.outcomes)):
         jobs.carry_out(stage_of(groups), "task", groups, lambda task: make(task, store), store.stop)
+
+
+def drop_features(passes: list[Task], store: Store) -> None:
+    """Removes the features of those of `passes` that nothing is left to read."""
+    for task in passes:
+        if task.PASSING and not store.outcomes.wanted(task):
+            store.forget(task)
 
 
 def one_by_one(tasks: list[Task], store: Store) -> None:

@@ -31,6 +31,7 @@ FLAGS = {
     "--processes": dict(metavar="N", help="how many they are; 1: this one works alone, whatever cluster it is on"),
     "--process": dict(metavar="I", help="which of them this is, from 0"),
     "--dry_run": dict(action="store_true", help="print what would run, and what it costs; write nothing"),
+    "--images_per_second": dict(metavar="N", help="with --dry_run: the training speed that its hours are told at"),
     "--retrain": dict(
         action="store_true", help="train runs again where a kept step cannot be added to what other devices made"
     ),
@@ -57,7 +58,7 @@ def run(argv: list[str]) -> int:
         raise UserError("command line", parser.given, "--config=FILE.py (--help lists the flags)")
     if args.stage not in STAGES:
         raise UserError("--stage", args.stage, f"one of {', '.join(STAGES)}")
-    share = shard(args.shard or "0/1")
+    share, speed = shard(args.shard or "0/1"), images_per_second(args.images_per_second, args.dry_run)
     with cli.jax_as_found():
         where = processes.place(args.coordinator, args.processes, args.process, args.shard is not None)
         if where is not None and not supervision.supervised():
@@ -73,6 +74,7 @@ def run(argv: list[str]) -> int:
             stage=args.stage,
             shard=share,
             dry_run=args.dry_run,
+            speed=speed,
             retrain=args.retrain,
             output=args.output and pathlib.Path(args.output).expanduser(),
         )
@@ -84,6 +86,19 @@ def shard(text: str) -> tuple[int, int]:
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise UserError("--shard", text, "i/n with 0 <= i < n, such as 0/4")
     return int(index), int(count)
+
+
+def images_per_second(text: str | None, dry_run: bool) -> float | None:
+    """The number; None where none is given. Raises UserError."""
+    if text is None:
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf") or not dry_run:
+        raise UserError("--images_per_second", text, "a number above 0, with --dry_run")
+    return speed
 
 
 def spell(name: str, text: str) -> str:

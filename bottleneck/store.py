@@ -9,6 +9,7 @@ import io
 import json
 import pathlib
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
@@ -82,6 +83,7 @@ class Store:
         self._features = Recent(HELD_FEATURES)
         self._results = Recent(HELD_BYTES, bytes_of)
         self.outcomes: Outcomes | None = None  # of the graph that is carried out here
+        self.retains_features = True  # once all that reads them is done
         self.stop = Stop()  # whether whoever carries it out was asked to end
         self.variables = functools.lru_cache(maxsize=4)(self._variables)
         self.choices = functools.cache(self._choices)
@@ -241,3 +243,9 @@ class Store:
         several tasks share."""
         with self._locks["memory", key]:
             return self._results.get(key, compute)
+
+
+if __name__ == "__main__":
+    from bottleneck import retention
+
+    sys.exit(retention.main(sys.argv))

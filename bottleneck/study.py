@@ -151,8 +151,9 @@ class StudySpec:
     mixture. `sources` are foreign features. `keep` lists further steps to keep (numbers or fractions such as "1/4").
     `recipes` are further runs; `representations` beyond the arms' own single networks and each recipe's. `vary`: what
     differs between seeds, the initial parameters, the order of batches, augmentation and dropout, or both. `margin`:
-    the share of direct training's information that decides between lost and retained. `claims`: published results that
-    its rows are held against. With a `sweep`, all this at several points.
+    the share of direct training's information that decides between lost and retained. `retain_features`: whether
+    features stay on disk once all that reads them is done. `claims`: published results that its rows are held against.
+    With a `sweep`, all this at several points.
     """
 
     name: str
@@ -189,6 +190,7 @@ class StudySpec:
     representations: dict[str, RepresentationSpec] = dataclasses.field(default_factory=dict)
     vary: Literal["both", "init", "order"] = "both"
     margin: float = 0.9
+    retain_features: bool = True
     claims: dict[str, ClaimSpec] = dataclasses.field(default_factory=dict)
     sweep: SweepSpec = SweepSpec()
 

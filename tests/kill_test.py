@@ -1,6 +1,6 @@
 """SIGKILL, SIGTERM and SIGINT at random moments, restart, and the same bits in the end.
 
-python tests/kill_test.py 30        # by hand: so many over three studies, as a table
+python tests/kill_test.py 50        # by hand: so many over three studies, and one by two processes, as a table
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -60,11 +61,11 @@ CURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Strike:
-    """One signal, at what it struck, and how the process ended (None: it had ended before)."""
+    """One signal, at what it struck, and how the processes ended, the struck one first (none: it had ended before)."""
 
     moment: str
     signal: str
-    code: int | None
+    codes: tuple[int, ...]
 
 
 def lines(workdir):
@@ -90,33 +91,46 @@ def probed(workdir):
 MOMENTS = {"training": lines, "saving": saves, "extracting": extracted, "probing": probed}
 
 
-def start(workdir, study):
+def start(workdir, study, processes=1):
+    """The processes that do the study together."""
     command = [sys.executable, "-m", "bottleneck.main", f"--config={CONFIG}", f"--workdir={workdir}", *study]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pipes = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if processes == 1:
+        return [subprocess.Popen(command, **pipes)]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    together = (f"--coordinator={address}", f"--processes={processes}")
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
+    return [
+        subprocess.Popen([*command, *together, f"--process={i}"], env=environment, **pipes) for i in range(processes)
+    ]
 
 
-def finish(workdir, study):
-    child = start(workdir, study)
-    errors = child.communicate(timeout=900)[1]
-    assert child.returncode == 0, errors
+def finish(workdir, study, processes=1):
+    for child in start(workdir, study, processes):
+        errors = child.communicate(timeout=900)[1]
+        assert child.returncode == 0, errors
 
 
-def strike(workdir, study, moment, number, kind, rng) -> Strike:
-    """Starts the study and sends `kind` just after the count of `moment` has grown by `number`."""
+def strike(workdir, study, moment, number, kind, rng, processes=1) -> Strike:
+    """Starts the study and sends `kind` to one process just after the count of `moment` has grown by `number`."""
     count = functools.partial(saves, seen=set()) if moment == "saving" else MOMENTS[moment]
-    goal, child = count(workdir) + number, start(workdir, study)
-    while child.poll() is None and count(workdir) < goal:
+    goal, children = count(workdir) + number, start(workdir, study, processes)
+    while all(child.poll() is None for child in children) and count(workdir) < goal:
         time.sleep(0.002)
     time.sleep(rng.random() * 0.02)
-    struck = child.poll() is None
+    children.sort(key=lambda child: rng.random())
+    struck = children[0].poll() is None
     if struck:
-        os.kill(child.pid, kind)
-    errors = child.communicate(timeout=120)[1]
-    code = child.returncode
-    if struck and code != 0:  # 0: it was at its end
-        assert code == (-signal.SIGKILL if kind == signal.SIGKILL else UNFINISHED), errors
-        assert kind == signal.SIGKILL or "Traceback" not in errors, errors
-    return Strike(moment, kind.name, code if struck else None)
+        os.kill(children[0].pid, kind)
+    errors = [child.communicate(timeout=180)[1] for child in children]
+    codes = tuple(child.returncode for child in children)
+    if struck and codes[0] != 0:  # 0: it was at its end
+        assert codes[0] == (-signal.SIGKILL if kind == signal.SIGKILL else UNFINISHED), errors
+        assert set(codes[1:]) <= {UNFINISHED}, errors
+        assert kind == signal.SIGKILL or "Traceback" not in "".join(errors), errors
+    return Strike(moment, kind.name, codes if struck else ())
 
 
 def snapshot(workdir):
@@ -130,10 +144,10 @@ def snapshot(workdir):
     return held
 
 
-def trial(directory, study, count, seed=0) -> list[Strike]:
+def trial(directory, study, count, seed=0, processes=1) -> list[Strike]:
     """Compares a study that was left alone with one that was struck `count` times, by every signal in turn."""
     rng = random.Random(seed)
-    finish(directory / "whole", study)
+    finish(directory / "whole", study, processes)
     expected = snapshot(directory / "whole")
     total = {name: 20 if name == "saving" else grown(directory / "whole") for name, grown in MOMENTS.items()}
     # In the order in which a study passes through them, at about equal distances in between.
@@ -141,8 +155,9 @@ def trial(directory, study, count, seed=0) -> list[Strike]:
     strikes = []
     for index, moment in enumerate(moments):
         number = rng.randint(1, max(1, total[moment] // (moments.count(moment) + 1)))
-        strikes.append(strike(directory / "struck", study, moment, number, SIGNALS[index % len(SIGNALS)], rng))
-    finish(directory / "struck", study)
+        kind = SIGNALS[index % len(SIGNALS)]
+        strikes.append(strike(directory / "struck", study, moment, number, kind, rng, processes))
+    finish(directory / "struck", study, processes)
     held = snapshot(directory / "struck")
     assert held.keys() == expected.keys()
     assert [key for key in expected if held[key] != expected[key]] == []
@@ -152,7 +167,7 @@ def trial(directory, study, count, seed=0) -> list[Strike]:
 
 
 def hits(strikes) -> int:
-    return sum(each.code not in (None, 0) for each in strikes)
+    return sum(each.codes[:1] not in ((), (0,)) for each in strikes)
 
 
 @pytest.mark.slow
@@ -167,20 +182,26 @@ def test_fifteen_signals_and_the_same_bits(tmp_path, study):
     assert hits(trial(tmp_path, study, 15, seed=1)) >= 12
 
 
+@pytest.mark.slow
+def test_signals_to_one_of_two_processes_and_the_same_bits(tmp_path):
+    assert hits(trial(tmp_path, STUDY, 6, seed=3, processes=2)) >= 4
+
+
 def table(strikes: dict[str, list[Strike]]) -> str:
-    """Model, moment, signal and exit code of every strike, as Markdown."""
-    head = "| # | model | moment | signal | exit code |\n|---|---|---|---|---|\n"
+    """Model, moment, signal and exit codes of every strike, as Markdown."""
+    head = "| # | study | moment | signal | exit |\n|---|---|---|---|---|\n"
     each = [(model, strike) for model, made in strikes.items() for strike in made]
     return head + "\n".join(
-        f"| {i} | {model} | {s.moment} | {s.signal} | {'had ended' if s.code is None else s.code} |"
+        f"| {i} | {model} | {s.moment} | {s.signal} | {', '.join(map(str, s.codes)) or 'had ended'} |"
         for i, (model, s) in enumerate(each, 1)
     )
 
 
 if __name__ == "__main__":
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     with tempfile.TemporaryDirectory() as made:
-        third = wanted // 3
-        each = {"mlp": (STUDY, wanted - 2 * third), "resnet": (CONVOLUTIONAL, third), "cures": (CURES, third)}
-        print(table({m: trial(pathlib.Path(made) / m, s, n, seed=2) for m, (s, n) in each.items()}))
+        part = wanted // 4
+        each = {"mlp": (STUDY, wanted - 3 * part, 1), "resnet": (CONVOLUTIONAL, part, 1), "cures": (CURES, part, 1)}
+        each["two processes"] = STUDY, part, 2
+        print(table({m: trial(pathlib.Path(made) / m, s, n, 2, p) for m, (s, n, p) in each.items()}))
         print("\nbitwise the same kept parameters and rows in the end")

@@ -53,7 +53,7 @@ def calls(monkeypatch):
     return made
 
 
-DEFAULTS = dict(stage="all", shard=(0, 1), dry_run=False, retrain=False, output=None)
+DEFAULTS = dict(stage="all", shard=(0, 1), dry_run=False, speed=None, retrain=False, output=None)
 
 
 def test_what_a_command_passes_on(calls, monkeypatch, tmp_path):
@@ -62,11 +62,13 @@ def test_what_a_command_passes_on(calls, monkeypatch, tmp_path):
     config, workdir, options = calls.all[-1]
     assert (config.to_dict(), workdir, options) == (configs.load(str(TINY)).to_dict(), None, DEFAULTS)
     calls.status = 3
-    given = "--stage=report --shard 2/4 --dry_run --retrain --output=~/out --workdir ~/work"
+    given = "--stage=report --shard 2/4 --dry_run --images_per_second=5e2 --retrain --output=~/out --workdir ~/work"
     assert main.main(["main", f"--config={TINY}:steps=7", "--config.seeds=3", *given.split()]) == 3
     config, workdir, options = calls.all[-1]
     assert (config.train.steps, config.seeds, workdir) == (7, 3, tmp_path / "work")
-    assert options == dict(stage="report", shard=(2, 4), dry_run=True, retrain=True, output=tmp_path / "out")
+    assert options == dict(
+        stage="report", shard=(2, 4), dry_run=True, speed=500.0, retrain=True, output=tmp_path / "out"
+    )
 
 
 def test_nothing_of_one_call_is_left_to_the_next(calls, monkeypatch):
@@ -292,6 +294,7 @@ def test_a_config_file_that_fails_or_is_missing(refused, tmp_path):
         ("--shard=0/0", ("--shard='0/0'", "i/n")),
         ("--process=1", ("--process", "--coordinator, --processes not")),
         ("--shard=2/2", ("--shard='2/2'",)),
+        ("--images_per_second=100", ("--images_per_second='100'", "with --dry_run")),
         ("--nonsense", ("nonsense",)),
         ("stray", ("stray", "no further argument")),
         ("--workdir=", ("--workdir=DIR",)),
