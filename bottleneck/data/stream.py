@@ -16,6 +16,8 @@ import numpy as np
 from bottleneck.data import mixture
 from bottleneck.data.component import Component
 
+PREFETCH_BYTES = 2**29  # of images that wait for the device: 13 batches of 256 images of 224 x 224 pixels
+
 
 def batches(
     components: Sequence[Component],
@@ -34,7 +36,7 @@ def batches(
 
     x is as fetched (uint8 images), for `resident.normalise` on the device. `rows`: this host's part of the batch.
     `taught`: what the batches carry beside, and which items are drawn (training.taught). Images are fetched in
-    `threads` threads, a few batches ahead.
+    `threads` threads, a few batches ahead: at most PREFETCH_BYTES of them.
     """
     parts = [component.splits[split] for component in components]
     host = jax.local_devices(backend="cpu")[0]
@@ -52,8 +54,14 @@ def batches(
         return {**assemble(parts, component, row - offsets[component]), "taught": taught.said[row]}
 
     steps = grain.MapDataset.range(start, stop).map(fetch)
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    ahead = prefetched(parts[0].fetch(np.arange(1)).nbytes * len(np.arange(batch)[rows]), threads)
+    options = grain.ReadOptions(num_threads=min(threads, ahead), prefetch_buffer_size=ahead)
     return iter(steps.to_iter_dataset(options))
+
+
+def prefetched(batch_bytes: int, threads: int) -> int:
+    """How many batches are fetched ahead: two a thread, fewer where they are large."""
+    return max(1, min(2 * threads, PREFETCH_BYTES // batch_bytes))
 
 
 def assemble(parts: Sequence, component: np.ndarray, index: np.ndarray) -> dict:

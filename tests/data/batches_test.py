@@ -1,5 +1,8 @@
 """The resident and the stream path give the same batches."""
 
+import dataclasses
+import time
+
 import jax
 import numpy as np
 import pytest
@@ -94,3 +97,29 @@ def test_hosts_read_their_rows(components):
     half = next(stream.batches(components, made, 11, BATCH, "iid", 0, 1, rows=slice(4, 8), threads=1))
     for key in whole:
         np.testing.assert_array_equal(half[key], whole[key][4:])
+
+
+@pytest.mark.parametrize(("megabytes", "ahead"), [(1, 8), (100, 5), (10_000, 1)])
+def test_large_batches_are_fetched_less_far_ahead(megabytes, ahead):
+    assert stream.prefetched(megabytes * 10**6, threads=4) == ahead
+
+
+def test_what_is_fetched_ahead_is_bounded_by_bytes(components, monkeypatch):
+    seen = []
+
+    def counting(component):
+        part = component.splits["train"]
+
+        def fetch(rows):
+            seen.append(len(rows))
+            return part.fetch(rows)
+
+        return dataclasses.replace(component, splits={"train": dataclasses.replace(part, fetch=fetch)})
+
+    some = tuple(map(counting, components))
+    one = some[0].splits["train"].fetch(np.arange(1)).nbytes * BATCH
+    monkeypatch.setattr(stream, "PREFETCH_BYTES", 2 * one)
+    batches = stream.batches(some, tables(some), 11, BATCH, "iid", 0, 50)
+    next(batches)
+    time.sleep(0.5)
+    assert sum(seen) <= 2 + BATCH * (1 + 2 + 2)  # read, ahead, and in the threads' hands
