@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bottleneck.data.resident import normalise
 from bottleneck.data.source import Examples
@@ -15,7 +16,17 @@ from bottleneck.features.layers import LOGITS, spatial, tap_and_mode
 from bottleneck.models import statistics
 from bottleneck.signals import Stop
 
-BATCH = 500
+BATCH = 500  # items that pass at once
+BATCH_BYTES = 2**25  # fewer where they are large: 223 images of 224 x 224 pixels
+
+
+def placed(variables, batch: bool = False):
+    """`variables` on every device of this host; a `batch` is shared among them."""
+    devices = jax.local_devices()
+    if len(devices) == 1:
+        return jax.device_put(variables, devices[0])
+    mesh = Mesh(devices, ("data",))
+    return jax.device_put(variables, NamedSharding(mesh, PartitionSpec("data") if batch else PartitionSpec()))
 
 
 @partial(jax.jit, static_argnames=("model", "layers"))
@@ -28,7 +39,7 @@ def forward(model, variables, x, mean, std, layers):
 
 
 def through(examples: Examples, read: Callable, stop: Stop) -> dict[str, np.ndarray]:
-    """One pass over `examples`: `read(x)` gives name -> [BATCH, ...] for a batch; name -> float32 [n, ...] for all.
+    """One pass over `examples`: `read(x)` gives name -> [b, ...] for a batch of b; name -> float32 [n, ...] for all.
 
     Raises Stopped between batches, once `stop` is asked for.
     """
@@ -44,10 +55,18 @@ def through(examples: Examples, read: Callable, stop: Stop) -> dict[str, np.ndar
 def batches(examples: Examples, stop: Stop):
     """Batches of one shape, the last one padded by repeating its first item: (x, the rows it holds). Raises Stopped
     before any of them, once `stop` is asked for."""
-    for start in range(0, len(examples), BATCH):
+    size = batch_size(examples)
+    for start in range(0, len(examples), size):
         stop.check()
-        rows = np.arange(start, min(start + BATCH, len(examples)))
-        yield examples.fetch(np.concatenate([rows, np.full(BATCH - len(rows), start)])), rows
+        rows = np.arange(start, min(start + size, len(examples)))
+        yield examples.fetch(np.concatenate([rows, np.full(size - len(rows), start)])), rows
+
+
+def batch_size(examples: Examples) -> int:
+    """How many items pass at once, a multiple of the devices of this host."""
+    each = examples.fetch(np.arange(min(1, len(examples)))).nbytes
+    fitting = max(1, min(BATCH, BATCH_BYTES // max(1, each)))
+    return fitting + -fitting % jax.local_device_count()
 
 
 def remeasured(model, variables: dict, examples: Examples, mean, std, stop: Stop) -> dict:
@@ -55,9 +74,9 @@ def remeasured(model, variables: dict, examples: Examples, mean, std, stop: Stop
     Stopped like `through`."""
     if "batch_stats" not in variables:
         return variables
-    whole = [x for x, rows in batches(examples, stop) if len(rows) == BATCH]
-    whole = whole or [examples.fetch(np.arange(len(examples)))]
-    return {
-        **variables,
-        "batch_stats": statistics.mean(model, variables, (normalise(x, mean, std) for x in whole)),
-    }
+    if len(examples) < batch_size(examples):
+        whole = iter([examples.fetch(np.arange(len(examples)))])
+    else:
+        whole = (x for x, rows in batches(examples, stop) if len(rows) == len(x))
+    measured = statistics.mean(model, variables, (normalise(x, mean, std) for x in whole))
+    return {**variables, "batch_stats": measured}

@@ -10,7 +10,6 @@ import dataclasses
 from functools import cached_property
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -93,7 +92,7 @@ class Kept(Source):
 
     def extract(self, store, component, layers, splits):
         model = self.run.module().clone(dtype=jnp.dtype("float32"))
-        variables = jax.device_put(store.variables(self.run, self.step))
+        variables = passes.placed(store.variables(self.run, self.step))
         mean, std = np.float32(self.data.mean), np.float32(self.data.std)
         if self.adapt:
             variables = passes.remeasured(model, variables, component.splits["probe"], mean, std, store.stop)
@@ -102,7 +101,7 @@ class Kept(Source):
         for split in splits:
             read = passes.through(
                 component.splits[split],
-                lambda x: passes.forward(model, variables, x, mean, std, layers),
+                lambda x: passes.forward(model, variables, passes.placed(x, batch=True), mean, std, layers),
                 store.stop,
             )
             whole |= {(layer, split): x for layer, x in read.items()}
@@ -125,9 +124,15 @@ class Pixels(Source):
     def extract(self, store, component, layers, splits):
         whole = {}
         for split in splits:
-            raw = component.splits[split].fetch(np.arange(len(component.splits[split])))
-            whole[LAST, split] = pool_pixels(raw) if raw.ndim == 4 else raw
+            parts = [x[: len(rows)] for x, rows in _pooled(component.splits[split], store.stop)]
+            whole[LAST, split] = np.concatenate(parts)
         return whole
+
+
+def _pooled(examples, stop):
+    """Batches of pooled images, or vectors as they are, and the rows they hold: never all images at once."""
+    for x, rows in passes.batches(examples, stop):
+        yield pool_pixels(x) if x.ndim == 4 else x, rows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,10 @@
 """A pass gives every item once, whatever the batch; BatchNorm statistics can be measured anew."""
 
+import dataclasses
+import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -45,3 +49,42 @@ def test_remeasuring_a_network_without_batch_norm_changes_nothing(network, targe
     source, store = network()
     variables = store.variables(source.run, 20)
     assert passes.remeasured(source.run.module(), variables, target.splits["probe"], 0.5, 0.25, Stop()) is variables
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 500), (128, 500), (224, 222), (2048, 2)])
+def test_large_images_pass_fewer_at_once(side, size, target, monkeypatch):
+    monkeypatch.setattr(passes, "BATCH_BYTES", 2**25)
+    large = dataclasses.replace(
+        target.splits["probe"], fetch=lambda rows: np.zeros((len(rows), side, side, 3), np.uint8)
+    )
+    assert passes.batch_size(large) == size
+
+
+CHILD = """
+import jax, numpy as np, sys
+from bottleneck import models
+from bottleneck.data.source import Examples
+from bottleneck.features import passes
+from bottleneck.signals import Stop
+images = np.random.default_rng(0).integers(0, 256, (1001, 8, 8, 3), np.uint8)
+part = Examples(np.zeros(1001, np.int32), np.arange(1001), {}, lambda rows: images[rows])
+model = models.build(models.spec({"name": "resnet", "width": 0.125}), 3)
+variables = jax.jit(lambda key: model.init(key, np.zeros((1, 8, 8, 3), np.float32)))(jax.random.key(0))
+half = np.float32(0.5)
+held = passes.placed(variables)
+read = lambda x: passes.forward(model, held, passes.placed(x, batch=True), half, half, ("features", "logits"))
+np.savez(sys.argv[1], size=passes.batch_size(part), **passes.through(part, read, Stop()))
+"""
+
+
+def test_features_of_three_devices_are_those_of_one(tmp_path):
+    read = []
+    for devices in (1, 3):
+        environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
+        subprocess.run([sys.executable, "-c", CHILD, tmp_path / "out.npz"], env=environment, check=True)
+        with np.load(tmp_path / "out.npz") as made:
+            read.append(dict(made))
+    assert [int(each["size"]) for each in read] == [500, 501]  # a multiple of the devices
+    for layer in ("features", "logits"):
+        assert len(read[1][layer]) == 1001
+        np.testing.assert_allclose(read[1][layer], read[0][layer], rtol=1e-5, atol=1e-6)

@@ -118,8 +118,10 @@ def test_adapting_measures_batch_norm_on_the_target(network, target, monkeypatch
     np.testing.assert_allclose(adapted["stem", "probe"], np.maximum(normed, 0).mean((1, 2)), rtol=2e-3, atol=1e-4)
 
 
-def test_pixels_are_pooled_to_at_most_1024_numbers(target):
-    read = Pixels().extract(None, target, ("features",), SPLITS)
+@pytest.mark.parametrize("batch", [500, 3])
+def test_pixels_are_pooled_to_at_most_1024_numbers(batch, target, network, monkeypatch):
+    monkeypatch.setattr(passes, "BATCH", batch)
+    read = Pixels().extract(network()[1], target, ("features",), SPLITS)
     assert read["features", "val"].shape == (10, 8 * 8 * 3)
     np.testing.assert_array_equal(
         read["features", "val"], target.splits["val"].fetch(np.arange(10)).reshape(10, -1) / 255
