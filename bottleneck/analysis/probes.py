@@ -161,9 +161,9 @@ class _Solved:
         )
 
 
-def _screen(space, val, targets, grid, whitened):
+def _screen(space, val, targets, grid, whitened, classes=0):
     """Ridge weights of every penalty, the intercept, and the squared errors on val that order the penalties."""
-    weights, intercept = ridge(space, targets["probe"], grid, whitened=whitened)
+    weights, intercept = ridge(space, targets["probe"], grid, whitened=whitened, classes=classes)
     errors = np.array([((val @ weight + intercept - targets["val"]) ** 2).sum(1).mean() for weight in weights])
     return weights, intercept, errors
 
@@ -189,8 +189,8 @@ def _ridge(space, val, test, y, grid, whitened) -> _Solved:
 
 
 def _logistic(space, val, test, y, grid, whitened, prior) -> _Solved:
-    one_hot = np.eye(len(prior))
-    errors = _screen(space, val, {split: one_hot[y[split]] for split in ("probe", "val")}, grid, whitened)[2]
+    targets = {"probe": y["probe"], "val": np.eye(len(prior))[y["val"]]}
+    errors = _screen(space, val, targets, grid, whitened, len(prior))[2]
     fit, lam, at_edge, val_loss, iterations = search(
         space, val, y["probe"], y["val"], len(prior), grid, float(grid[errors.argmin()]), whitened
     )

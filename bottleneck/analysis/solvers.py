@@ -4,7 +4,7 @@ One eigendecomposition of the centred features of the probe split (raw or standa
 every target, the whitened condition and the L-BFGS solves of the multinomial logistic probe. In that basis the mean
 log-loss has a nearly diagonal Hessian, `c s_i + penalty_i`, so dividing it out makes L-BFGS converge in tens of steps
 where gradient descent in the raw features would turn bad conditioning into apparent feature loss. Losses are means,
-so a penalty means the same at every n.
+so a penalty means the same at every n. Beside the coordinates themselves, memory is bounded by chunks of items.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, sparse
 
 from bottleneck.analysis import information
 from bottleneck.errors import UserError
@@ -22,6 +22,7 @@ GRID = tuple(float(v) for v in np.logspace(-6, 5, 45))  # the community's grid (
 WHITENED_PENALTY = 1e-3  # whitening sweeps the shrinkage; the penalty in whitened coordinates stays here
 TOLERANCE = 1e-6  # on the largest gradient entry, in preconditioned coordinates
 MAX_ITERATIONS = 2000
+CHUNK = 2**23  # numbers, float64: 64 MiB
 SMALLEST_SPREAD = 1e-12  # of a unit, beside its mean and the largest spread: units below count as constant
 
 
@@ -34,7 +35,12 @@ class Basis:
     inverse_scale: np.ndarray  # [p], 0 for a constant column when standardised
     vectors: np.ndarray  # [p, r], orthonormal
     variances: np.ndarray  # [r], descending
-    coordinates: np.ndarray  # [n, r] of the probe split
+    items: np.ndarray  # [n, r + 1] coordinates of the probe split, and 1 for the intercept
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        """[n, r] of the probe split."""
+        return self.items[:, :-1]
 
     def project(self, x) -> np.ndarray:
         """Coordinates [m, r] of other items [m, p]."""
@@ -55,48 +61,74 @@ def basis(x, scaling: str = "raw") -> Basis:
 
     Directions with less than about 1e-13 of the largest variance are below the resolution of float64 and dropped.
     """
-    x = np.asarray(x, np.float64)
-    mean = x.mean(0)
-    z = x - mean
-    inverse_scale = np.ones(x.shape[1])
-    if scaling == "standardised":
-        inverse_scale = inverse_spread(z, mean)
-        z *= inverse_scale
-    elif scaling != "raw":
+    if scaling not in ("raw", "standardised"):
         raise UserError("scaling", scaling, "raw or standardised")
-    n, p = z.shape
+    n, p = np.shape(x)
+    chunks, inverse_scale = _chunks(n, p), np.ones(p)
+    mean = sum(np.asarray(x[rows], np.float64).sum(0) for rows in chunks) / n
+
+    def scaled(rows):
+        return (np.asarray(x[rows], np.float64) - mean) * inverse_scale
+
+    if scaling == "standardised":
+        inverse_scale = inverse_spread(sum((scaled(rows) ** 2).sum(0) for rows in chunks) / n, mean)
     if p <= n:
-        variances, vectors = np.linalg.eigh(z.T @ z / n)
+        variances, vectors = np.linalg.eigh(sum(z.T @ z for z in map(scaled, chunks)) / n)
     else:
+        z = scaled(slice(None))
         variances, left = np.linalg.eigh(z @ z.T / n)
         vectors = z.T @ left
     keep = variances > max(variances[-1], 0.0) * max(n, p) * np.finfo(np.float64).eps
     vectors = vectors[:, keep][:, ::-1]
     if p > n:
         vectors = vectors / np.linalg.norm(vectors, axis=0)
-    coordinates = z @ vectors
-    return Basis(scaling, mean, inverse_scale, vectors, (coordinates**2).mean(0), coordinates)
+    items = np.ones((n, vectors.shape[1] + 1))
+    for rows in chunks:
+        items[rows, :-1] = scaled(rows) @ vectors
+    variances = sum((items[rows, :-1] ** 2).sum(0) for rows in chunks) / n
+    return Basis(scaling, mean, inverse_scale, vectors, variances, items)
 
 
-def inverse_spread(z, mean) -> np.ndarray:
-    """1 / standard deviation [p] of features `z` [n, p] that are less their `mean` [p]; 0 for constant ones."""
-    std = np.sqrt((z * z).mean(0))
+def _chunks(n: int, width: int) -> list[slice]:
+    """Rows of n x `width` numbers, at most CHUNK numbers at a time."""
+    size = max(1, CHUNK // max(1, width))
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
+def inverse_spread(variance, mean) -> np.ndarray:
+    """1 / standard deviation [p] of features of a `variance` and `mean` [p]; 0 for constant ones."""
+    std = np.sqrt(variance)
     # below that is rounding, of the unit's own mean or of the other units
     varies = std > SMALLEST_SPREAD * np.maximum(np.abs(mean), std.max(initial=1e-300))
     return np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
 
 
-def ridge(space: Basis, targets, lambdas=GRID, *, whitened: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression of `targets` [n, m] for every penalty: weights [len(lambdas), r, m] and intercept [m].
+def ridge(
+    space: Basis, targets, lambdas=GRID, *, whitened: bool = False, classes: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression of `targets` [n, m] for every penalty: weights [len(lambdas), r, m] and intercept [m]. Labels
+    int [n] stand for their one-hots, over the classes 0, 1, ... up to the largest or to `classes`.
 
     Minimises `mean |y - f|^2 + lam |w|^2` in the scaling's own coordinates with a free intercept. If `whitened`, the
     values are shrinkages and the penalty is `WHITENED_PENALTY` in the whitened coordinates.
     """
-    targets = np.asarray(targets, np.float64)
-    intercept = targets.mean(0)
-    cross = space.coordinates.T @ (targets - intercept) / len(targets)
+    if np.ndim(targets) == 1:
+        sums = class_sums(space, targets, classes or int(np.max(targets)) + 1)
+        intercept = sums[:, -1] / len(targets)
+        cross = sums[:, :-1].T / len(targets)  # coordinates have mean 0
+    else:
+        targets = np.asarray(targets, np.float64)
+        intercept = targets.mean(0)
+        cross = space.coordinates.T @ (targets - intercept) / len(targets)
     shifts = [space.penalties(WHITENED_PENALTY, v) if whitened else space.penalties(v) for v in lambdas]
     return np.stack([cross / (space.variances + shift)[:, None] for shift in shifts]), intercept
+
+
+def class_sums(space: Basis, labels, classes: int) -> np.ndarray:
+    """[K, r + 1]: the sum of the coordinates of the items of each class, and their number."""
+    rows = np.asarray(labels), np.arange(len(labels))
+    member = sparse.csr_array((np.ones(len(labels)), rows), shape=(classes, len(labels)))
+    return np.asarray(member @ space.items)
 
 
 @dataclass(frozen=True)
@@ -159,25 +191,30 @@ class _Objective:
     """
 
     space: Basis
-    items: np.ndarray  # [n, r + 1] coordinates, and 1 for the intercept
     right: np.ndarray  # [k, r + 1] sum of the items of each class
     penalties: np.ndarray  # [r + 1], of the weights of these k logits; 0 for the intercept
     log_loss: Callable  # of logits [k, n]: `_softmax_loss` or `_sigmoid_loss`
 
     def value_and_gradient(self, theta) -> tuple[float, np.ndarray]:
         """The objective and its gradient [k, r + 1]."""
-        total, probability = self.log_loss(theta @ self.items.T)
-        gradient = probability @ self.items
-        gradient -= self.right
-        gradient /= len(self.items)
+        total, gradient = -float((theta * self.right).sum()), -self.right
+        for items, loss, probability in self._passed(theta):
+            total += loss
+            gradient += probability @ items
+        gradient /= len(self.space.items)
         penalised = theta * self.penalties
-        loss = (total - float((theta * self.right).sum())) / len(self.items)
-        return loss + 0.5 * float((theta * penalised).sum()), gradient + penalised
+        return total / len(self.space.items) + 0.5 * float((theta * penalised).sum()), gradient + penalised
+
+    def _passed(self, theta):
+        """Chunks of items [c, r + 1], with the sum of log(sum(exp)) of their logits and their probabilities [k, c]."""
+        for rows in _chunks(len(self.space.items), len(theta)):
+            items = self.space.items[rows]
+            yield items, *self.log_loss(theta @ items.T)
 
     def curvature(self, theta) -> float:
         """Mean second derivative c of the log-loss by a logit."""
-        probability = self.log_loss(theta @ self.items.T)[1]
-        return max(float((probability * (1.0 - probability)).mean()), 1e-10)
+        total = sum(float((probability * (1.0 - probability)).sum()) for _, _, probability in self._passed(theta))
+        return max(total / (len(theta) * len(self.space.items)), 1e-10)
 
     def preconditioner(self, curvature: float) -> np.ndarray:
         """Inverse square roots [r + 1] of the diagonal Hessian: of `c s_i + penalty_i`, and of c for the intercept."""
@@ -185,12 +222,10 @@ class _Objective:
 
 
 def _objective(space, labels, penalties, num_classes) -> _Objective:
-    items = np.column_stack([space.coordinates, np.ones(len(labels))])
-    right = np.stack([items[labels == k].sum(0) for k in range(num_classes)])
-    penalties = np.append(penalties, 0.0)
+    right, penalties = class_sums(space, labels, num_classes), np.append(penalties, 0.0)
     if num_classes == 2:  # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
-        return _Objective(space, items, right[1:], penalties / 2.0, _sigmoid_loss)
-    return _Objective(space, items, right, penalties, _softmax_loss)
+        return _Objective(space, right[1:], penalties / 2.0, _sigmoid_loss)
+    return _Objective(space, right, penalties, _softmax_loss)
 
 
 def _softmax_loss(logits) -> tuple[float, np.ndarray]:

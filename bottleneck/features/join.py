@@ -37,7 +37,7 @@ def standardised(block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     are."""
     probe = block["probe"].astype(np.float64)
     mean = probe.mean(0)
-    scale = inverse_spread(probe - mean, mean) / np.sqrt(probe.shape[1])
+    scale = inverse_spread(((probe - mean) ** 2).mean(0), mean) / np.sqrt(probe.shape[1])
     return {split: (x - mean) * scale for split, x in block.items()}
 
 

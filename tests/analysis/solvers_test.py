@@ -126,3 +126,30 @@ def test_whitened_logistic_converges_fast_on_an_ill_conditioned_rotated_problem(
     fit = solvers.logistic(space, labels, solvers.WHITENED_PENALTY, num_classes=2, shrinkage=1e-5)
     assert fit.iterations < 60
     assert ((space.coordinates @ fit.weights + fit.intercept).argmax(1) == labels).mean() > 0.99
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("scaling", ["raw", "standardised"])
+def test_chunks_of_items_change_nothing(scaling, classes, monkeypatch):
+    rng = np.random.default_rng(3)
+    x, labels = rng.normal(size=(83, 7)) * np.arange(1, 8) + 3, rng.integers(classes, size=83)
+    fits = []
+    for chunk in (solvers.CHUNK, 50):
+        monkeypatch.setattr(solvers, "CHUNK", chunk)
+        space = solvers.basis(x, scaling)
+        weights, intercept = solvers.ridge(space, labels, (0.1,), classes=classes)
+        fit = solvers.logistic(space, labels, 0.1, num_classes=classes)
+        kernel, bias = space.to_input(fit.weights, fit.intercept)
+        fits.append((space.variances, space.to_input(weights[0], intercept)[0], kernel, bias, fit.objective))
+    for whole, pieces in zip(*fits, strict=True):
+        np.testing.assert_allclose(pieces, whole, rtol=1e-6, atol=1e-9)
+
+
+def test_labels_stand_for_their_one_hots():
+    rng = np.random.default_rng(4)
+    space, labels = solvers.basis(rng.normal(size=(60, 5)), "standardised"), rng.integers(4, size=60)
+    for whitened in (False, True):
+        by_labels = solvers.ridge(space, labels, (0.01, 1.0), whitened=whitened, classes=4)
+        by_one_hots = solvers.ridge(space, np.eye(4)[labels], (0.01, 1.0), whitened=whitened)
+        for ours, theirs in zip(by_labels, by_one_hots, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
