@@ -7,7 +7,7 @@ import importlib
 import re
 from typing import Any, Literal
 
-from bottleneck import models, typed
+from bottleneck import identity, models, typed
 from bottleneck.arms import ARMS
 from bottleneck.claims import ClaimSpec
 from bottleneck.data import source as sources
@@ -190,7 +190,7 @@ class StudySpec:
     representations: dict[str, RepresentationSpec] = dataclasses.field(default_factory=dict)
     vary: Literal["both", "init", "order"] = "both"
     margin: float = 0.9
-    retain_features: bool = True
+    retain_features: bool = identity.field(default=True)
     claims: dict[str, ClaimSpec] = dataclasses.field(default_factory=dict)
     sweep: SweepSpec = SweepSpec()
 

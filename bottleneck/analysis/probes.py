@@ -245,7 +245,7 @@ def search(
 
     start = int(np.abs(np.log(coarse) - np.log(proposed)).argmin())
     best = descend(loss, start, len(coarse))
-    final = solve(best, fits[best], TOLERANCE)
+    final = solve(best, fits.get(best), TOLERANCE)
     return (
         final,
         float(coarse[best]),

@@ -182,3 +182,10 @@ def test_pool_pixels_averages_windows_also_uneven_ones():
     assert uneven.shape == (3, 2 * 3 * 3)
     np.testing.assert_allclose(uneven[0].reshape(2, 3, 3)[1, 2], images[0, 3:5, 6:7].mean((0, 1)) / 255)
     assert probes.pool_pixels(images[:, :4, :4]).shape == (3, 48)
+
+
+def test_a_grid_may_have_one_penalty():
+    rng = np.random.default_rng(0)
+    x = {split: rng.normal(size=(40, 3)) for split in ("probe", "val", "test")}
+    y = {split: (x[split][:, 0] > 0).astype(int) for split in x}
+    assert probes.linear_probe(x, y, 2, scalings=("raw",), lambdas=(0.01,)).lam == 0.01
