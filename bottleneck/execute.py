@@ -56,26 +56,31 @@ def study(
                 raise
             return without_data(error, config, workdir, stage, output)
         if dry_run:
-            print(describe(plan, workdir, speed))
+            if processes.first():
+                print(describe(plan, workdir, speed))
             return DONE
         store = opened(plan, workdir, stop)
         stages = STAGES if stage == "all" else (stage,)
         if stages == ("report",) or output is not None and not retrain and not store.outcomes.left():
-            return finish(plan, store, config, output, write=False)
+            return processes.primary(lambda: finish(plan, store, config, output, write=False))
         results.usable(workdir)
-        if processes.first():
-            print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
-        compilation_cache(workdir)
-        with lock.hold(workdir, shard) if processes.first() else contextlib.nullcontext():
-            processes.primary(lambda: results.record(workdir, plan, config))
-            if retrain:
-                processes.primary(lambda: results.forget_runs(plan, store))
-                store = opened(plan, workdir, stop)  # what the first one knows is of what was there
-            with stop.noted(), processes.together(stop):
-                carry_out(plan.graph, store, stages, shard)
-            return processes.primary(
-                lambda: finish(plan, store, config, output, write=True, stages=stages, shard=shard)
-            )
+        return work(plan, store, config, output, stages, shard, retrain)
+
+
+def work(plan: Plan | Sweep, store: Store, config, output, stages, shard: tuple[int, int], retrain: bool) -> int:
+    """Carries out these stages, the first of several processes under the lock, and leaves what was found."""
+    workdir, stop = store.workdir, store.stop
+    if processes.first():
+        print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
+    compilation_cache(workdir)
+    with processes.lost(), lock.hold(workdir, shard) if processes.first() else contextlib.nullcontext():
+        processes.primary(lambda: results.record(workdir, plan, config))
+        if retrain:
+            processes.primary(lambda: results.forget_runs(plan, store))
+            store = opened(plan, workdir, stop)  # what the first one knows is of what was there
+        with stop.noted(), processes.together(stop):
+            carry_out(plan.graph, store, stages, shard)
+        return processes.primary(lambda: finish(plan, store, config, output, write=True, stages=stages, shard=shard))
 
 
 def without_data(error: UserError, config, workdir: pathlib.Path, stage: str, output: pathlib.Path | None) -> int:

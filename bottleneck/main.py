@@ -23,7 +23,7 @@ FLAGS = {
     "--config": dict(metavar="FILE.py[:ARGUMENTS]", help="the study; --config.a.b=value sets a key of it"),
     "--workdir": dict(metavar="DIR", help="where runs, features, rows and the report go (default: runs/NAME)"),
     "--stage": dict(metavar="STAGE", default="all", help=f"{', '.join(STAGES)} (default)"),
-    "--shard": dict(metavar="i/n", help="take the i-th (from 0) of n fixed shares of the tasks; works alone"),
+    "--shard": dict(metavar="i/n", help="take the i-th (from 0) of n fixed shares of the tasks"),
     "--coordinator": dict(
         metavar="HOST:PORT",
         help="where the first of several processes that work together is met; found on TPU pods, SLURM, Open MPI, GKE",

@@ -168,8 +168,7 @@ def meet(name: str) -> None:
     if count() == 1:
         return
     _meetings[name] = _meetings.get(name, 0) + 1
-    with lost():
-        client().wait_at_barrier(f"bottleneck/{name}/{_meetings[name]}", 1000 * MEETING)
+    client().wait_at_barrier(f"bottleneck/{name}/{_meetings[name]}", 1000 * MEETING)
 
 
 def agreed(values) -> np.ndarray:
@@ -179,8 +178,7 @@ def agreed(values) -> np.ndarray:
         return values[None]
     from jax.experimental import multihost_utils
 
-    with lost():
-        return np.asarray(multihost_utils.process_allgather(values))
+    return np.asarray(multihost_utils.process_allgather(values))
 
 
 def decided(what):
@@ -189,10 +187,9 @@ def decided(what):
         return what
     _meetings["decided"] = number = _meetings.get("decided", 0) + 1
     key = f"bottleneck/decided/{number}"
-    with lost():
-        if first():
-            client().key_value_set(key, json.dumps(what))
-        return json.loads(client().blocking_key_value_get(key, 1000 * MEETING))
+    if first():
+        client().key_value_set(key, json.dumps(what))
+    return json.loads(client().blocking_key_value_get(key, 1000 * MEETING))
 
 
 def primary(action: Callable):

@@ -3,9 +3,9 @@
 #
 #   launch/gke.sh --name=study --image=IMAGE --hosts=4 --resource=google.com/tpu:4 \
 #     [--select=cloud.google.com/gke-tpu-accelerator=tpu-v5-lite-podslice,cloud.google.com/gke-tpu-topology=4x4] \
-#     [--claim=VOLUMECLAIM] [--print] -- --config=configs/imagenet.py --workdir=/work/imagenet
+#     [--claim=VOLUMECLAIM] [--print] -- --config=configs/imagenet.py --workdir=/data/imagenet
 #
-# --claim names a PersistentVolumeClaim that many may write (Filestore), mounted at /work. Pre-empted pods save; the
+# --claim names a PersistentVolumeClaim that many may write (Filestore), mounted at /data. Pre-empted pods save; the
 # set is started again, and goes on, up to 100 times.
 set -euo pipefail
 name='' image='' hosts=1 resource='' select='' claim='' print='' arguments=()
@@ -75,8 +75,8 @@ YAML
   fi
   if [ -n "$claim" ]; then
     cat <<YAML
-                  volumeMounts: [{name: work, mountPath: /work}]
-              volumes: [{name: work, persistentVolumeClaim: {claimName: $claim}}]
+                  volumeMounts: [{name: data, mountPath: /data}]
+              volumes: [{name: data, persistentVolumeClaim: {claimName: $claim}}]
 YAML
   fi
 }

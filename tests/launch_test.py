@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 LAUNCH = pathlib.Path(__file__).parents[1] / "launch"
-STUDY = ("--config=configs/mixture.py:smoke", "--config.optimizer={'name': 'sgd', 'lr': 0.1}", "--workdir=/work/it's")
+STUDY = ("--config=configs/mixture.py:smoke", "--config.optimizer={'name': 'sgd', 'lr': 0.1}", "--workdir=/data/it's")
 GIVEN = {
     "local": ("--processes=3", "--port=4000"),
     "slurm": ("--shards=4", "--nodes=2", "--tasks-per-node=8", "--sbatch=--partition=gpu --time=60"),

@@ -106,14 +106,14 @@ def inverse_spread(variance, mean) -> np.ndarray:
 def ridge(
     space: Basis, targets, lambdas=GRID, *, whitened: bool = False, classes: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression of `targets` [n, m] for every penalty: weights [len(lambdas), r, m] and intercept [m]. Labels
-    int [n] stand for their one-hots, over the classes 0, 1, ... up to the largest or to `classes`.
+    """Ridge regression of `targets` [n, m] for every penalty: weights [len(lambdas), r, m] and intercept [m]. With a
+    number of `classes`, labels int [n] stand for their one-hots.
 
     Minimises `mean |y - f|^2 + lam |w|^2` in the scaling's own coordinates with a free intercept. If `whitened`, the
     values are shrinkages and the penalty is `WHITENED_PENALTY` in the whitened coordinates.
     """
-    if np.ndim(targets) == 1:
-        sums = class_sums(space, targets, classes or int(np.max(targets)) + 1)
+    if classes:
+        sums = class_sums(space, targets, classes)
         intercept = sums[:, -1] / len(targets)
         cross = sums[:, :-1].T / len(targets)  # coordinates have mean 0
     else:

@@ -17,7 +17,7 @@ from bottleneck.models import statistics
 from bottleneck.signals import Stop
 
 BATCH = 500  # items that pass at once
-BATCH_BYTES = 2**25  # fewer where they are large: 223 images of 224 x 224 pixels
+BATCH_BYTES = 2**25  # fewer where they are large: 222 images of 224 x 224 pixels
 
 
 def placed(variables, batch: bool = False):
