@@ -19,7 +19,6 @@ from bottleneck.graph import SETTLED, Outcomes
 from bottleneck.pretraining import Train
 from bottleneck.report.table import Table, text
 from bottleneck.store import Store
-from bottleneck.training.run import Run
 
 
 def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
@@ -30,7 +29,7 @@ def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
     trains = collections.defaultdict(list)
     for train in plan.graph.of(Train):
         trains["fine-tuning" if train.start else train.episode.name].append(train)
-    sizes = {t.episode.key: parameters(t.episode, t.components[0].shape) for t in plan.graph.of(Train)}
+    sizes = {t.episode.key: models.size(t.episode.module(), t.components[0].shape) for t in plan.graph.of(Train)}
     lines = []
     for name, group in trains.items():
         kept = sum(4 * sizes[t.episode.key] * len(t.keep) for t in group)
@@ -53,17 +52,6 @@ def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
         f"left to train: {_work(left)[0]:,} steps{_hours(left, store, speed)}",
     ]
     return "\n".join(parts)
-
-
-def parameters(run: Run, shape: tuple[int, ...]) -> int:
-    key = (run.model, run.outputs, run.train.dtype, shape)
-    if key not in _sizes:
-        x = jax.ShapeDtypeStruct((1, *shape), np.float32)
-        _sizes[key] = models.count(jax.eval_shape(run.module().init, jax.random.key(0), x))
-    return _sizes[key]
-
-
-_sizes: dict[tuple, int] = {}
 
 
 def feature_bytes(task: Extract) -> int:

@@ -111,9 +111,9 @@ def trainings(monkeypatch):
     """The names of the runs that are trained."""
     names, train = [], loop.train
 
-    def counted(run, directory, *args, **kwargs):
-        names.append(f"{run.name}/{run.seed}")
-        return train(run, directory, *args, **kwargs)
+    def counted(members, *args, **kwargs):
+        names.extend(f"{member.run.name}/{member.run.seed}" for member in members)
+        return train(members, *args, **kwargs)
 
     monkeypatch.setattr(loop, "train", counted)
     return names

@@ -19,17 +19,18 @@ class Diverged(UserError):
 
 
 class Metrics:
-    """The metrics of a run's sums. `path` None: nothing is written, only checked (all but the first process)."""
+    """The metrics of a run's sums, which trains as one of `members`: speeds are of all of them together. `path` None:
+    nothing is written, only checked (all but the first process)."""
 
-    def __init__(self, run: Run, path: pathlib.Path | None, step: int):
-        self.run, self.path = run, path
+    def __init__(self, run: Run, path: pathlib.Path | None, step: int, members: int = 1):
+        self.run, self.path, self._images = run, path, run.train.batch * members
         self._step, self._began = step, time.monotonic()
         self._due: tuple | None = None
 
     def due(self, step: int, sums: dict, **further) -> None:
         """The line of `sums` up to `step`, with what is `further` to be said, is to be written by the next `flush`."""
         now = time.monotonic()
-        speed = round((step - self._step) * self.run.train.batch / max(now - self._began, 1e-9))
+        speed = round((step - self._step) * self._images / max(now - self._began, 1e-9))
         self._due = step, sums, {"images_per_second": speed, **further}
         self._step, self._began = step, now
 

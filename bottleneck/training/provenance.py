@@ -52,8 +52,8 @@ def read(path: pathlib.Path) -> dict:
 def differences(before: dict, now: dict) -> list[str]:
     """What `now` says otherwise than `before`, such as "jax 0.10.0 -> 0.10.1"."""
     old, new = ({**record, **record["versions"]} for record in (before, now))
-    keys = [key for key in new if key not in ("versions", "history", "step")]
-    return [f"{key} {old.get(key)} -> {new[key]}" for key in keys if old.get(key) != new[key]]
+    keys = [key for key in {**old, **new} if key not in ("versions", "history", "step", "members")]
+    return [f"{key} {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 
 
 def _version(package: str) -> str:
