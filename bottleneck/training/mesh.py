@@ -75,6 +75,8 @@ def whole(batch: dict, mesh: Mesh) -> dict:
 
 
 def shard_batch(batch, mesh: Mesh, axis: int = 0):
-    """Constrains one axis of every array of `batch` to the mesh's `data` axis. For use inside jit."""
-    sharding = NamedSharding(mesh, PartitionSpec(*(None,) * axis, "data"))
+    """Constrains one axis of every array of `batch` to the mesh's `data` axis. For use inside jit, and there inside
+    what `fleet.over_devices` gives a part of the mesh to."""
+    context = jax.sharding.get_abstract_mesh()
+    sharding = NamedSharding(mesh if context.empty else context, PartitionSpec(*(None,) * axis, "data"))
     return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), batch)

@@ -229,7 +229,7 @@ def test_parts_must_share_the_batch_equally(episode):
 
 NETWORKS = {
     "resnet": resnet.ResNetSpec("resnet", depth=8, width=0.0625, stem="small"),
-    "vit": vit.ViTSpec("vit", width=1 / 3, patch=4),
+    "vit": vit.ViTSpec("vit", width=0.5, patch=4),
 }
 
 
