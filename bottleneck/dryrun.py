@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import pathlib
 from functools import partial
@@ -87,7 +88,9 @@ def _hours(left: list[Train], store: Store, speed: float | None) -> str:
     speeds = []
     for path in (store.workdir / "runs").glob("*/metrics.jsonl"):
         lines = path.read_text().splitlines(keepends=True)[1:]  # the first holds compiling
-        speeds += [json.loads(line)["images_per_second"] for line in lines if line.endswith("\n")]
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # cut short by a kill, or damaged
+                speeds.append(float(json.loads(line)["images_per_second"]))
     if not speeds or not left:
         return ""
     return f", about {_work(left)[1] / float(np.median(speeds)) / 3600:.2g} hours at the speed of the runs here"

@@ -103,7 +103,7 @@ class Store:
         """Whether an output, by its name, is on disk."""
         kind, _, name = output.partition("/")
         if kind == "rows":
-            return self.rows_path(name).is_file()
+            return self._whole(self.rows_path(name))
         if kind == "runs":
             key, _, step = name.partition("@")
             return checkpoint.is_sealed(self.run_directory(key) / "checkpoints" / step)
@@ -133,14 +133,24 @@ class Store:
     def rows_path(self, key: str) -> pathlib.Path:
         return self.workdir / "rows" / f"{key}.jsonl"
 
+    def _whole(self, path: pathlib.Path) -> bool:
+        """Whether rows are there as they were written; what is damaged is said, and made again."""
+        try:
+            row_files.verify(path)
+        except FileNotFoundError:
+            return False
+        except row_files.Damaged as error:
+            self.say(f"{error}; made again")
+            return False
+        return True
+
     def write(self, task: Task, findings: Iterable[Finding], items: dict[str, np.ndarray] | None = None) -> None:
         """The rows of what a task found and, written first, per-item outcomes `items`, name -> [..., test items]."""
+        buffer = io.BytesIO()
         if items is not None:
-            buffer = io.BytesIO()
             np.savez(buffer, **items)
-            atomic.write(self.rows_path(task.key).with_suffix(".npz"), buffer.getvalue())
         rows = [row_files.row(finding, task.KIND, task.VERSION) for finding in findings]
-        row_files.write(self.rows_path(task.key), rows)
+        row_files.write(self.rows_path(task.key), rows, buffer.getvalue() or None)
 
     def rows(self, task: Task, **bookkeeping) -> list[dict]:
         """The rows of a task that is done; none of one that ended empty."""
