@@ -14,7 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck.analysis import information
-from bottleneck.analysis.solvers import GRID, TOLERANCE, WHITENED_PENALTY, Basis, Fit, basis, logistic, ridge
+from bottleneck.analysis.solvers import (
+    CHUNK,
+    GRID,
+    TOLERANCE,
+    WHITENED_PENALTY,
+    Basis,
+    Fit,
+    basis,
+    class_sums,
+    logistic,
+    ridge,
+    squared_errors,
+)
 from bottleneck.errors import UserError
 
 SPLITS = ("probe", "val", "test")
@@ -119,12 +131,12 @@ def linear_probe(
 
 
 def _spaces(x, scalings) -> dict[str, tuple[Basis, np.ndarray, np.ndarray]]:
-    """scaling -> its eigenbasis, and val and test in it; whitened features have the one of standardised ones."""
+    """scaling -> its eigenbasis, val in it, and test as it is; whitened features have the one of standardised ones."""
     kinds = {scaling: "standardised" if scaling == "whitened" else scaling for scaling in scalings}
     spaces = {}
     for kind in dict.fromkeys(kinds.values()):
         space = basis(x["probe"], kind)
-        spaces[kind] = space, space.project(x["val"]), space.project(x["test"])
+        spaces[kind] = space, space.project(x["val"]), x["test"]
     return {scaling: spaces[kind] for scaling, kind in kinds.items()}
 
 
@@ -161,18 +173,12 @@ class _Solved:
         )
 
 
-def _screen(space, val, targets, grid, whitened, classes=0):
-    """Ridge weights of every penalty, the intercept, and the squared errors on val that order the penalties."""
-    weights, intercept = ridge(space, targets["probe"], grid, whitened=whitened, classes=classes)
-    errors = np.array([((val @ weight + intercept - targets["val"]) ** 2).sum(1).mean() for weight in weights])
-    return weights, intercept, errors
-
-
 def _ridge(space, val, test, y, grid, whitened) -> _Solved:
-    weights, intercept, errors = _screen(space, val, y, grid, whitened)
+    weights, intercept = ridge(space, y["probe"], grid, whitened=whitened)
+    errors = squared_errors(weights, val, y["val"] - intercept).sum(1)
     chosen = int(errors.argmin())
     val_loss = float(errors[chosen])
-    predicted = test @ weights[chosen] + intercept
+    predicted = space.outputs(test, weights[chosen], intercept)
     return _Solved(
         space,
         Fit(weights[chosen], intercept, val_loss, 0.0, 0),
@@ -189,13 +195,12 @@ def _ridge(space, val, test, y, grid, whitened) -> _Solved:
 
 
 def _logistic(space, val, test, y, grid, whitened, prior) -> _Solved:
-    targets = {"probe": y["probe"], "val": np.eye(len(prior))[y["val"]]}
-    errors = _screen(space, val, targets, grid, whitened, len(prior))[2]
+    proposed = _proposed(space, val, y, grid, whitened, len(prior))
     fit, lam, at_edge, val_loss, iterations = search(
-        space, val, y["probe"], y["val"], len(prior), grid, float(grid[errors.argmin()]), whitened
+        space, val, y["probe"], y["val"], len(prior), grid, proposed, whitened
     )
     calibration = information.calibrate(val @ fit.weights + fit.intercept, y["val"], prior)
-    logits = test @ fit.weights + fit.intercept
+    logits = space.outputs(test, fit.weights, fit.intercept)
     log_q, predicted = information.apply(calibration, logits), logits.argmax(1)
     return _Solved(
         space,
@@ -212,6 +217,16 @@ def _logistic(space, val, test, y, grid, whitened, prior) -> _Solved:
     )
 
 
+def _proposed(space, val, y, grid, whitened, classes: int) -> float:
+    """The penalty of the least squared error on val of ridge on one-hots."""
+    one_hot, size = np.eye(classes), max(1, CHUNK // max(1, classes * len(space.variances)))
+    errors = []
+    for start in range(0, len(grid), size):
+        weights, intercept = ridge(space, y["probe"], grid[start : start + size], whitened=whitened, classes=classes)
+        errors.append(squared_errors(weights, val, one_hot[y["val"]] - intercept).sum(1))
+    return float(grid[np.concatenate(errors).argmin()])
+
+
 def search(
     space: Basis, val, labels, val_labels, num_classes: int, grid, proposed: float, whitened: bool = False
 ) -> tuple[Fit, float, str, float, int]:
@@ -224,6 +239,7 @@ def search(
     if not whitened:
         proposed /= num_classes  # the log-loss is about K times flatter than the squared error of one-hots
     fits: dict[int, Fit] = {}
+    sums = class_sums(space.items, labels, num_classes)
     losses: dict[int, float] = {}
 
     def loss(index):
@@ -236,9 +252,8 @@ def search(
     def solve(index, begin, tolerance):
         value = float(coarse[index])
         lam, shrinkage = (WHITENED_PENALTY, value) if whitened else (value, None)
-        return logistic(
-            space, labels, lam, num_classes=num_classes, shrinkage=shrinkage, start=begin, tolerance=tolerance
-        )
+        settings = dict(shrinkage=shrinkage, start=begin, tolerance=tolerance, sums=sums)
+        return logistic(space, labels, lam, num_classes=num_classes, **settings)
 
     def validate(fit):
         return information.log_loss(information.log_softmax(val @ fit.weights + fit.intercept), val_labels)
