@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, optimize, sparse
+from scipy import optimize, sparse
 
 from bottleneck.analysis import information
 from bottleneck.errors import UserError
@@ -25,6 +25,7 @@ TOLERANCE = 1e-6  # on the largest gradient entry, in preconditioned coordinates
 MAX_ITERATIONS = 2000
 CHUNK = 2**23  # numbers, float64: 64 MiB
 CHEAP_HESSIAN = 2**23  # products in it: up to these, one is made in each step
+FLATTEST = 1e-10  # mean curvature of a log-loss: below, all probabilities are 0 or 1
 SMALLEST_SPREAD = 1e-12  # of a unit, beside its mean and the largest spread: units below count as constant
 
 
@@ -245,14 +246,14 @@ class _Objective:
             curvature += float(second.sum())
         penalised = theta[0] * self.penalties
         hessian /= n
-        hessian.flat[:: theta.size + 1] += self.penalties
+        hessian.flat[:: theta.size + 1] += np.append(self.penalties[:-1], FLATTEST)
         value = total / n + 0.5 * float(theta[0] @ penalised)
-        return value, gradient / n + penalised, hessian, max(curvature / n, 1e-10)
+        return value, gradient / n + penalised, hessian, max(curvature / n, FLATTEST)
 
     def curvature(self, theta) -> float:
         """Mean second derivative c of the log-loss by a logit."""
         total = sum(float((probability * (1.0 - probability)).sum()) for _, _, probability in self._passed(theta))
-        return max(total / (len(theta) * len(self.space.items)), 1e-10)
+        return max(total / (len(theta) * len(self.space.items)), FLATTEST)
 
     def preconditioner(self, curvature: float) -> np.ndarray:
         """Inverse square roots [r + 1] of the diagonal Hessian: of `c s_i + penalty_i`, and of c for the intercept."""
@@ -312,7 +313,7 @@ def _newton(objective: _Objective, theta, tolerance) -> tuple[np.ndarray, float,
         largest = float(np.abs(gradient * scale).max())
         if largest <= tolerance:
             break
-        step = scale * linalg.solve(hessian * scale[:, None] * scale, gradient * scale, assume_a="pos")
+        step = scale * np.linalg.solve(hessian * scale[:, None] * scale, gradient * scale)
         size, slope = 1.0, float(step @ gradient)
         while True:
             ahead = objective.newton(theta - size * step)
