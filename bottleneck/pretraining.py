@@ -109,19 +109,9 @@ class Train(Task):
         try:
             self._train(store, on_progress)
         except metrics.Diverged as error:
-            if self.grids:
-                raise Empty(str(error)) from None
-            last = self._newest(store.place_of(self.episode))
-            raise metrics.Diverged(error.key, error.value, f"{error.expected}; {last}") from None
-
-    @staticmethod
-    def _newest(directory) -> str:
-        """Where a run's parameters were finite last, in words."""
-        sealed = [(step, name) for name in ("checkpoints", "resume") for step in checkpoint.steps(directory / name)]
-        if not sealed:
-            return "it has no checkpoint yet"
-        step, name = max(sealed)
-        return f"its last good checkpoint is {directory / name / str(step)}"
+            if not self.grids:
+                raise
+            raise Empty(str(error)) from None
 
     def _train(self, store, on_progress: Callable) -> None:
         episode, directory = self._kept(self.resolved(store)), store.place_of(self.episode)

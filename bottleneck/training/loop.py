@@ -116,10 +116,9 @@ class Session:
         self.wanted = set.union(*(member.wanted for member in members))
         self.saved = self.step  # the newest step from which they could go on
         self.stopped_at: int | None = None
-        paths = [member.directory / "metrics.jsonl" if processes.first() else None for member in members]
         self.metrics = [
-            metrics.Metrics(member.run, path, self.step, len(members))
-            for member, path in zip(members, paths, strict=True)
+            metrics.Metrics(member.run, member.directory, self.step, len(members), processes.first())
+            for member in members
         ]
 
     def go(self) -> None:
