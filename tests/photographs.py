@@ -24,12 +24,13 @@ def write(place: pathlib.Path, classes: int = 20, sizes=SIZES, seed: int = 0, **
 def draw(label: int, classes: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """uint8 [height, width, 3]: a grating and a disc whose direction, colour and size say the class; phase, place and
     noise are each image's own."""
-    width, height = size
-    y, x = np.mgrid[:height, :width].astype(np.float32) / max(size)
+    width, height = (-(-side // 2) for side in size)  # drawn at half of it
+    y, x = np.mgrid[:height, :width].astype(np.float32) / max(width, height)
     angle, hue = np.pi * label / classes, 2 * np.pi * label / classes
     wave = np.sin(40 * (x * np.cos(angle) + y * np.sin(angle)) + rng.uniform(0, 2 * np.pi))
     disc = (x - rng.uniform(0.3, 0.7)) ** 2 + (y - rng.uniform(0.3, 0.5)) ** 2 < (0.1 + 0.15 * (label % 4) / 3) ** 2
     colour = np.cos(hue + np.array([0, 2, 4], np.float32) * np.pi / 3)
-    noise = rng.normal(0, 10, (height // 5 + 1, width // 5 + 1)).repeat(5, 0).repeat(5, 1)[:height, :width]
+    noise = rng.normal(0, 10, (height, width)).astype(np.float32)
     light = 128 + 40 * wave + noise
-    return np.clip(light[..., None] + 60 * disc[..., None] * colour + 20 * colour, 0, 255).astype(np.uint8)
+    drawn = np.clip(light[..., None] + 60 * disc[..., None] * colour + 20 * colour, 0, 255).astype(np.uint8)
+    return drawn.repeat(2, 0).repeat(2, 1)[: size[1], : size[0]]
