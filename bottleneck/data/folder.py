@@ -14,10 +14,12 @@ from typing import Literal
 import numpy as np
 
 from bottleneck import identity
-from bottleneck.data import content, images, reading, source, table
+from bottleneck.data import content, crops, images, reading, source, table
 from bottleneck.data.source import DataSpec, Examples, Source
 from bottleneck.data.table import Rows
 from bottleneck.errors import UserError
+
+DECODER = images.DECODER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +92,7 @@ def load(spec: FolderSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> S
     splits = {}
     for split, examples in index.splits.items():
         fetch = functools.partial(_fetch, index.paths[split], data.shape, spec.fit, spec.background)
-        splits[split] = dataclasses.replace(examples, fetch=fetch)
+        splits[split] = dataclasses.replace(examples, fetch=fetch, crop=fetch)
     return Source(splits, index.classes, index.values, index.file, index.notes)
 
 
@@ -230,12 +232,13 @@ def _codes(texts):
     return np.array([code[text] for text in texts], np.int32), tuple(names)
 
 
-def _fetch(paths, shape, fit, background, indices):
-    def read(i):
+def _fetch(paths, shape, fit, background, indices, drawn=None):
+    def read(row):
+        path = paths[indices[row]]
         try:
-            with open(paths[i], "rb") as file:
-                return images.decode(file.read(), shape, fit, background)
+            with open(path, "rb") as file:
+                return images.decode(file.read(), shape, fit, background, crops.cut(drawn, row, shape))
         except (OSError, images.Unreadable) as error:
-            raise UserError("source.path", paths[i], f"a readable image ({error})") from None
+            raise UserError("source.path", path, f"a readable image ({error})") from None
 
-    return images.many(read, indices, shape)
+    return images.many(read, range(len(indices)), shape)

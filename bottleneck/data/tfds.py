@@ -13,11 +13,12 @@ from typing import Literal
 import numpy as np
 
 from bottleneck import identity
-from bottleneck.data import content, images, reading, source
+from bottleneck.data import content, crops, images, reading, source
 from bottleneck.data.folder import check_background
 from bottleneck.data.source import DataSpec, Examples, Source
 from bottleneck.errors import UserError
 
+DECODER = images.DECODER
 _UNLABELLED = -1
 
 
@@ -86,7 +87,7 @@ def load(spec: TfdsSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Sou
         rows = np.flatnonzero(labels[split] != _UNLABELLED)
         fetch = functools.partial(_fetch, spec, split, data.shape, records[split], rows)
         items = source.items(called, [bytes.fromhex(digest) for digest in hashes[split]])
-        splits[split] = Examples(coded[split], rows, {}, fetch, items)
+        splits[split] = Examples(coded[split], rows, {}, fetch, items, crop=fetch)
     classes = tuple(named) if named else tuple(str(value) for value in known)
     return Source(source.ordered(splits), classes, {}, identity.digest(builder.info.full_name), _notes(read, labels))
 
@@ -202,14 +203,16 @@ def _broken(spec, split, i, error):
     return UserError("source.dataset", item, f"a readable image ({error})")
 
 
-def _fetch(spec, split, shape, records, rows, indices):
-    def read(i):
+def _fetch(spec, split, shape, records, rows, indices, drawn=None):
+    def read(row):
+        i = int(rows[indices[row]])
         try:
-            return images.decode(_encoded(records[int(rows[i])][spec.image]), shape, spec.fit, spec.background)
+            encoded, cut = _encoded(records[i][spec.image]), crops.cut(drawn, row, shape)
+            return images.decode(encoded, shape, spec.fit, spec.background, cut)
         except images.Unreadable as error:
-            raise _broken(spec, split, int(rows[i]), error) from None
+            raise _broken(spec, split, i, error) from None
 
-    return images.many(read, indices, shape)
+    return images.many(read, range(len(indices)), shape)
 
 
 def _encoded(value):
