@@ -132,7 +132,8 @@ def _opaque(picture, background):
     elif picture.has_transparency_data:
         layered = picture.convert("RGBA")
     else:
-        return picture.convert("RGB")
+        picture.load()
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     ground = Image.new("RGBA", picture.size, (*background, 255))
     return Image.alpha_composite(ground, layered.convert("RGBA")).convert("RGB")
 

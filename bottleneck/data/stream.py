@@ -77,7 +77,9 @@ def _whole(elements, count: int, parts: int) -> Iterator[dict]:
     try:
         for _ in range(count):
             first, *others = [next(elements) for _ in range(parts)]
-            yield {key: np.concatenate([first[key], *(part[key] for part in others)]) for key in first}
+            if others:
+                first = {key: np.concatenate([first[key], *(part[key] for part in others)]) for key in first}
+            yield first
     finally:
         elements.close()
 
@@ -97,6 +99,9 @@ def assemble(parts: Sequence, component: np.ndarray, index: np.ndarray, cut: np.
         chosen, part = index[where], parts[j]
         x = part.fetch(chosen) if cut is None else part.crop(chosen, cut[where])
         for key, values in (("x", x), ("y", part.labels[chosen]), ("id", part.ids[chosen])):
+            if len(where) == len(component):
+                batch[key] = values
+                continue
             whole = batch.setdefault(key, np.empty((len(component), *values.shape[1:]), values.dtype))
             whole[where] = values
     return {**batch, "component": component, "weight": np.ones(len(component), np.float32)}

@@ -63,7 +63,7 @@ def photographs(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
 
 
 def bare(path: str, size: int) -> int:
-    """Decodes and resizes one file as plainly as Pillow can; returns the first level, or processes would send pixels."""
+    """Decodes and resizes one file as plainly as Pillow can; a level stands for the pixels, which none reads."""
     with Image.open(path) as picture:
         box = images.middle(picture.size, (size, size))
         factor = max(each for each in (1, 2, 4, 8) if each <= max(1, (box[2] - box[0]) / size))
