@@ -10,32 +10,22 @@ from __future__ import annotations
 import functools
 import math
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 TRIES = 10
 RATIO = (3 / 4, 4 / 3)
-_DOMAIN = 0xC209  # keeps its keys apart from the sampler's
+NUMBERS = 2 * (TRIES + 1)  # random ones, for a row
 
 
-def draw(seed: int, step: int, batch: int, area: tuple[float, float]) -> np.ndarray:
-    """float64 [batch, TRIES + 1, 2]: pairs of an area's share, within `area`, and an aspect ratio; then a place in
-    [0, 1) across and down."""
-    uniform = np.asarray(_bits(np.uint32(seed), np.int32(step), batch)) / 2.0**32
+def drawn(bits: np.ndarray, area: tuple[float, float]) -> np.ndarray:
+    """float64 [n, TRIES + 1, 2]: pairs of an area's share, within `area`, and an aspect ratio; then a place in [0, 1)
+    across and down. `bits` uint32 [n, NUMBERS]: see `mixture.bits`."""
+    uniform = np.asarray(bits).reshape(-1, TRIES + 1, 2) / 2.0**32
     low, high = np.array([area[0], math.log(RATIO[0])]), np.array([area[1], math.log(RATIO[1])])
-    drawn = low + (high - low) * uniform
-    drawn[..., 1] = np.exp(drawn[..., 1])
-    drawn[:, TRIES] = uniform[:, TRIES]
-    return drawn
-
-
-@functools.partial(jax.jit, static_argnames="batch")
-def _bits(seed, step, batch):
-    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), _DOMAIN)
-    key = jax.random.fold_in(key, step)
-    rows = jnp.arange(batch, dtype=jnp.int32)
-    return jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row), (TRIES + 1, 2), jnp.uint32))(rows)
+    numbers = low + (high - low) * uniform
+    numbers[..., 1] = np.exp(numbers[..., 1])
+    numbers[:, TRIES] = uniform[:, TRIES]
+    return numbers
 
 
 def cut(drawn: np.ndarray | None, row: int, shape: tuple[int, int]):
@@ -45,7 +35,7 @@ def cut(drawn: np.ndarray | None, row: int, shape: tuple[int, int]):
 
 def box(drawn: np.ndarray, shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """(left, upper, right, lower), whole pixels of an image of `size` (width, height) that is to be of `shape` (height,
-    width). `drawn` [TRIES + 1, 2]: a row of `draw`."""
+    width). `drawn` [TRIES + 1, 2]: a row of what the function of this name gives."""
     (width, height), own = size, shape[1] / shape[0]
     for share, ratio in drawn[:TRIES].tolist():
         pixels = share * width * height

@@ -57,7 +57,7 @@ class Examples:
     all splits (but for repeats in a resampled train split, and for probes on training items); of files, 31 bits of the
     hash of the item's name. factors: name -> int32 [n]. fetch: indices int [k] -> uint8 [k, H, W, 3], or float32 [k, d]
     for vector inputs; pure. items: what the items of files are; None where data are generated and the id says it all.
-    crop: indices int [k], `crops.draw` of each -> what `fetch` gives, but of these parts of the images as they are
+    crop: indices int [k], `crops.drawn` of each -> what `fetch` gives, but of these parts of the images as they are
     stored; None where there is no such image.
     """
 

@@ -40,7 +40,7 @@ def batches(
 
     x is as fetched (uint8 images), for `resident.normalise` on the device. `rows`: this host's part of the batch.
     `taught`: what the batches carry beside, and which items are drawn (training.taught). `area`: of random-resized
-    crops, see `crops.draw`. Images are fetched in `threads` threads, a few batches ahead: at most PREFETCH_BYTES of
+    crops, see `crops.drawn`. Images are fetched in `threads` threads, a few batches ahead: at most PREFETCH_BYTES of
     them, besides the batch that is put together. The threads end with the iterator, wherever it stands; what they raise
     is raised by it.
     """
@@ -54,8 +54,8 @@ def batches(
     def drawn(step):
         with jax.default_device(host):
             component, index = mixture.draw(tables, np.int32(seed), np.int32(step), batch, kind)
-            cut = None if area is None else crops.draw(seed, step, batch, area)
-        return np.asarray(component), np.asarray(index), cut
+            bits = mixture.bits(np.int32(seed), np.int32(step), batch, crops.NUMBERS) if area else None
+        return np.asarray(component), np.asarray(index), crops.drawn(bits, area) if area else None
 
     def fetch(number):
         step, place = divmod(int(number), len(places))
@@ -92,7 +92,7 @@ def prefetched(item_bytes: int, parts: Sequence[int], threads: int) -> int:
 
 def assemble(parts: Sequence, component: np.ndarray, index: np.ndarray, cut: np.ndarray | None = None) -> dict:
     """Rows of a batch from `parts` (an Examples for each component): row b is item index[b] of part component[b], whole
-    or `cut`, a row of `crops.draw` for each."""
+    or `cut`, a row of `crops.drawn` for each."""
     batch = {}
     for j in np.unique(component):
         where = np.flatnonzero(component == j)

@@ -118,7 +118,7 @@ def test_crops_are_cut_from_the_images_as_they_are_stored(components):
     for step, (batch, whole) in enumerate(
         zip(stream.batches(photos, made, 11, BATCH, "iid", 3, 5, area=area), plain), 3
     ):
-        drawn = crops.draw(11, step, BATCH, area)
+        drawn = crops.drawn(mixture.bits(11, step, BATCH, crops.NUMBERS), area)
         index = np.asarray(mixture.draw(made, 11, step, BATCH, "iid")[1])
         folder = photos[0].source.path
         for row, name in enumerate(train.items.names[index]):
@@ -134,7 +134,7 @@ def test_crops_are_cut_from_the_images_as_they_are_stored(components):
 
 def test_transforms_act_on_what_was_cut(components):
     source = {"name": "folder", "path": components[1].source.path}
-    drawn, rows = crops.draw(0, 0, 5, (0.2, 0.5)), np.arange(5)
+    drawn, rows = crops.drawn(mixture.bits(0, 0, 5, crops.NUMBERS), (0.2, 0.5)), np.arange(5)
     part = component.load("photos", ComponentSpec(source), DATA).splits["train"].take(np.arange(9, 20))
     turned = ComponentSpec(source, transforms={"rotate": {"degrees": 90}})
     turned = component.load("turned", turned, DATA).splits["train"].take(np.arange(9, 20))
