@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from bottleneck.data import images
 
 DECODE_BYTES = 2**27  # files not decoded before are decoded as a check where all of them have no more bytes than this
 _HEADER_BYTES = 2**16  # read first where contents are trusted; the whole file where the header is longer
+_AT_ONCE = 2**14  # of a million items, those that wait for threads
 _TICK = 20_000_000  # nanoseconds that tell two modifications of a file apart
 _YOUNG = 2_000_000_000  # on file systems that count in seconds, nothing younger is remembered
 _listed: dict | None = None
@@ -69,12 +70,8 @@ def read(root: str, files: Sequence[File], hashed: bool) -> list[Content]:
         except (OSError, images.Unreadable) as error:
             return error
 
-    with ThreadPoolExecutor(images.THREADS) as threads:
-        done = tqdm.tqdm(
-            threads.map(look, todo), "reading images", len(todo), disable=total < 2**30, unit="files", leave=False
-        )
-        for i, content in zip(todo, done, strict=True):
-            contents[i] = content
+    for i, content in zip(todo, looked(look, todo, total), strict=True):
+        contents[i] = content
     broken = [i for i in todo if isinstance(contents[i], Exception)]
     if broken:
         raise Broken(files[broken[0]].path, str(contents[broken[0]]), len(broken) - 1)
@@ -82,6 +79,16 @@ def read(root: str, files: Sequence[File], hashed: bool) -> list[Content]:
         old = [i for i in todo if now - files[i].mtime > _YOUNG]
         remember(root, {files[i].path: [files[i].size, files[i].mtime, *contents[i]] for i in old})
     return contents
+
+
+def looked(look: Callable, items: Sequence, total: int) -> Iterator:
+    """`look(item)` of all `items`, in order, made in threads; with a bar where they hold much, in `total` bytes."""
+    shown = tqdm.tqdm(desc="reading images", total=len(items), disable=total < 2**30, unit="images", leave=False)
+    with shown, ThreadPoolExecutor(images.THREADS) as threads:
+        for start in range(0, len(items), _AT_ONCE):
+            for result in threads.map(look, items[start : start + _AT_ONCE]):
+                shown.update()
+                yield result
 
 
 def _remembered(known, file, hashed):

@@ -27,8 +27,9 @@ class TfdsSpec:
     """dataset: a tfds name such as `cifar10` or `oxford_flowers102:2.1.1`, already prepared below `data_dir`.
 
     An item is known by the SHA-256 of its encoded image, repeats numbered, whatever data.fingerprint says; every
-    record is read once for that, which is remembered. train, test, val: its splits (val: none means held out of
-    train). image, label: its features; items of label -1 have none and are left out. `fit`, `background` as in folder.
+    record is read once for that and its label, without decoding the image, which is remembered. train, test, val: its
+    splits (val: none means held out of train). image, label: its features; items of label -1 have none and are left
+    out. `fit`, `background` as in folder.
     Preparing needs TensorFlow, reading does not.
     """
 
@@ -182,18 +183,24 @@ def _index(spec, builder, split, records):
     held = content.recall(folder).get(wanted)
     if held and held[0] == version:
         return held[1]
-    labels, hashes, kinds, decoded = [], [], Counter(), 0
-    for i in range(len(records)):
+    total = sum(size for _, size, _ in version)
+
+    def look(i):
         record = records[i]
         encoded = _encoded(record[spec.image])
-        decoded += len(encoded)
         try:
-            kinds[images.header(encoded, decoded <= content.DECODE_BYTES)] += 1
+            kind = images.header(encoded, whole=total <= content.DECODE_BYTES)
         except images.Unreadable as error:
             raise _broken(spec, split, i, error) from None
-        labels.append(int(record[spec.label]))
-        hashes.append(hashlib.sha256(encoded).hexdigest())
-    index = {"labels": labels, "hashes": hashes, "kinds": [[*kind, count] for kind, count in kinds.items()]}
+        return int(record[spec.label]), hashlib.sha256(encoded).hexdigest(), kind
+
+    looked = list(content.looked(look, range(len(records)), total))
+    kinds = Counter(kind for _, _, kind in looked)
+    index = {
+        "labels": [label for label, _, _ in looked],
+        "hashes": [digest for _, digest, _ in looked],
+        "kinds": [[*kind, count] for kind, count in kinds.items()],
+    }
     content.remember(folder, {wanted: [version, index]})
     return index
 
