@@ -65,6 +65,11 @@ class Feed:
         self._at = stop
         return state, sums
 
+    def close(self) -> None:
+        """Ends the workers of a stream that stands half-way: the process would wait for all that is fetched ahead."""
+        if self._stream is not None:
+            self._stream.close()
+
     def evaluation_point(self, state: State, step: int) -> dict:
         """The variables to keep: averaged where the optimiser averages, BatchNorm statistics then measured there.
 

@@ -95,7 +95,7 @@ def train(
     processes.primary(lambda: _prepare(run, directory))
     state, sums = _start(run, feed, directory, initial)
     processes.primary(lambda: _resume_records(run, directory, mesh, int(state.step)))
-    with contextlib.closing(checkpoint.Writer()) as writer:
+    with contextlib.closing(feed), contextlib.closing(checkpoint.Writer()) as writer:
         session = Session(run, directory, feed, writer, state, sums, on_progress, stop or Stop())
         session.go()
     processes.primary(lambda: _finish(run, directory, session.stopped_at))

@@ -199,6 +199,19 @@ def test_iterators_leave_no_thread_and_no_process(components, monkeypatch):
     assert gone() and threading.active_count() == before
 
 
+def test_what_is_fetched_ahead_is_not_decoded_for_nothing(components, monkeypatch):
+    monkeypatch.setattr(component, "HELD_BYTES", 0)
+    monkeypatch.setattr(stream, "PART", 2)
+    photos, decode, seen = components[1:], images.decode, []
+    monkeypatch.setattr(images, "decode", lambda *given: seen.append(1) or time.sleep(0.01) or decode(*given))
+    photos = [component._load("photos", photos[0].source, (), (), DATA)]
+    batches = stream.batches(photos, tables(photos), 11, BATCH, "iid", 0, 100, threads=3)
+    next(batches)
+    before = len(seen)
+    batches.close()
+    assert gone() and len(seen) <= before + 3 * stream.PART  # what the workers had in hand
+
+
 def test_a_file_that_breaks_ends_the_batches_at_once(tmp_path, monkeypatch):
     """It is named as the data of its component, and no other image is decoded for nothing."""
     monkeypatch.setattr(component, "HELD_BYTES", 0)

@@ -12,6 +12,7 @@ from bottleneck.main import main
 from bottleneck.planning import plan as plans
 from bottleneck.training.feed import Feed
 from bottleneck.training.loop import program
+from tests.data.batches_test import gone
 from tests.training.loop_test import Killed, stop_after
 
 CROPPED = {"train.feed": "stream", "augment.resized_crop": "(0.1, 0.6)"}
@@ -19,14 +20,14 @@ CROPPED = {"train.feed": "stream", "augment.resized_crop": "(0.1, 0.6)"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two classes of 30 training and 6 test images of 12 x 10 pixels."""
+    """Two classes of 30 training and 20 test JPEGs of 40 x 30 pixels, half of whose size is decoded for 8 x 8."""
     place, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for split, count in (("train", 30), ("test", 20)):
         for name in "ab":
             (place / split / name).mkdir(parents=True)
             for i in range(count):
-                pixels = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(place / split / name / f"{i:02}.png")
+                pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / split / name / f"{i:02}.jpg")
     return place
 
 
@@ -50,9 +51,16 @@ def test_resume_is_bitwise(cropped, tmp_path, same):
     whole = made.train(tmp_path / "whole")
     with pytest.raises(Killed):
         made.train(tmp_path / "killed", on_progress=stop_after(4))
+    assert gone()  # though the error still holds all that was there
     same(made.train(tmp_path / "killed"), whole)
     plain = cropped({"train.feed": "stream"}, **short).train(tmp_path / "plain")
     assert (plain[5]["params"]["layer1"]["kernel"] != whole[5]["params"]["layer1"]["kernel"]).any()
+
+
+def test_streamed_jpegs_give_the_same_bits_as_resident_ones(cropped, tmp_path, same, monkeypatch):
+    monkeypatch.setattr(component, "HELD_BYTES", 0)
+    feeds, short = ("resident", "stream"), {"train.steps": "5", "augment.flip": "True"}
+    same(*(cropped({"train.feed": feed, **short}).train(tmp_path / feed) for feed in feeds))
 
 
 def test_statistics_for_evaluation_are_of_whole_images(cropped, monkeypatch):
