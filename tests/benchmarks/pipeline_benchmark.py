@@ -34,6 +34,7 @@ from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 
 WIDTH, HEIGHT, SCENE = 500, 375, 1024
+AREAS = {"streamed": None, "streamed, cropped": (0.08, 1.0)}
 GOAL = 0.8
 
 
@@ -79,12 +80,15 @@ def raw(pool, paths: list[str], size: int) -> int:
     return len(paths)
 
 
-def streamed(made, batch: int, workers: int, area: tuple[float, float] | None = None) -> int:
+def batches(made, batch: int, workers: int, area: tuple[float, float] | None):
     """One pass of the training items through `stream.batches`."""
     count = len(made.splits["train"])
     tables = mixture.tables([made.name], [count], ((0, (1.0,)),), batch)
-    batches = stream.batches([made], tables, 0, batch, "stratified", 0, count // batch, threads=workers, area=area)
-    return sum(len(each["x"]) for each in batches)
+    return stream.batches([made], tables, 0, batch, "stratified", 0, count // batch, threads=workers, area=area)
+
+
+def streamed(*given) -> int:
+    return sum(len(each["x"]) for each in batches(*given))
 
 
 def timed(work, *given) -> tuple[float, float]:
@@ -100,11 +104,13 @@ def measure(folder: pathlib.Path, args) -> dict:
     made = component.load("photographs", ComponentSpec({"name": "folder", "path": str(folder)}), data)
     component.HELD_BYTES = 0  # so few images would be kept in memory, and not decoded again
     given, rates = list(map(str, paths)), {}
+    for area in AREAS.values():
+        next(batches(made, args.batch, args.workers, area))  # the sampler is compiled
     spawned = multiprocessing.get_context("spawn")
     for _ in range(args.rounds):
         with ThreadPoolExecutor(args.workers) as pool:
             rates.setdefault("threads", []).append(timed(raw, pool, given, args.size))
-        for name, area in (("streamed", None), ("streamed, cropped", (0.08, 1.0))):
+        for name, area in AREAS.items():
             rates.setdefault(name, []).append(timed(streamed, made, args.batch, args.workers, area))
         if args.processes:
             with ProcessPoolExecutor(args.workers, spawned) as pool:
