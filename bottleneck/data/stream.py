@@ -57,6 +57,8 @@ def batches(
             bits = mixture.bits(np.int32(seed), np.int32(step), batch, crops.NUMBERS) if area else None
         return np.asarray(component), np.asarray(index), crops.drawn(bits, area) if area else None
 
+    drawn(start)  # compiled once, before the workers all ask for it
+
     def fetch(number):
         step, place = divmod(int(number), len(places))
         component, index, cut = (None if each is None else each[places[place]] for each in drawn(step))
