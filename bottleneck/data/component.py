@@ -12,7 +12,7 @@ import functools
 import hashlib
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -194,7 +194,7 @@ def _load(name, origin, chain, randomise, data):
     files = tuple(File(file.digest, {s: n for s, n in file.names.items() if origins[s] == s}) for file in made.files)
     report = _report(name, origin, source, splits, origins, data)
     prefix = f"components.{name}"
-    held = {s: dataclasses.replace(splits[s], fetch=_held(splits[s], prefix)) for s in SPLITS}
+    held = {s: _held(splits[s], prefix) for s in SPLITS}
     return Component(name, held, source.classes, fingerprints, origin, tuple(chain), files, report)
 
 
@@ -309,13 +309,14 @@ def _look(split, origin, chain, data, partners, source) -> dict:
     return look
 
 
-def _held(examples: Examples, prefix: str) -> Callable[[np.ndarray], np.ndarray]:
-    """`fetch`, made once and kept where the split is small; mistakes in the data carry the component's name."""
-    lock, kept, size = threading.Lock(), [], len(examples)
+def _held(examples: Examples, prefix: str) -> Examples:
+    """`examples`, its images made once and kept where the split is small, though not parts of them; mistakes in the
+    data carry the component's name."""
+    lock, kept, size, crop = threading.Lock(), [], len(examples), examples.crop
 
-    def made(indices):
+    def made(make, *given):
         try:
-            return examples.fetch(indices)
+            return make(*given)
         except UserError as error:
             raise error.under(prefix) from None
 
@@ -323,9 +324,9 @@ def _held(examples: Examples, prefix: str) -> Callable[[np.ndarray], np.ndarray]
         indices = np.asarray(indices, np.int64)
         with lock:
             if not kept:
-                one = made(np.arange(min(1, size)))
+                one = made(examples.fetch, np.arange(min(1, size)))
                 small = one.nbytes * size <= HELD_BYTES
-                kept.append(made(np.arange(size)) if small else None)
-        return made(indices) if kept[0] is None else kept[0][indices]
+                kept.append(made(examples.fetch, np.arange(size)) if small else None)
+        return made(examples.fetch, indices) if kept[0] is None else kept[0][indices]
 
-    return fetch
+    return dataclasses.replace(examples, fetch=fetch, crop=crop and functools.partial(made, crop))

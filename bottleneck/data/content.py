@@ -7,14 +7,14 @@ of modification. It is a convenience: where it cannot be read or written everyth
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import tqdm
 
@@ -23,13 +23,13 @@ from bottleneck.data import images
 
 DECODE_BYTES = 2**27  # files not decoded before are decoded as a check where all of them have no more bytes than this
 _HEADER_BYTES = 2**16  # read first where contents are trusted; the whole file where the header is longer
+_AT_ONCE = 2**14  # of a million items, those that wait for threads
 _TICK = 20_000_000  # nanoseconds that tell two modifications of a file apart
 _YOUNG = 2_000_000_000  # on file systems that count in seconds, nothing younger is remembered
 _listed: dict | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file below a folder: its path there, size in bytes, and time of modification in nanoseconds."""
 
     path: str
@@ -37,8 +37,7 @@ class File:
     mtime: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Content:
+class Content(NamedTuple):
     """sha: SHA-256 in hexadecimal digits, "" where contents are trusted. width, height, mode: as stored."""
 
     sha: str
@@ -71,26 +70,32 @@ def read(root: str, files: Sequence[File], hashed: bool) -> list[Content]:
         except (OSError, images.Unreadable) as error:
             return error
 
-    with ThreadPoolExecutor(images.THREADS) as threads:
-        done = tqdm.tqdm(
-            threads.map(look, todo), "reading images", len(todo), disable=total < 2**30, unit="files", leave=False
-        )
-        for i, content in zip(todo, done, strict=True):
-            contents[i] = content
+    for i, content in zip(todo, looked(look, todo, total), strict=True):
+        contents[i] = content
     broken = [i for i in todo if isinstance(contents[i], Exception)]
     if broken:
         raise Broken(files[broken[0]].path, str(contents[broken[0]]), len(broken) - 1)
     if todo:
         old = [i for i in todo if now - files[i].mtime > _YOUNG]
-        remember(root, {files[i].path: [files[i].size, files[i].mtime, *dataclasses.astuple(contents[i])] for i in old})
+        remember(root, {files[i].path: [files[i].size, files[i].mtime, *contents[i]] for i in old})
     return contents
 
 
+def looked(look: Callable, items: Sequence, total: int) -> Iterator:
+    """`look(item)` of all `items`, in order, made in threads; with a bar where they hold much, in `total` bytes."""
+    shown = tqdm.tqdm(desc="reading images", total=len(items), disable=total < 2**30, unit="images", leave=False)
+    with shown, ThreadPoolExecutor(images.THREADS) as threads:
+        for start in range(0, len(items), _AT_ONCE):
+            for result in threads.map(look, items[start : start + _AT_ONCE]):
+                shown.update()
+                yield result
+
+
 def _remembered(known, file, hashed):
-    size, mtime, *fields = known.get(file.path) or (None, None)
-    if (size, mtime) != (file.size, file.mtime) or len(fields) != 5 or hashed and not fields[0]:
+    held = known.get(file.path)
+    if not held or len(held) != 7 or held[:2] != [file.size, file.mtime] or hashed and not held[2]:
         return None
-    return Content(*fields)
+    return Content(*held[2:])
 
 
 def _look(path, everything, whole):
@@ -150,12 +155,17 @@ def listed(key, make):
 
 
 def status(root: str, paths: Sequence[str]) -> list[File]:
-    """Size and time of modification of files below `root`. Raises OSError, with the path, where there is none.
+    """Size and time of modification of files below `root`. Raises OSError, with the path, where there is none."""
+    return settled([file(path, os.stat(os.path.join(root, path))) for path in paths])
 
-    A file changed a moment ago is waited for, so that a later change has another time.
-    """
-    stats = [os.stat(os.path.join(root, path)) for path in paths]
-    if stats:
-        age = time.time_ns() - max(stat.st_mtime_ns for stat in stats)
+
+def file(path: str, stat: os.stat_result) -> File:
+    return File(path, stat.st_size, stat.st_mtime_ns)
+
+
+def settled(files: list[File]) -> list[File]:
+    """`files`, once a later change has another time: one changed a moment ago is waited for."""
+    if files:
+        age = time.time_ns() - max(each.mtime for each in files)
         time.sleep(max(0, _TICK - age) / 1e9 if age >= 0 else 0)
-    return [File(path, stat.st_size, stat.st_mtime_ns) for path, stat in zip(paths, stats, strict=True)]
+    return files

@@ -14,10 +14,12 @@ from typing import Literal
 import numpy as np
 
 from bottleneck import identity
-from bottleneck.data import content, images, reading, source, table
+from bottleneck.data import content, crops, images, reading, source, table
 from bottleneck.data.source import DataSpec, Examples, Source
 from bottleneck.data.table import Rows
 from bottleneck.errors import UserError
+
+DECODER = images.DECODER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +59,10 @@ def check_background(background: tuple[int, ...]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Listing:
-    """What is asked for, and the size and time of every file: equal where `token` is."""
+    """What is asked for, with the size and time of every file: equal where `token` is."""
 
     token: str
     rows: Rows = dataclasses.field(compare=False)
-    files: list[content.File] = dataclasses.field(compare=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ def load(spec: FolderSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> S
     splits = {}
     for split, examples in index.splits.items():
         fetch = functools.partial(_fetch, index.paths[split], data.shape, spec.fit, spec.background)
-        splits[split] = dataclasses.replace(examples, fetch=fetch)
+        splits[split] = dataclasses.replace(examples, fetch=fetch, crop=fetch)
     return Source(splits, index.classes, index.values, index.file, index.notes)
 
 
@@ -108,18 +109,18 @@ def _list(spec):
     if not root.is_dir():
         raise UserError("source.path", spec.path, "a folder of images")
     listed = root / spec.metadata
-    rows = table.read(spec, root, listed) if listed.is_file() else _walk(spec, root)
+    try:
+        rows = table.read(spec, root, listed) if listed.is_file() else _walk(spec, root)
+    except OSError as error:
+        raise UserError("source.path", error.filename, f"an image file ({error.strerror})") from None
     for split in ("train", "test"):
         if split not in rows.splits:
             seen = ", ".join(sorted(p.name for p in root.iterdir() if not p.name.startswith("."))[:10]) or "nothing"
             expected = f"images in {split}/CLASS/, or rows of {spec.metadata} with {spec.split}={split}; here: {seen}"
             raise UserError("source.path", spec.path, expected)
-    try:
-        files = content.status(str(root), rows.paths)
-    except OSError as error:
-        raise UserError("source.path", error.filename, f"an image file ({error.strerror})") from None
-    whole = repr((str(root), rows, [(file.size, file.mtime) for file in files]))
-    return _Listing(hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest(), rows, files)
+    content.settled(rows.files)
+    whole = hashlib.sha256(repr((str(root), rows)).encode(errors="surrogatepass"))
+    return _Listing(whole.hexdigest(), rows)
 
 
 def _walk(spec, root):
@@ -142,39 +143,45 @@ def _walk(spec, root):
                 reason = "hidden files or folders" if hidden else "files outside a class folder"
                 rows.left_out.append((reason, f"{folders[split].name}/{entry.name}"))
                 continue
-            before = len(rows.paths)
+            before = len(rows.files)
             _walk_class(root, entry, split, rows)
-            if len(rows.paths) == before:
+            if len(rows.files) == before:
                 rows.left_out.append(("class folders without a readable image", f"{folders[split].name}/{entry.name}"))
     return rows
 
 
 def _walk_class(root, folder, split, rows):
-    label, seen = unicodedata.normalize("NFC", folder.name), set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    """Every file once: listed and looked at in one pass, as there may be a million of them."""
+    label, seen, todo = unicodedata.normalize("NFC", folder.name), set(), [str(folder)]
+    while todo:
+        place, folders = todo.pop(), []
         real = os.path.realpath(place)
         if real in seen:  # a link to a folder above
-            folders.clear()
             continue
         seen.add(real)
         below = os.path.relpath(place, root).replace(os.sep, "/")
-        hidden = [name for name in (*folders, *names) if name.startswith(".")]
-        rows.left_out.extend(("hidden files or folders", f"{below}/{name}") for name in sorted(hidden))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(set(names) - set(hidden)):
+        with os.scandir(place) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            name = entry.name
             suffix = os.path.splitext(name)[1].lower()
-            if suffix in images.SUFFIXES:
+            if name.startswith("."):
+                rows.left_out.append(("hidden files or folders", f"{below}/{name}"))
+            elif entry.is_dir():
+                folders.append(entry.path)
+            elif suffix in images.SUFFIXES:
                 rows.splits.append(split)
                 rows.labels.append(label)
-                rows.paths.append(f"{below}/{name}")
+                rows.files.append(content.file(f"{below}/{name}", entry.stat()))
             else:
                 rows.left_out.append((f"files in a format that is not read ({suffix or name})", f"{below}/{name}"))
+        todo += reversed(folders)
 
 
 @functools.lru_cache(maxsize=8)  # several components often share one folder
 def _index(root, listing, hashed):
-    rows, files = listing.rows, listing.files
-    names = _names(rows.paths)
+    rows, files = listing.rows, listing.rows.files
+    names = _names([file.path for file in files])
     try:
         contents = content.read(root, files, hashed)
     except content.Broken as error:
@@ -197,7 +204,7 @@ def _index(root, listing, hashed):
             items = source.items([names[i] for i in where], [digests[i] for i in where])
             coded = {name: codes[where] for name, (codes, _) in factors.items()}
             splits[split] = Examples(labels[where], where, coded, lambda rows: rows, items)
-            paths[split] = [os.path.join(root, rows.paths[i]) for i in where]
+            paths[split] = [os.path.join(root, files[i].path) for i in where]
     splits = source.ordered(splits)
     paths = {split: [paths[split][i] for i in part.fetch(np.arange(len(part)))] for split, part in splits.items()}
     whole = sorted(zip(names, digests, strict=True))
@@ -230,12 +237,13 @@ def _codes(texts):
     return np.array([code[text] for text in texts], np.int32), tuple(names)
 
 
-def _fetch(paths, shape, fit, background, indices):
-    def read(i):
+def _fetch(paths, shape, fit, background, indices, drawn=None):
+    def read(row):
+        path = paths[indices[row]]
         try:
-            with open(paths[i], "rb") as file:
-                return images.decode(file.read(), shape, fit, background)
+            with open(path, "rb") as file:
+                return images.decode(file.read(), shape, fit, background, crops.cut(drawn, row, shape))
         except (OSError, images.Unreadable) as error:
-            raise UserError("source.path", paths[i], f"a readable image ({error})") from None
+            raise UserError("source.path", path, f"a readable image ({error})") from None
 
-    return images.many(read, indices, shape)
+    return images.many(read, range(len(indices)), shape)

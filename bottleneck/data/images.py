@@ -2,11 +2,14 @@
 
 Orientation tags are applied, transparency is laid over a background, 16-bit levels are scaled by their range. Images of
 32-bit integers or floats state no range, and are refused. Of animations and files of several pages the first is read.
+A JPEG that is to shrink is decoded at the smallest of 1/1, 1/2, 1/4 and 1/8 of its size that is large enough.
 """
 
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,9 +17,11 @@ from PIL import Image, ImageOps
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 WHITE = (255, 255, 255)
-THREADS = 8
+THREADS = max(8, os.cpu_count() or 1)  # more than cores where these are few: reading waits for disks
+DECODER = 2  # of the bits that `decode` makes of a file; part of how every item that is decoded looks
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # by content, whatever the suffix says
-_BITS_PER_SAMPLE = 258  # a TIFF tag
+_JPEG = ("JPEG", "MPO")
+_BITS_PER_SAMPLE, _ORIENTATION = 258, 274  # tags of TIFF and Exif
 
 
 class Unreadable(ValueError):
@@ -39,19 +44,31 @@ def header(content: bytes, whole: bool = False) -> tuple[int, int, str]:
         raise _unreadable(error) from None
 
 
-def decode(content: bytes, shape: tuple[int, int], fit: str = "crop", background: tuple = WHITE) -> np.ndarray:
+def decode(
+    content: bytes,
+    shape: tuple[int, int],
+    fit: str = "crop",
+    background: tuple = WHITE,
+    cut: Callable[[tuple[int, int]], tuple] | None = None,
+) -> np.ndarray:
     """An encoded image as uint8 [*shape, 3], by Pillow's bilinear filter. Raises Unreadable.
 
-    fit: `crop` cuts the middle to the aspect ratio of `shape`, `stretch` does not.
+    fit: `crop` cuts the middle to the aspect ratio of `shape`, `stretch` does not. `cut`: what gives the box (left,
+    upper, right, lower) to see instead, in an image of (width, height) pixels.
     """
+    wanted = shape[::-1]
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             _check(picture)
+            size = _upright(picture)
+            whole = (0, 0, *size)
+            box = cut(size) if cut else middle(size, wanted) if fit == "crop" else whole
+            _shrink(picture, min((box[2] - box[0]) / wanted[0], (box[3] - box[1]) / wanted[1]))
             ImageOps.exif_transpose(picture, in_place=True)
             opaque = _opaque(picture, background)
-        height, width = shape
-        box = middle(opaque.size, (width, height)) if fit == "crop" else None
-        return np.asarray(opaque.resize((width, height), Image.Resampling.BILINEAR, box=box))
+        scale = [decoded / stored for decoded, stored in zip(opaque.size, size, strict=True)] * 2
+        box = tuple(min(side * by, end) for side, by, end in zip(box, scale, opaque.size * 2, strict=True))
+        return np.asarray(opaque.resize(wanted, Image.Resampling.BILINEAR, box=box))
     except Exception as error:
         raise _unreadable(error) from None
 
@@ -88,6 +105,20 @@ def resize(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return out
 
 
+def _upright(picture):
+    """(width, height) once the orientation tag is applied; a JPEG need not be decoded to know it."""
+    if picture.format not in _JPEG:
+        picture.load()  # tags may lie behind the pixels
+    return picture.size[::-1] if picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8) else picture.size
+
+
+def _shrink(picture, ratio):
+    """Has a JPEG decoded at 1/2, 1/4 or 1/8 of its size where it is to be made smaller by at least as much."""
+    factor = max(each for each in (1, 2, 4, 8) if each <= max(1, ratio))
+    if picture.format in _JPEG and factor > 1:
+        picture.draft(None, tuple(side // factor for side in picture.size))
+
+
 def _check(picture):
     if picture.mode in ("F", "LAB") or picture.mode == "I" and picture.format not in ("PPM", "PNG"):
         kind = {"F": "floating-point pixels", "LAB": "Lab colours"}.get(picture.mode, "32-bit integer pixels")
@@ -101,7 +132,8 @@ def _opaque(picture, background):
     elif picture.has_transparency_data:
         layered = picture.convert("RGBA")
     else:
-        return picture.convert("RGB")
+        picture.load()
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     ground = Image.new("RGBA", picture.size, (*background, 255))
     return Image.alpha_composite(ground, layered.convert("RGBA")).convert("RGB")
 

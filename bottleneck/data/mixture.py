@@ -29,6 +29,7 @@ BITS = 15
 UNIT = 1 << BITS  # weights are multiples of 1 / UNIT
 _CHUNK = 2**16  # draws worked out at once where many are asked for
 _DOMAIN = {"iid": 0x11D, "stratified": 0x57A7}  # keeps the two kinds' keys apart
+_ROWS = 0xC209  # and those of rows
 
 
 class Tables(NamedTuple):
@@ -152,6 +153,15 @@ def draw(tables: Tables, seed, step, batch: int, kind: Literal["iid", "stratifie
 def _key(seed, kind):
     key = jax.random.key(jnp.asarray(seed).astype(jnp.uint32), impl="threefry2x32")
     return jax.random.fold_in(key, _DOMAIN[kind])
+
+
+@functools.partial(jax.jit, static_argnames=("batch", "count"))
+def bits(seed, step, batch: int, count: int):
+    """uint32 [batch, count]: random bits for what is to happen to each row of the batch of `step`."""
+    key = jax.random.fold_in(jax.random.key(jnp.asarray(seed).astype(jnp.uint32), impl="threefry2x32"), _ROWS)
+    key = jax.random.fold_in(key, jnp.asarray(step).astype(jnp.int32))
+    rows = jnp.arange(batch, dtype=jnp.int32)
+    return jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row), (count,), jnp.uint32))(rows)
 
 
 def importance(tables: Tables, step, component):

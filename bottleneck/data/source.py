@@ -57,6 +57,8 @@ class Examples:
     all splits (but for repeats in a resampled train split, and for probes on training items); of files, 31 bits of the
     hash of the item's name. factors: name -> int32 [n]. fetch: indices int [k] -> uint8 [k, H, W, 3], or float32 [k, d]
     for vector inputs; pure. items: what the items of files are; None where data are generated and the id says it all.
+    crop: indices int [k], `crops.drawn` of each -> what `fetch` gives, but of these parts of the images as they are
+    stored; None where there is no such image.
     """
 
     labels: np.ndarray
@@ -64,6 +66,7 @@ class Examples:
     factors: dict[str, np.ndarray]
     fetch: Callable[[np.ndarray], np.ndarray]
     items: Items | None = None
+    crop: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,13 +79,14 @@ class Examples:
     def take(self, rows: np.ndarray) -> Examples:
         """The items at `rows` (int [k] or bool [n]), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        fetch = self.fetch
+        fetch, crop = self.fetch, self.crop
         return Examples(
             self.labels[rows],
             self.ids[rows],
             {k: v[rows] for k, v in self.factors.items()},
             lambda indices: fetch(rows[indices]),
             None if self.items is None else self.items.take(rows),
+            crop and (lambda indices, drawn: crop(rows[indices], drawn)),
         )
 
 
@@ -170,9 +174,12 @@ def load_source(spec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Source
 
 
 def described(spec) -> dict:
-    """A source's spec as canonical, JSON-able data with its name, without paths and without fields at their default."""
+    """A source's spec as canonical, JSON-able data with its name, without paths and without fields at their default; of
+    encoded images with the number of the decoder."""
     names = {module: name for name, (module, _) in _SOURCES.items()}
-    return {"name": names[type(spec).__module__], **identity.canonical(spec)}
+    where = type(spec).__module__
+    decoder = getattr(importlib.import_module(where), "DECODER", None)
+    return {"name": names[where], **({"decoder": decoder} if decoder else {}), **identity.canonical(spec)}
 
 
 def stamp(spec):

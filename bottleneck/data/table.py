@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import dataclasses
 import io
 import os
 import pathlib
 import posixpath
+import stat
 import unicodedata
 
+from bottleneck.data import content
 from bottleneck.errors import UserError
 
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -21,13 +24,13 @@ _MISSING = ("", "nan", "<na>")  # what pandas and NumPy write where there is not
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Images that are asked for. splits, labels, paths: text, one an image; paths as on disk, below the folder.
+    """Images that are asked for. splits, labels: text, one an image, like the files, their paths below the folder.
     columns: factor -> text, one an image. left_out: (reason, example) of what is not read. remarks: for the reader.
     """
 
     splits: list[str]
     labels: list[str]
-    paths: list[str]
+    files: list[content.File]
     columns: dict[str, list[str]]
     left_out: list[tuple[str, str]]
     remarks: list[str]
@@ -54,14 +57,14 @@ def read(spec, root: pathlib.Path, table: pathlib.Path) -> Rows:
                 )
             if label.lower() in _MISSING:
                 raise UserError("source.metadata", label, f"a label in line {line} of {table.name}")
-            path = _path(root, values[header.index(spec.image)].strip(), line)
-            earlier = first_line.setdefault(unicodedata.normalize("NFC", path), line)
+            file = _file(root, values[header.index(spec.image)].strip(), line)
+            earlier = first_line.setdefault(unicodedata.normalize("NFC", file.path), line)
             if earlier != line:
                 expected = f"every image once; lines {earlier} and {line} of {table.name} name the same"
                 raise UserError("source.metadata", record[spec.image], expected)
             rows.splits.append(split)
             rows.labels.append(label)
-            rows.paths.append(path)
+            rows.files.append(file)
             for name, column in rows.columns.items():
                 column.append(record[name])
     except csv.Error as error:
@@ -79,12 +82,12 @@ def read(spec, root: pathlib.Path, table: pathlib.Path) -> Rows:
 def _lines(table):
     """The lines of the table, decoded: UTF-8, or UTF-16 with a byte order mark."""
     try:
-        content = table.read_bytes()
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if wide else "utf-8-sig")
+        held = table.read_bytes()
+        wide = held.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = held.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        known = f"in UTF-8, or UTF-16 with a byte order mark (byte {content[error.start]:#x} in line {line} is neither"
+        line = held[: error.start].count(b"\n") + 1
+        known = f"in UTF-8, or UTF-16 with a byte order mark (byte {held[error.start]:#x} in line {line} is neither"
         raise UserError("source.metadata", str(table), f"a readable CSV file {known}; save it as UTF-8)") from None
     except OSError as error:
         raise UserError("source.metadata", str(table), f"a readable CSV file ({error.strerror})") from None
@@ -114,12 +117,14 @@ def _header(spec, table, lines):
     return header, complete[0]
 
 
-def _path(root, given, line):
-    """The path below `root`, as on disk: Unicode names may be composed there, or decomposed."""
+def _file(root, given, line):
+    """The file below `root`, its path as on disk: Unicode names may be composed there, or decomposed."""
     if not given:
         raise UserError("source.metadata", given, f"the path of an image in line {line}")
     path = posixpath.normpath(os.path.relpath(given, root) if os.path.isabs(given) else given)
-    for form in (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)):
-        if (root / form).is_file():
-            return form
+    for form in dict.fromkeys((path, *(unicodedata.normalize(kind, path) for kind in ("NFC", "NFD")))):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the name
+            found = os.stat(os.path.join(root, form))
+            if stat.S_ISREG(found.st_mode):
+                return content.file(form, found)
     raise UserError("source.path", str(root / path), f"an image file (there is none; line {line})")

@@ -13,11 +13,12 @@ from typing import Literal
 import numpy as np
 
 from bottleneck import identity
-from bottleneck.data import content, images, reading, source
+from bottleneck.data import content, crops, images, reading, source
 from bottleneck.data.folder import check_background
 from bottleneck.data.source import DataSpec, Examples, Source
 from bottleneck.errors import UserError
 
+DECODER = images.DECODER
 _UNLABELLED = -1
 
 
@@ -26,8 +27,9 @@ class TfdsSpec:
     """dataset: a tfds name such as `cifar10` or `oxford_flowers102:2.1.1`, already prepared below `data_dir`.
 
     An item is known by the SHA-256 of its encoded image, repeats numbered, whatever data.fingerprint says; every
-    record is read once for that, which is remembered. train, test, val: its splits (val: none means held out of
-    train). image, label: its features; items of label -1 have none and are left out. `fit`, `background` as in folder.
+    record is read once for that and its label, without decoding the image, which is remembered. train, test, val: its
+    splits (val: none means held out of train). image, label: its features; items of label -1 have none and are left
+    out. `fit`, `background` as in folder.
     Preparing needs TensorFlow, reading does not.
     """
 
@@ -86,7 +88,7 @@ def load(spec: TfdsSpec, data: DataSpec, randomise: tuple[str, ...] = ()) -> Sou
         rows = np.flatnonzero(labels[split] != _UNLABELLED)
         fetch = functools.partial(_fetch, spec, split, data.shape, records[split], rows)
         items = source.items(called, [bytes.fromhex(digest) for digest in hashes[split]])
-        splits[split] = Examples(coded[split], rows, {}, fetch, items)
+        splits[split] = Examples(coded[split], rows, {}, fetch, items, crop=fetch)
     classes = tuple(named) if named else tuple(str(value) for value in known)
     return Source(source.ordered(splits), classes, {}, identity.digest(builder.info.full_name), _notes(read, labels))
 
@@ -181,18 +183,24 @@ def _index(spec, builder, split, records):
     held = content.recall(folder).get(wanted)
     if held and held[0] == version:
         return held[1]
-    labels, hashes, kinds, decoded = [], [], Counter(), 0
-    for i in range(len(records)):
+    total = sum(size for _, size, _ in version)
+
+    def look(i):
         record = records[i]
         encoded = _encoded(record[spec.image])
-        decoded += len(encoded)
         try:
-            kinds[images.header(encoded, decoded <= content.DECODE_BYTES)] += 1
+            kind = images.header(encoded, whole=total <= content.DECODE_BYTES)
         except images.Unreadable as error:
             raise _broken(spec, split, i, error) from None
-        labels.append(int(record[spec.label]))
-        hashes.append(hashlib.sha256(encoded).hexdigest())
-    index = {"labels": labels, "hashes": hashes, "kinds": [[*kind, count] for kind, count in kinds.items()]}
+        return int(record[spec.label]), hashlib.sha256(encoded).hexdigest(), kind
+
+    looked = list(content.looked(look, range(len(records)), total))
+    kinds = Counter(kind for _, _, kind in looked)
+    index = {
+        "labels": [label for label, _, _ in looked],
+        "hashes": [digest for _, digest, _ in looked],
+        "kinds": [[*kind, count] for kind, count in kinds.items()],
+    }
     content.remember(folder, {wanted: [version, index]})
     return index
 
@@ -202,14 +210,16 @@ def _broken(spec, split, i, error):
     return UserError("source.dataset", item, f"a readable image ({error})")
 
 
-def _fetch(spec, split, shape, records, rows, indices):
-    def read(i):
+def _fetch(spec, split, shape, records, rows, indices, drawn=None):
+    def read(row):
+        i = int(rows[indices[row]])
         try:
-            return images.decode(_encoded(records[int(rows[i])][spec.image]), shape, spec.fit, spec.background)
+            encoded, cut = _encoded(records[i][spec.image]), crops.cut(drawn, row, shape)
+            return images.decode(encoded, shape, spec.fit, spec.background, cut)
         except images.Unreadable as error:
-            raise _broken(spec, split, int(rows[i]), error) from None
+            raise _broken(spec, split, i, error) from None
 
-    return images.many(read, indices, shape)
+    return images.many(read, range(len(indices)), shape)
 
 
 def _encoded(value):

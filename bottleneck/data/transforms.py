@@ -158,7 +158,7 @@ class Dominoes(Transform):
                 images = examples.fetch(own_item[indices]), second.splits[split].fetch(partner_item[indices])
                 return np.concatenate(images, axis=1 if self.below else 2)
 
-            both = dataclasses.replace(examples, factors=factors, fetch=fetch)
+            both = dataclasses.replace(examples, factors=factors, fetch=fetch, crop=None)  # no image is stored as two
             return with_factors(both, {one: own, other: partner})
 
         return changed(source, change)
@@ -189,8 +189,13 @@ def build(specs: dict[str, dict]) -> list[tuple[str, Transform]]:
 
 
 def _with_images(examples, change):
-    fetch = examples.fetch
-    return dataclasses.replace(examples, fetch=lambda indices: change(fetch(indices), indices))
+    """Images change when they are fetched, parts of stored images once they are cut."""
+    fetch, crop = examples.fetch, examples.crop
+    return dataclasses.replace(
+        examples,
+        fetch=lambda indices: change(fetch(indices), indices),
+        crop=crop and (lambda indices, drawn: change(crop(indices, drawn), indices)),
+    )
 
 
 def _pictures(images, change):

@@ -209,6 +209,7 @@ class Episodes:
 
     def episode(self, name, seed, among: dict, schedule, space: str, steps: int, model, **extra) -> Run:
         study = self.study
+        study.augment.check_stored(among.values(), study.train.feed)
         regression = study.objective.name == "regression"
         layout = mixture.label_space(space, [c.output_dim for c in among.values()], regression)
         return Run(

@@ -1,20 +1,24 @@
-"""Random flips and crops of image batches, inside the compiled step."""
+"""Random flips and crops of image batches, inside the compiled step; crops of stored images are cut as they are decoded
+(see `data.crops`)."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from bottleneck.data.component import Component
 from bottleneck.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentSpec:
     """`flip`: left-right with probability 1/2. `crop`: shift by up to that many pixels each way, filling as
-    `fill` says.
+    `fill` says. `resized_crop`: the smallest and the largest share of an image's area of a random-resized crop, such
+    as (0.08, 1), of the image as it is stored, before its component's transforms; of streamed folders and tfds sets.
 
     Flips change what orientation means and tints the side of a domino: off unless asked for.
     """
@@ -22,10 +26,13 @@ class AugmentSpec:
     flip: bool = False
     crop: int = 0
     fill: Literal["reflect", "zero"] = "reflect"
+    resized_crop: tuple[float, float] | None = None
 
     def __post_init__(self):
         if self.crop < 0:
             raise UserError("crop", self.crop, "at least 0 pixels")
+        if self.resized_crop is not None and not 0 < self.resized_crop[0] <= self.resized_crop[1] <= 1:
+            raise UserError("resized_crop", self.resized_crop, "two shares of the area, 0 < smallest <= largest <= 1")
 
     def check(self, image_shape: tuple[int, ...]) -> None:
         """Raises UserError if images of `image_shape` (H, W, C), or vectors (d,), cannot be augmented so."""
@@ -34,6 +41,21 @@ class AugmentSpec:
             raise UserError(asked, getattr(self, asked), "nothing to augment in vectors")
         if self.crop and self.crop >= min(image_shape[:2]):
             raise UserError("crop", self.crop, f"less than the image's sides, {tuple(image_shape[:2])}")
+
+    def check_stored(self, components: Iterable[Component], feed: str) -> None:
+        """Raises UserError, with its whole key, if the images of `components` cannot be cut as they are stored."""
+        if self.resized_crop is None:
+            return
+        for component in components:
+            if component.splits["train"].crop is None:
+                expected = f"None: {component.name!r} has no images of files, each stored by itself, that could be cut"
+                raise UserError("augment.resized_crop", self.resized_crop, expected)
+        if feed != "stream":
+            raise UserError(
+                "train.feed",
+                feed,
+                "'stream', for augment.resized_crop: images on the device are no more as they are stored",
+            )
 
 
 def augment(x, key, spec: AugmentSpec):

@@ -33,6 +33,7 @@ class Feed:
         taught: Taught | None = None,
     ):
         self.run, self.code, self.components, self.data, self.taught = runs[0], code, components, data, taught
+        self.run.augment.check_stored(components, "stream" if pool is None else "resident")
         sizes = [len(c.splits["train"]) for c in components]
         if pool is not None and len(pool.id) != sum(sizes):
             raise ValueError(f"a pool of {len(pool.id)} examples, for components of {sum(sizes)}")
@@ -48,11 +49,11 @@ class Feed:
         self._stream, self._at = None, -1
         self.x_shape = components[0].splits["train"].fetch(np.arange(1)).shape[1:]
 
-    def host_batches(self, start: int, stop: int):
+    def host_batches(self, start: int, stop: int, area: tuple[float, float] | None = None):
         train = self.run.train
         drawn = self.tables, self.run.seed, train.batch, train.sampling
         rows = meshes.rows(self.code.mesh, train.batch)
-        own = stream.batches(self.components, *drawn, start, stop, rows=rows, taught=self.taught)
+        own = stream.batches(self.components, *drawn, start, stop, rows=rows, taught=self.taught, area=area)
         return (meshes.whole(batch, self.code.mesh) for batch in own)
 
     def advance(self, state: State, sums: dict, start: int, stop: int) -> tuple[State, dict]:
@@ -60,7 +61,7 @@ class Feed:
         if self.given.pool is not None:
             return steps.advance(self.code, state, sums, self.given, stop - start)
         if self._at != start:
-            self._stream = self.host_batches(start, self.run.steps)
+            self._stream = self.host_batches(start, self.run.steps, self.run.augment.resized_crop)
         for _ in range(start, stop):
             state, sums = steps.fed(self.code, state, sums, next(self._stream), self.given, *self.scale)
         self._at = stop
@@ -74,6 +75,11 @@ class Feed:
     def of(self, tree, index: int):
         """What member `index` has of a tree of all members."""
         return meshes.member(tree, index, self.code.members, self.code.mesh)
+
+    def close(self) -> None:
+        """Ends the workers of a stream that stands half-way: the process would wait for all that is fetched ahead."""
+        if self._stream is not None:
+            self._stream.close()
 
     def evaluation_point(self, state: State, step: int, index: int = 0) -> dict:
         """The variables of one member to keep: averaged where the optimiser averages, BatchNorm statistics then

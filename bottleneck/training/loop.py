@@ -99,7 +99,7 @@ def train(
         state, sums = resume.start(members, feed)
         step = int(feed.of(state.step, 0))
         processes.primary(lambda: [_resume_records(member, runs, code, step) for member in members] and None)
-        with contextlib.closing(checkpoint.Writer()) as writer:
+        with contextlib.closing(feed), contextlib.closing(checkpoint.Writer()) as writer:
             session = Session(members, feed, writer, state, sums, on_progress, stop or Stop())
             session.go()
     for member in members:  # only now: a fleet of which one is done has nothing left to train

@@ -1,6 +1,8 @@
 """The resident and the stream path give the same batches."""
 
 import dataclasses
+import multiprocessing
+import threading
 import time
 
 import jax
@@ -8,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bottleneck.data import component, mixture, resident, stream
+from bottleneck.data import component, content, crops, images, mixture, resident, stream
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
+from bottleneck.errors import UserError
 
 DATA = DataSpec(image_size=8, train=50, probe=20, val=10, test=20, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 BATCH = 8
@@ -35,7 +38,8 @@ def components(tmp_path_factory):
 
 def tables(components):
     sizes = [len(c.splits["train"]) for c in components]
-    return mixture.tables([c.name for c in components], sizes, ((0, (2, 1)), (3, (1, 1))), BATCH)
+    late = (1,) * len(sizes)
+    return mixture.tables([c.name for c in components], sizes, ((0, (2, *late[1:])), (3, late)), BATCH)
 
 
 def test_pool(components, monkeypatch):
@@ -70,8 +74,10 @@ def test_vectors_are_left_alone():
     assert batch["y"].shape == (2, 6)
 
 
+@pytest.mark.parametrize("part", [3, 32])
 @pytest.mark.parametrize("kind", ["iid", "stratified"])
-def test_stream_is_the_resident_path(components, kind):
+def test_stream_is_the_resident_path(components, kind, part, monkeypatch):
+    monkeypatch.setattr(stream, "PART", part)
     made, pool = tables(components), resident.pool(components, DATA)
     normalise = jax.jit(resident.normalise)
 
@@ -91,17 +97,57 @@ def test_stream_is_the_resident_path(components, kind):
     assert steps == 7
 
 
-def test_hosts_read_their_rows(components):
-    made = tables(components)
-    whole = next(stream.batches(components, made, 11, BATCH, "iid", 0, 1, threads=1))
-    half = next(stream.batches(components, made, 11, BATCH, "iid", 0, 1, rows=slice(4, 8), threads=1))
-    for key in whole:
-        np.testing.assert_array_equal(half[key], whole[key][4:])
+@pytest.mark.parametrize("area", [None, (0.2, 0.9)])
+def test_hosts_read_their_rows_whichever_they_are(components, area, monkeypatch):
+    """Also after resuming on another number of hosts: a step's rows are the same rows."""
+    monkeypatch.setattr(stream, "PART", 3)
+    given = [components[1:], tables(components[1:]), 11, BATCH, "iid", 4, 6]
+    whole = list(stream.batches(*given, threads=1, area=area))
+    for hosts in (2, 4):
+        for rows in np.array_split(np.arange(BATCH), hosts):
+            for one, part in zip(whole, stream.batches(*given, rows=rows, threads=2, area=area), strict=True):
+                for key in one:
+                    np.testing.assert_array_equal(part[key], one[key][rows])
 
 
-@pytest.mark.parametrize(("megabytes", "ahead"), [(1, 8), (100, 5), (10_000, 1)])
-def test_large_batches_are_fetched_less_far_ahead(megabytes, ahead):
-    assert stream.prefetched(megabytes * 10**6, threads=4) == ahead
+def test_crops_are_cut_from_the_images_as_they_are_stored(components):
+    """Of 9 x 9 pixels, where the study's images have 8 x 8; what else a batch holds is what it holds without."""
+    photos, area = components[1:], (0.1, 0.5)
+    made, train = tables(photos), photos[0].splits["train"]
+    plain = list(stream.batches(photos, made, 11, BATCH, "iid", 3, 5))
+    for step, (batch, whole) in enumerate(
+        zip(stream.batches(photos, made, 11, BATCH, "iid", 3, 5, area=area), plain), 3
+    ):
+        drawn = crops.drawn(mixture.bits(11, step, BATCH, crops.NUMBERS), area)
+        index = np.asarray(mixture.draw(made, 11, step, BATCH, "iid")[1])
+        folder = photos[0].source.path
+        for row, name in enumerate(train.items.names[index]):
+            with Image.open(f"{folder}/{name}") as stored:
+                box = crops.box(drawn[row], (8, 8), stored.size)
+                np.testing.assert_array_equal(
+                    batch["x"][row], stored.resize((8, 8), Image.Resampling.BILINEAR, box=box)
+                )
+        assert (batch.pop("x") != whole.pop("x")).any()
+        for key in whole:
+            np.testing.assert_array_equal(batch[key], whole[key])
+
+
+def test_transforms_act_on_what_was_cut(components):
+    source = {"name": "folder", "path": components[1].source.path}
+    drawn, rows = crops.drawn(mixture.bits(0, 0, 5, crops.NUMBERS), (0.2, 0.5)), np.arange(5)
+    part = component.load("photos", ComponentSpec(source), DATA).splits["train"].take(np.arange(9, 20))
+    turned = ComponentSpec(source, transforms={"rotate": {"degrees": 90}})
+    turned = component.load("turned", turned, DATA).splits["train"].take(np.arange(9, 20))
+    np.testing.assert_array_equal(turned.crop(rows, drawn), np.rot90(part.crop(rows, drawn), axes=(1, 2)))
+    doubled = ComponentSpec(source, transforms={"dominoes": {"source": source}})
+    assert component.load("doubled", doubled, DATA).splits["train"].crop is None  # its images are stored as two
+    assert components[0].splits["train"].crop is None  # generated
+
+
+@pytest.mark.parametrize(("megabytes", "ahead"), [(0.1, 16), (10, 13), (10_000, 1)])
+def test_large_batches_are_fetched_less_far_ahead(megabytes, ahead, monkeypatch):
+    monkeypatch.setattr(stream, "PREFETCH_BYTES", 4 * 10**9)
+    assert stream.prefetched(int(megabytes * 10**6), [30, 29], threads=4) == ahead
 
 
 def test_what_is_fetched_ahead_is_bounded_by_bytes(components, monkeypatch):
@@ -123,3 +169,67 @@ def test_what_is_fetched_ahead_is_bounded_by_bytes(components, monkeypatch):
     next(batches)
     time.sleep(0.5)
     assert sum(seen) <= 2 + BATCH * (1 + 2 + 2)  # read, ahead, and in the threads' hands
+
+
+def workers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
+
+
+def gone(seconds=20):
+    """Whether all workers have ended, a while later."""
+    until = time.monotonic() + seconds
+    while workers() and time.monotonic() < until:
+        time.sleep(0.01)
+    return not workers()
+
+
+def test_iterators_leave_no_thread_and_no_process(components, monkeypatch):
+    """Read to the end, left half-way or never begun; so a kill of this process is the end of its workers too."""
+    monkeypatch.setattr(component, "HELD_BYTES", 0)
+    made = tables(components)
+    assert gone()
+    before = threading.active_count()
+    for count in (0, 1, 5, 5, 5):
+        batches = stream.batches(components, made, 11, BATCH, "iid", 0, 5, threads=4)
+        for _ in range(count):
+            next(batches)
+        assert not multiprocessing.active_children()
+    assert workers() or count == 5
+    del batches
+    assert gone() and threading.active_count() == before
+
+
+def test_what_is_fetched_ahead_is_not_decoded_for_nothing(components, monkeypatch):
+    monkeypatch.setattr(component, "HELD_BYTES", 0)
+    monkeypatch.setattr(stream, "PART", 2)
+    photos, decode, seen = components[1:], images.decode, []
+    monkeypatch.setattr(images, "decode", lambda *given: seen.append(1) or time.sleep(0.01) or decode(*given))
+    photos = [component._load("photos", photos[0].source, (), (), DATA)]
+    batches = stream.batches(photos, tables(photos), 11, BATCH, "iid", 0, 100, threads=3)
+    next(batches)
+    before = len(seen)
+    batches.close()
+    assert gone() and len(seen) <= before + 3 * stream.PART  # what the workers had in hand
+
+
+def test_a_file_that_breaks_ends_the_batches_at_once(tmp_path, monkeypatch):
+    """It is named as the data of its component, and no other image is decoded for nothing."""
+    monkeypatch.setattr(component, "HELD_BYTES", 0)
+    monkeypatch.setattr(content, "DECODE_BYTES", 0)  # only headers are looked at before
+    for split, count in (("train", 40), ("test", 2)):
+        for name in "ab":
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (9, 9), (i, i, i)).save(tmp_path / split / name / f"{i}.png")
+    photos = component.load("photos", ComponentSpec({"name": "folder", "path": str(tmp_path)}), DATA)
+    decode, seen = images.decode, []
+    monkeypatch.setattr(images, "decode", lambda *given: seen.append(1) or time.sleep(0.01) or decode(*given))
+    broken = tmp_path / photos.splits["train"].items.names[3]
+    broken.write_bytes(broken.read_bytes()[:-30])
+    batches = stream.batches([photos], tables([photos]), 11, BATCH, "stratified", 0, 1000, threads=4)
+    with pytest.raises(UserError) as caught:
+        for _ in batches:
+            pass
+    assert caught.value.key == "components.photos.source.path" and caught.value.value == str(broken)
+    assert "\n" not in str(caught.value) and gone()
+    assert len(seen) < 50 + 12 * BATCH

@@ -186,11 +186,11 @@ def test_small_splits_are_made_once(monkeypatch):
         {},
         lambda rows: calls.append(len(rows)) or rows[:, None].astype(np.uint8),
     )
-    fetch = component._held(examples, "c")
+    fetch = component._held(examples, "c").fetch
     for _ in range(3):
         np.testing.assert_array_equal(fetch(np.array([7, 2]))[:, 0], [7, 2])
     assert calls == [1, 9]
     monkeypatch.setattr(component, "HELD_BYTES", 8)
-    fetch = component._held(examples, "c")
+    fetch = component._held(examples, "c").fetch
     fetch(np.array([7, 2]))
     assert calls == [1, 9, 1, 2]

@@ -114,3 +114,8 @@ def test_broken_files_are_counted(folder):
         read(folder)
     assert (caught.value.path, caught.value.others) == ("1.png", 2) and "no image" in caught.value.reason
     assert issubclass(images.Unreadable, ValueError)
+
+
+def test_items_are_looked_at_in_order_however_many(monkeypatch):
+    monkeypatch.setattr(content, "_AT_ONCE", 7)
+    assert list(content.looked(lambda i: 2 * i, range(30), 0)) == list(range(0, 60, 2))

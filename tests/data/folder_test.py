@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bottleneck.data import component, content, reading
+from bottleneck.data import component, content, images, reading
+from bottleneck.data import folder as folder_source
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
@@ -66,6 +67,14 @@ def test_fingerprints_are_content_not_path(folder, tmp_path_factory):
     assert not changed(one, two) and one.file == two.file and len(set(one.fingerprints.values())) == 4
     (copy / "test" / "cat" / "00.png").unlink()
     assert changed(load(copy), two) == {"test"}
+
+
+def test_what_another_decoder_makes_of_the_files_is_another_look(folder, monkeypatch):
+    """Runs and features of images as they were decoded before are not taken for those of now."""
+    before = load(folder)
+    monkeypatch.setattr(folder_source, "DECODER", images.DECODER + 1)
+    after = component._load("c", before.source, (), (), DATA)
+    assert changed(after, before) == set(before.splits) and after.file == before.file
 
 
 def flip_a_byte(path):

@@ -123,6 +123,68 @@ def test_orientation_is_applied(kind):
     assert upright[:24].min() > 150 and upright[40:].max() < 50
 
 
+def smooth(width, height):
+    """Light from left to right, colour from top to bottom."""
+    across, down = np.linspace(20, 230, width), np.linspace(0, 120, height)
+    return picture(np.stack(np.broadcast_arrays(across, 100 + down[:, None], 200 - down[:, None]), axis=-1))
+
+
+@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.given(
+    st.tuples(st.integers(1, 400), st.integers(1, 400)), st.sampled_from([(8, 8), (24, 60)]), st.integers(1, 8)
+)
+def test_a_jpeg_decoded_at_a_part_of_its_size_looks_as_if_it_were_whole(size, shape, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = smooth(*size)
+    content = encoded(stored, "JPEG", quality=95, exif=exif)
+    for fit in ("crop", "stretch"):
+        whole = images.decode(encoded(Image.open(io.BytesIO(content)), exif=exif), shape, fit)  # a PNG is never shrunk
+        assert np.abs(images.decode(content, shape, fit).astype(int) - whole).max() <= 16
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "decoded"),
+    [
+        ((500, 375), None, (250, 188)),  # 375 pixels to 100
+        ((500, 375), (0, 0, 199, 199), (500, 375)),
+        ((500, 375), (10, 10, 210, 210), (250, 188)),
+        ((500, 375), (10, 10, 210, 209), (500, 375)),
+        ((4000, 3000), None, (500, 375)),
+        ((101, 99), None, (101, 99)),
+    ],
+)
+def test_a_jpeg_is_never_decoded_smaller_than_it_is_to_be(size, box, decoded, monkeypatch):
+    seen, resize = [], Image.Image.resize
+
+    def spy(picture, *given, **options):
+        seen.append(picture.size)
+        return resize(picture, *given, **options)
+
+    content = encoded(smooth(*size), "JPEG")
+    monkeypatch.setattr(Image.Image, "resize", spy)
+    assert images.decode(content, (100, 100), cut=box and (lambda size: box)).shape == (100, 100, 3)
+    assert seen == [decoded]
+
+
+def test_a_box_is_cut_from_the_image_as_it_is_seen():
+    stored = np.zeros((32, 64, 3), np.uint8)
+    stored[:16, :32] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the lower left quarter of the stored image is seen at the upper left
+    content, seen = encoded(picture(stored), exif=exif), []
+    for box, level in (((16, 0, 32, 32), 200), ((0, 0, 16, 32), 0), ((0, 32, 32, 64), 0)):
+        decoded = images.decode(content, (4, 4), cut=lambda size, box=box: seen.append(size) or box)
+        assert np.all(decoded[1:-1, 1:-1] == level)  # the filter reaches over the edge of the box
+    assert set(seen) == {(32, 64)}
+
+
+def test_the_first_of_several_pictures_in_a_jpeg_is_read():
+    content = encoded(smooth(320, 240), "MPO", save_all=True, append_images=[Image.new("RGB", (320, 240))])
+    whole = images.decode(encoded(smooth(320, 240)), (32, 32))
+    assert np.abs(images.decode(content, (32, 32)).astype(int) - whole).max() <= 8
+
+
 def test_a_suffix_may_lie_but_only_images_are_opened():
     assert images.header(encoded(picture(np.zeros((3, 5)))), whole=True) == (5, 3, "L")
     for content in (b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n"):

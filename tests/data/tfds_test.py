@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from bottleneck.data import component, content, images, reading
 from bottleneck.data import tfds as source
@@ -178,6 +178,19 @@ def test_another_file_format_is_said_to_need_preparing(toy):
     info.write_text(info.read_text().replace("array_record", "tfrecord", 1))
     with pytest.raises(UserError, match="expected data prepared as array_record files.*--file_format=array_record"):
         load(toy)
+
+
+def test_labels_are_read_without_decoding_images(toy, monkeypatch):
+    monkeypatch.setattr(content, "DECODE_BYTES", 0)
+
+    def refuse(*given):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", refuse)
+    splits = load(toy).splits
+    assert sum(len(part) for part in splits.values()) == 70 and set(splits["train"].labels) == {0, 1}
+    with pytest.raises(UserError, match="AssertionError: decoded"):
+        splits["train"].fetch(np.arange(1))
 
 
 def test_damage_behind_the_header_is_met_when_fetched(tmp_path, monkeypatch):

@@ -74,6 +74,9 @@ def test_sharded_rows_are_augmented_alike():
         (dict(crop=4), (4, 8, 3), "crop"),
         (dict(flip=True), (10,), "flip"),
         (dict(crop=1), (10,), "crop"),
+        (dict(resized_crop=(0.0, 1.0)), None, "resized_crop"),
+        (dict(resized_crop=(0.5, 0.1)), None, "resized_crop"),
+        (dict(resized_crop=(0.5, 1.1)), None, "resized_crop"),
     ],
 )
 def test_mistakes_name_the_key(fields, shape, key):
