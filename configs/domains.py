@@ -47,7 +47,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.analysis.kinds = ()
     if arg.data:
         config.data.update(image_size=224, train=None, probe=300, val=100, test=None, fingerprint="names")
-        config.augment.flip = True
+        config.augment.update(flip=True, resized_crop=(0.7, 1.0))
         config.train.update(steps=5000, batch=128, dtype="bfloat16", feed="stream")
     if arg.smoke:
         config.data.update(image_size=32 if arg.data else 8)

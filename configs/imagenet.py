@@ -72,7 +72,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.components, config.targets = procedural() if arg.smoke and not arg.data else sets(arg.data, arg.transfer)
     config.mixture = dict(weights=dict.fromkeys(config.components, 1.0))
     config.update(transformer() if arg.vit else residual(152 if arg.resnet152 else 50))
-    config.augment = dict(flip=True)
+    config.augment = dict(flip=True, resized_crop=(0.08, 1.0) if arg.data else None)
     config.train.update(batch=1024, dtype="bfloat16", feed="stream")
     config.arms = ("mixture",)
     config.probe = dict(
