@@ -1,19 +1,21 @@
 """What damage on disk comes to: the file is named, what it held is made again, and the rows are the same bits.
 
-python tests/faults_test.py        # every kind of file, cut short, with one bit flipped, and gone, as a table
+python -m tests.faults_test     # every kind of file cut short, with one bit flipped, and gone; a full disk, a dead peer
 """
 
 import contextlib
 import io
+import itertools
 import pathlib
 import shutil
-import sys
 import tempfile
+import time
 
 import pytest
 
 from bottleneck import analyze, main
 from bottleneck import rows as row_files
+from tests import disk_test, kill_test, processes_test
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
 STUDY = ("--config.seeds=1", "--config.keep=1/2,", "--config.arms=mixture,direct,alone", "--config.arms_for=lost")
@@ -162,17 +164,78 @@ def test_divergence_names_the_step_and_the_last_good_checkpoint(tmp_path):
     assert place and (pathlib.Path(place) / "manifest.json").is_file()
 
 
+LONGER = ("--config.train.steps=400", "--config.train.save_every=10")
+
+
+def resumed(workdir, fault) -> tuple[pathlib.Path, int, str]:
+    """(the damaged file, exit status, what was said) of a run that was killed, whose newest resume point is damaged."""
+    (child,) = kill_test.start(workdir, (*STUDY, *LONGER))
+    while len(found := list(workdir.glob("runs/*/resume/*/manifest.json"))) < 2 and child.poll() is None:
+        time.sleep(0.002)
+    child.kill()
+    child.communicate()
+    newest = max((path.parent for path in found if path.is_file()), key=lambda path: int(path.name))
+    FAULTS[fault](damaged := largest(newest, "**/d/*"))
+    return damaged, *command(workdir, *LONGER)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_goes_on_from_the_resume_point_before_a_damaged_one(fault, tmp_path):
+    assert command(tmp_path / "whole", *LONGER)[0] == 0
+    damaged, code, said = resumed(tmp_path / "struck", fault)
+    assert code == 0 and damaged.name in said and "falling back" in said, said
+    assert outcome(tmp_path / "struck") == outcome(tmp_path / "whole")
+
+
+def full_disk(workdir) -> tuple[int, str]:
+    """(exit status, what was said) of a study whose disk is full half-way, and has room when it goes on."""
+    with pytest.MonkeyPatch.context() as patch:
+        disk = disk_test.Disk(patch)
+        with disk.full_after(60):
+            code, said = command(workdir)
+    assert command(workdir)[0] == 0
+    return code, said
+
+
+def dead_peer(whole, workdir) -> tuple[int, str]:
+    """(exit status, what was said) by one of two processes whose other one is killed; both then start again."""
+    children = processes_test.start(workdir, *STUDY, *LONGER)
+    processes_test.wait_for(workdir, "runs/*/resume/*/manifest.json", 1800)
+    children[1].kill()
+    code, _, said = processes_test.ended(children[0], 1800)
+    again = processes_test.start(workdir, *STUDY, *LONGER)
+    assert [processes_test.ended(child, 1800)[0] for child in again] == [0, 0]
+    undisturbed = processes_test.start(whole, *STUDY, *LONGER)
+    assert [processes_test.ended(child, 1800)[0] for child in undisturbed] == [0, 0]
+    return code, said
+
+
+def table(place: pathlib.Path) -> None:
+    """Every fault with its outcome, as Markdown."""
+    print("| damaged | how | exit | rows in the end | what was said |\n|---|---|---|---|---|")
+    whole, longer, at = place / "whole", place / "longer", place / "struck"
+    command(whole), command(longer, *LONGER)
+
+    def row(what, how, code, said, expected=whole):
+        same = outcome(expected)["results.jsonl"] == outcome(at)["results.jsonl"]
+        ends, said = "the same bits" if same else "OTHERS", said.replace(f"{at}/", "").strip() or "nothing"
+        print(f"| {what} | {how} | {code} | {ends} | {said} |", flush=True)
+        shutil.rmtree(at)
+
+    for what, fault in itertools.product(FILES, FAULTS):
+        damaged, code, said = struck(whole, at, what, fault)
+        row(what, fault, code, next((text for text in said.splitlines() if named(damaged, text)), ""))
+    for fault in FAULTS:
+        damaged, code, said = resumed(at, fault)
+        said = next((text for text in said.splitlines() if named(damaged, text)), "")
+        row("resume point", fault, code, said, longer)
+    code, said = full_disk(at)
+    row("disk", "full", code, said.splitlines()[-1])
+    code, said = dead_peer(place / "two", at)
+    row("other process", "killed", code, said.splitlines()[-1], place / "two")
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
-        place, lines = pathlib.Path(made), []
-        command(place / "whole")
-        print("| damaged | how | exit | rows in the end | what was said |\n|---|---|---|---|---|")
-        for what in FILES:
-            for fault in FAULTS:
-                damaged, code, said = struck(place / "whole", place / "study", what, fault)
-                same = outcome(place / "whole")["results.jsonl"] == outcome(place / "study")["results.jsonl"]
-                line = next((line for line in said.splitlines() if named(damaged, line)), "nothing")
-                line = line.replace(f"{place / 'study'}/", "")
-                print(f"| {what} | {fault} | {code} | {'the same bits' if same else 'OTHERS'} | {line} |", flush=True)
-                shutil.rmtree(place / "study")
-    sys.exit()
+        table(pathlib.Path(made))

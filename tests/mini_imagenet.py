@@ -6,7 +6,7 @@ from bottleneck.config import parse_arg
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, data="", model="mlp", seeds=1, size=32, steps=60, probe=80, val=40)
+    arg = parse_arg(arg, data="", model="mlp", direct=False, seeds=1, size=32, steps=60, probe=80, val=40)
     config = ml_collections.ConfigDict()
     config.name = "mini_imagenet"
     config.seeds = arg.seeds
@@ -21,6 +21,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     config.optimizer = dict(name="schedule_free", lr=0.003)
     config.augment = dict(flip=True)
     config.train = dict(steps=arg.steps, batch=16, feed="stream", log_every=20, save_every=5)
-    config.arms = ("mixture", "direct")
+    config.arms = ("mixture", "direct") if arg.direct else ("mixture",)
     config.probe = dict(protocols=("head", "linear_probe"), scalings=("standardised",))
     return config

@@ -68,5 +68,5 @@ def test_preempted_and_resumed_gives_the_same_report(tmp_path):
 @pytest.mark.slow
 def test_preempted_again_and_again(tmp_path):
     data = photographs.write(tmp_path / "data", train=40, test=10)
-    arg = "model=resnet,seeds=2,size=64,steps=120,probe=200,val=100"
+    arg = "model=resnet,direct,seeds=2,size=64,steps=120,probe=200,val=100"
     check(tmp_path, data, arg, (2, 9, 3, 12))
