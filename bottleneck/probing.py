@@ -25,6 +25,7 @@ from bottleneck.price import price, work
 from bottleneck.rows import Finding
 from bottleneck.tasks import Asked
 
+SCORED = ("val", "test")  # splits that a fitted classifier is calibrated on and read on
 TUNED = (  # protocols that train networks further
     "finetune",
     "probe_finetune",
@@ -192,11 +193,11 @@ class Probe(extract.Reads):
             x = collect(store, (member,), self.component)
             weights, intercept = self.alone(store, member, x)
             dim = max(dim, len(weights))
-            outputs.append({split: x[split] @ weights + intercept for split in SPLITS})
+            outputs.append({split: x[split] @ weights + intercept for split in SCORED})
         if not self.component.num_classes:
-            mean = {s: np.mean([o[s] for o in outputs], axis=0) for s in SPLITS}
+            mean = {s: np.mean([o[s] for o in outputs], axis=0) for s in SCORED}
             return dataclasses.replace(squared(mean, self.labels), dim=dim)
-        mean = {s: np.log(np.mean([special.softmax(o[s], axis=1) for o in outputs], axis=0)) for s in SPLITS}
+        mean = {s: np.log(np.mean([special.softmax(o[s], axis=1) for o in outputs], axis=0)) for s in SCORED}
         return dataclasses.replace(score(mean, self.labels, self.null), dim=dim)
 
     def alone(self, store, member: Member, x: dict) -> tuple[np.ndarray, np.ndarray]:

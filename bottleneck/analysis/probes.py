@@ -22,6 +22,7 @@ from bottleneck.analysis.solvers import (
     Basis,
     Fit,
     basis,
+    chunks,
     class_sums,
     logistic,
     ridge,
@@ -287,14 +288,20 @@ def penalised(probe: Probe, x, labels, kernel, bias) -> float:
 
     Mean log-loss, without calibration or prior, and half the penalty of the probe's scaling at its chosen value.
     """
-    x = np.asarray(x, np.float64)
-    loss = information.log_loss(information.log_softmax(x @ kernel + bias), labels)
-    kernel = kernel - kernel.mean(1, keepdims=True)  # the same softmax with the smallest penalty
-    scale = np.ones(x.shape[1]) if probe.scaling == "raw" else x.std(0)
-    penalty = probe.lam * ((scale[:, None] * kernel) ** 2).sum()
+    n, labels, smallest = len(labels), np.asarray(labels), kernel - kernel.mean(1, keepdims=True)  # the same softmax
+
+    def total(of):
+        """Sum of `of(items [c, p], labels [c])` over chunks of items."""
+        return sum(of(np.asarray(x[rows], np.float64), labels[rows]) for rows in chunks(n, sum(kernel.shape)))
+
+    loss = total(lambda z, y: len(y) * information.log_loss(information.log_softmax(z @ kernel + bias), y)) / n
+    mean, variance = total(lambda z, y: z.sum(0)) / n, 1.0
+    if probe.scaling != "raw":
+        variance = (total(lambda z, y: ((z - mean) ** 2).sum(0)) / n)[:, None]
+    penalty = probe.lam * (variance * smallest**2).sum()
     if probe.scaling == "whitened":  # WHITENED_PENALTY (|f|^2 + shrinkage |W|^2)
-        penalty = WHITENED_PENALTY * ((((x - x.mean(0)) @ kernel) ** 2).sum(1).mean() + penalty)
-    return loss + 0.5 * float(penalty)
+        penalty = WHITENED_PENALTY * (total(lambda z, y: (((z - mean) @ smallest) ** 2).sum()) / n + penalty)
+    return float(loss + 0.5 * penalty)
 
 
 def k_shot(labels, k: int, seed: int, draw: int = 0) -> np.ndarray:

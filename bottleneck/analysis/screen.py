@@ -23,7 +23,7 @@ from scipy import optimize
 
 from bottleneck.analysis import information
 from bottleneck.analysis.probes import descend, edge
-from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, Basis, basis, logistic, ridge, squared_errors
+from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, Basis, basis, chunks, logistic, ridge, squared_errors
 
 STRIDE = 2  # of the descent in log-loss along the grid of penalties
 SHRINKAGE = 1e-2  # of the K x K map, in units of the scores' variance in K - 1 directions
@@ -80,7 +80,8 @@ def _ridge_path(x, encoded, penalty: float | None) -> _RidgePath:
     shifts = np.stack(
         [space.penalties(WHITENED_PENALTY, lam) if whitened else space.penalties(lam) for lam in grid[::STRIDE]]
     )
-    leverages = space.coordinates**2 @ (1.0 / (space.variances + shifts)).T / len(space.coordinates)
+    inverse, n = (1.0 / (space.variances + shifts)).T, len(space.items)
+    leverages = np.concatenate([space.coordinates[rows] ** 2 @ inverse / n for rows in chunks(n, len(inverse))])
     return _RidgePath("whitened" if whitened else "raw", grid, space, val, weights, squared, leverages)
 
 

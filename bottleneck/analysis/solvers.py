@@ -48,7 +48,7 @@ class Basis:
     def project(self, x) -> np.ndarray:
         """Coordinates [m, r] of other items [m, p]."""
         projected = np.empty((len(x), len(self.variances)))
-        for rows in _chunks(*np.shape(x)):
+        for rows in chunks(*np.shape(x)):
             projected[rows] = ((np.asarray(x[rows], np.float64) - self.mean) * self.inverse_scale) @ self.vectors
         return projected
 
@@ -64,7 +64,7 @@ class Basis:
     def outputs(self, x, weights, intercept) -> np.ndarray:
         """What weights [r, k] and an intercept [k] in this basis say of other items [m, p]: [m, k]."""
         kernel, bias = self.to_input(weights, intercept)
-        said = [np.asarray(x[rows], np.float64) @ kernel + bias for rows in _chunks(*np.shape(x))]
+        said = [np.asarray(x[rows], np.float64) @ kernel + bias for rows in chunks(*np.shape(x))]
         return np.concatenate(said) if said else np.empty((0, len(bias)))
 
 
@@ -76,16 +76,16 @@ def basis(x, scaling: str = "raw") -> Basis:
     if scaling not in ("raw", "standardised"):
         raise UserError("scaling", scaling, "raw or standardised")
     n, p = np.shape(x)
-    chunks, inverse_scale = _chunks(n, p), np.ones(p)
-    mean = sum(np.asarray(x[rows], np.float64).sum(0) for rows in chunks) / n
+    parts, inverse_scale = chunks(n, p), np.ones(p)
+    mean = sum(np.asarray(x[rows], np.float64).sum(0) for rows in parts) / n
 
     def scaled(rows):
         return (np.asarray(x[rows], np.float64) - mean) * inverse_scale
 
     if scaling == "standardised":
-        inverse_scale = inverse_spread(sum((scaled(rows) ** 2).sum(0) for rows in chunks) / n, mean)
+        inverse_scale = inverse_spread(sum((scaled(rows) ** 2).sum(0) for rows in parts) / n, mean)
     if p <= n:
-        variances, vectors = np.linalg.eigh(sum(z.T @ z for z in map(scaled, chunks)) / n)
+        variances, vectors = np.linalg.eigh(sum(z.T @ z for z in map(scaled, parts)) / n)
     else:
         z = scaled(slice(None))
         variances, left = np.linalg.eigh(z @ z.T / n)
@@ -95,13 +95,13 @@ def basis(x, scaling: str = "raw") -> Basis:
     if p > n:
         vectors = vectors / np.linalg.norm(vectors, axis=0)
     items = np.ones((n, vectors.shape[1] + 1))
-    for rows in chunks:
+    for rows in parts:
         items[rows, :-1] = scaled(rows) @ vectors
-    variances = sum((items[rows, :-1] ** 2).sum(0) for rows in chunks) / n
+    variances = sum((items[rows, :-1] ** 2).sum(0) for rows in parts) / n
     return Basis(scaling, mean, inverse_scale, vectors, variances, items)
 
 
-def _chunks(n: int, width: int) -> list[slice]:
+def chunks(n: int, width: int) -> list[slice]:
     """Rows of n x `width` numbers, at most CHUNK numbers at a time."""
     size = max(1, CHUNK // max(1, width))
     return [slice(start, start + size) for start in range(0, n, size)]
@@ -229,7 +229,7 @@ class _Objective:
 
     def _passed(self, theta):
         """Chunks of items [c, r + 1], with the sum of log(sum(exp)) of their logits and their probabilities [k, c]."""
-        for rows in _chunks(len(self.space.items), len(theta)):
+        for rows in chunks(len(self.space.items), len(theta)):
             items = self.space.items[rows]
             yield items, *self.log_loss(theta @ items.T)
 

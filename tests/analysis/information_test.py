@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 
 from bottleneck.analysis import information
 
@@ -124,3 +125,15 @@ def test_r2_items_average_to_r2():
         metrics.r2_score(y[:, 0], predicted[:, 0]), abs=1e-12
     )
     assert (information.r2_items(np.ones(4), np.zeros(4)) == 0).all()
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_against_is_what_wrong_classes_are_ahead_by(classes):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(30, classes)), rng.integers(classes, size=30)
+    ahead = information.against(logits, labels)
+    assert ahead.shape == (classes - 1, 30)
+    expected = -np.log1p(np.exp(ahead).sum(0))
+    right = information.log_softmax(logits)[np.arange(30), labels]
+    np.testing.assert_allclose(expected, right, atol=1e-12)
+    np.testing.assert_allclose(right, special.log_softmax(logits, axis=1)[np.arange(30), labels], atol=1e-12)

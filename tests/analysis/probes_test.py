@@ -69,6 +69,25 @@ def test_an_optimum_on_the_edge_of_the_grid_is_flagged():
     assert probes.linear_probe(x, y, 2, scalings=("raw",), lambdas=(1e-6, 1e-5, 1e-4)).at_edge == "strong"
 
 
+def test_scalings_that_val_did_not_choose_need_not_be_read():
+    x, y = planted(1.0)
+    whole, chosen = (probes.linear_probe(x, y, 2, rejected=rejected) for rejected in (True, False))
+    assert list(chosen.scalings) == [whole.scaling] and len(whole.scalings) == 3
+    assert chosen.scalings[chosen.scaling] == whole.scalings[whole.scaling]
+    np.testing.assert_array_equal(chosen.bits, whole.bits)
+
+
+@pytest.mark.parametrize("scaling", probes.SCALINGS)
+def test_guard_of_chunks_is_that_of_all_items(scaling, monkeypatch):
+    x, y = planted(1.0, 3)
+    probe = probes.linear_probe(x, y, 3, scalings=(scaling,))
+    kernel = np.random.default_rng(0).normal(size=(20, 3))
+    whole = probes.guard(probe, x["probe"], y["probe"], kernel)
+    monkeypatch.setattr(solvers, "CHUNK", 500)
+    pieces = probes.guard(probe, x["probe"], y["probe"], kernel)
+    assert (pieces.probe, pieces.head) == pytest.approx((whole.probe, whole.head), rel=1e-12)
+
+
 def test_the_test_split_decides_nothing():
     x, y = planted(1.0)
     probe = probes.linear_probe(x, y, 2)

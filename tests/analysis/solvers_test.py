@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -153,3 +155,49 @@ def test_labels_stand_for_their_one_hots():
         by_one_hots = solvers.ridge(space, np.eye(4)[labels], (0.01, 1.0), whitened=whitened)
         for ours, theirs in zip(by_labels, by_one_hots, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n, p", [(200, 20), (12, 40)])
+@pytest.mark.parametrize("lam", [1e-6, 1e-2, 10.0])
+def test_newton_and_lbfgs_find_the_same_probe(n, p, lam, monkeypatch):
+    x, labels = features(n, p, 2)
+    space, fits = solvers.basis(x, "standardised"), []
+    for cheap in (2**40, 0):
+        monkeypatch.setattr(solvers, "CHEAP_HESSIAN", cheap)
+        fits.append(solvers.logistic(space, labels, lam, num_classes=2))
+    newton, lbfgs = fits
+    assert max(newton.grad_norm, lbfgs.grad_norm) < solvers.TOLERANCE
+    assert newton.objective == pytest.approx(lbfgs.objective, abs=1e-9)
+    assert newton.iterations < lbfgs.iterations or lbfgs.iterations < 5
+    np.testing.assert_allclose(newton.weights.sum(1), 0, atol=1e-12)
+
+
+def test_newton_goes_on_from_a_probe_that_is_sure_of_everything():
+    x, labels = features(50, 5, 2)
+    space = solvers.basis(x, "standardised")
+    cold = solvers.logistic(space, labels, 1e-2, num_classes=2)
+    sure = dataclasses.replace(cold, weights=1e4 * cold.weights)  # every probability is 0 or 1: no curvature is left
+    warm = solvers.logistic(space, labels, 1e-2, num_classes=2, start=sure)
+    assert warm.grad_norm < solvers.TOLERANCE and warm.objective == pytest.approx(cold.objective, abs=1e-9)
+
+
+def test_class_sums_that_are_known_are_not_made_again(monkeypatch):
+    x, labels = features(100, 6, 3)
+    space = solvers.basis(x)
+    sums, alone = solvers.class_sums(space.items, labels, 3), solvers.logistic(space, labels, 0.1, num_classes=3)
+    np.testing.assert_array_equal(sums[:, -1], np.bincount(labels))
+    monkeypatch.setattr(solvers, "class_sums", None)
+    given = solvers.logistic(space, labels, 0.1, num_classes=3, sums=sums)
+    np.testing.assert_array_equal(given.weights, alone.weights)
+
+
+@pytest.mark.parametrize("scaling", ["raw", "standardised"])
+def test_outputs_are_those_in_the_coordinates(scaling, monkeypatch):
+    x, labels = features(90, 8, 3)
+    fresh, _ = features(70, 8, 3, seed=1)
+    space = solvers.basis(x, scaling)
+    fit = solvers.logistic(space, labels, 1e-2, num_classes=3)
+    monkeypatch.setattr(solvers, "CHUNK", 100)  # 12 items
+    expected = space.project(fresh) @ fit.weights + fit.intercept
+    np.testing.assert_allclose(space.outputs(fresh, fit.weights, fit.intercept), expected, atol=1e-10)
+    assert space.outputs(fresh[:0], fit.weights, fit.intercept).shape == (0, 3)
