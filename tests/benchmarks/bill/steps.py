@@ -2,8 +2,8 @@
 
 Ours draws, gathers and normalises its batch from the resident pool, and keeps sums for the log; PyTorch is given one
 normalised batch that is ready, channels-last. SGD with Nesterov momentum and weight decay on both sides. Each side is a
-process of its own on the same cores; `eager_kept` has the memory setting that ours makes for itself. Where other jobs share the machine, the ratio of processor time (`cpu_ratio`, one
-thread) is steadier than that of wall time.
+process of its own on the same cores; `eager_kept` has the memory setting that ours makes for itself. Where other jobs
+share the machine, the ratio of processor time (`cpu_ratio`, one thread) is steadier than that of wall time.
 """
 
 from __future__ import annotations
