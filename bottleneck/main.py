@@ -14,7 +14,7 @@ import dataclasses
 import pathlib
 import sys
 
-from bottleneck import cli, processes, supervision
+from bottleneck import cli, memory, processes, supervision
 from bottleneck import config as configs
 from bottleneck.errors import UserError
 
@@ -126,4 +126,5 @@ def _keys(cls, prefix: str = ""):
 
 
 if __name__ == "__main__":
+    memory.keep()
     sys.exit(main(sys.argv))

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from bottleneck.analysis import intervals
 from bottleneck.analysis.intervals import Interval
@@ -84,6 +83,8 @@ def auc_items(score, positive) -> np.ndarray:
     1988): an item's share of the items of the other class that it is on the right side of, less the area, weighted by
     the inverse of the frequency of its class. Raises ValueError where a class is missing.
     """
+    from scipy import stats  # here: loading it would delay every start
+
     score, positive = np.asarray(score, np.float64), np.asarray(positive, bool)
     if positive.all() or not positive.any():
         raise ValueError("items of both classes are needed")

@@ -11,7 +11,6 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from bottleneck.errors import UserError
 
@@ -97,6 +96,8 @@ def spearman(x, y) -> tuple[float, float]:
 
     Exact up to `EXACT` values (ties included), by `DRAWS` fixed random permutations beyond, the observed one counted.
     """
+    from scipy import stats  # here: loading it would delay every start
+
     x, y = (stats.zscore(stats.rankdata(values)) for values in (x, y))
     n = len(x)
     if n <= EXACT:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from bottleneck.analysis.gap import FRACTION, testability
 from bottleneck.analysis.intervals import Interval, mean_squares, two_way
@@ -72,6 +71,8 @@ def spread(table, level: float = 0.95) -> Spread | None:
     (Biometrika 49, 1962), `(S - 1) (A - E F) / (N chi2)` with both quantiles at (1 + level)/2 for the lower limit and
     at (1 - level)/2 for the upper one, floored at 0: for normal seed effects. None if S or N is 1.
     """
+    from scipy import stats  # here: loading it would delay every start
+
     s, n = np.shape(table)
     if s == 1 or n == 1:
         return None
@@ -90,6 +91,8 @@ def ratio(a, b, level: float = 0.95) -> Interval:
     On these items: noise between networks on them is part of both. Interval: Fisher's F, for normal seed effects. One
     seed, or seeds without any variance, give no ratio: NaN within 0 and infinity.
     """
+    from scipy import stats  # here: loading it would delay every start
+
     counts = dict(n_seeds=min(len(a), len(b)), n_examples=np.shape(a)[-1])
     a, b = np.mean(a, axis=1), np.mean(b, axis=1)
     if min(len(a), len(b)) < 2 or not b.var():

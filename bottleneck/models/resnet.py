@@ -57,7 +57,7 @@ class ResNetSpec:
 
 def convolution(channels: int, size: int, stride: int, **options) -> nn.Conv:
     """A square convolution without bias, padded symmetrically by (size - 1) // 2 as in PyTorch."""
-    return nn.Conv(
+    return Convolution(
         channels,
         (size, size),
         stride,
@@ -66,6 +66,18 @@ def convolution(channels: int, size: int, stride: int, **options) -> nn.Conv:
         kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
         **options,
     )
+
+
+class Convolution(nn.Conv):
+    """A convolution whose input is there as it is, on a CPU.
+
+    XLA would compute the normalisation and ReLU before it once more for the kernel's gradient, in the strided order of
+    the transpose that this begins with.
+    """
+
+    def __call__(self, inputs):
+        cpu = jax.default_backend() == "cpu"
+        return super().__call__(jax.lax.optimization_barrier(inputs) if cpu else inputs)
 
 
 class ResNet(nn.Module):

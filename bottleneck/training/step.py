@@ -82,9 +82,15 @@ def hyper(optimizer: optimizers.OptimizerSpec, objective: objectives.ObjectiveSp
     return {**optimizers.hyper(optimizer, total_steps), **spec}
 
 
-@partial(jax.jit, static_argnames=("program", "x_shape"))
 def create(program: Program, seed, x_shape: tuple[int, ...]) -> State:
     """The state at step 0: parameters from `seed` alone, the same trunk for any number of outputs."""
+    # On a CPU the initialisers of many layers take longer to compile than the training step; they run once.
+    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    jitted = jax.jit(_create, static_argnames=("program", "x_shape"), compiler_options=options)
+    return jitted(program, seed, x_shape)
+
+
+def _create(program: Program, seed, x_shape: tuple[int, ...]) -> State:
     variables = program.model.init(jax.random.key(seed, impl="threefry2x32"), jnp.zeros((1, *x_shape), jnp.float32))
     params = variables["params"]
     free = {"lr": 1.0, "weight_decay": 0.0, "total_steps": 1.0}

@@ -8,6 +8,7 @@ import pytest
 
 from bottleneck import identity, models
 from bottleneck.errors import UserError
+from bottleneck.models import resnet
 from bottleneck.models.head import columns
 
 PINNED = [  # spec, outputs, side, trainable parameters
@@ -365,3 +366,40 @@ def test_unknown_dtype(dtype):
 def test_float64_needs_x64():
     with jax.enable_x64(False), pytest.raises(UserError, match="X64"):
         build({"name": "mlp"}, 10, "float64")
+
+
+# Convolutions
+
+
+def _loss(conv, params, x):
+    h = jax.nn.relu(conv.apply(params, x))
+    return jnp.square(conv.apply(params, (h - h.mean()) / (1 + h.var()))).sum(dtype=jnp.promote_types(h.dtype, "f4"))
+
+
+@pytest.fixture
+def without_barriers(monkeypatch):
+    """Traces a function anew, as on a device that is no CPU."""
+
+    def trace(function, *args):
+        monkeypatch.setattr(jax, "default_backend", lambda: "other")
+        try:
+            return jax.jit(lambda *args: function(*args)).lower(*args)
+        finally:
+            monkeypatch.undo()
+
+    return trace
+
+
+@pytest.mark.parametrize("dtype", ("float32", "bfloat16", "float64"))
+@pytest.mark.parametrize("mapped", (False, True))
+def test_a_convolution_behind_a_barrier_has_the_same_gradients(dtype, mapped, without_barriers):
+    with jax.enable_x64(dtype == "float64"):
+        conv = resnet.convolution(4, 3, 1, dtype=dtype, param_dtype=jnp.promote_types(dtype, "float32"))
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 8, 8, 4)), dtype)
+        params = conv.init(jax.random.key(0), x[0])
+        function = jax.grad(lambda params, x: _loss(conv, params, x), argnums=(0, 1))
+        function, x = (jax.vmap(function, in_axes=(None, 0)), x) if mapped else (function, x[0])
+        plain, held = without_barriers(function, params, x), jax.jit(function).lower(params, x)
+        assert "optimization_barrier" in held.as_text() and "optimization_barrier" not in plain.as_text()
+        for one, other in zip(jax.tree.leaves(held.compile()(params, x)), jax.tree.leaves(plain.compile()(params, x))):
+            np.testing.assert_array_equal(one, other)

@@ -42,8 +42,7 @@ class Training:
 
 
 def hold(argv: list[str], act: Callable[[Training], None]) -> None:
-    """Carries out a command of `bottleneck.main` up to the first call of the device, then `act`s. Never returns from
-    there but by an exception that `act` raises."""
+    """Carries out a command of `bottleneck.main` up to the first call of the device, `act`s, and ends it there."""
     from bottleneck import main
     from bottleneck.training import feed
 
@@ -54,7 +53,10 @@ def hold(argv: list[str], act: Callable[[Training], None]) -> None:
         raise KeyboardInterrupt
 
     feed.Feed.advance = held
-    main.main(argv)
+    try:
+        main.main(argv)
+    finally:
+        feed.Feed.advance = original
 
 
 def train(case, act: Callable[[Training], None]) -> None:

@@ -18,6 +18,7 @@ import time
 
 from bill import ours, study
 from bill.cases import Case
+from bottleneck import memory
 
 HERE = pathlib.Path(__file__).parents[1]
 ROOT = HERE.parents[1]
@@ -74,6 +75,7 @@ def main(side: str, threads: int, case: Case) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if side == "ours":
+        memory.keep()  # as `python -m bottleneck.main` begins
         ours.train(case, lambda training: serve(training, answers, start))
         return
     import torch

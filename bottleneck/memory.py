@@ -1,0 +1,21 @@
+"""The C library's memory: kept by the process that trains, instead of returned to the system at every step."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+
+MOST = 2**30  # bytes of one allocation that are kept, and of all that is free at the heap's end
+_MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # malloc.h
+
+
+def keep() -> None:
+    """Lets glibc keep what is freed. To be called before anything has started a thread; nothing elsewhere.
+
+    By default it maps the temporaries of a training step anew at every step, tens of thousands of pages that the system
+    clears one by one; and threads have heaps of their own, which hold nothing as large as these.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, or none
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in ((_MMAP_THRESHOLD, MOST), (_TRIM_THRESHOLD, MOST), (_ARENA_MAX, 1)):
+            mallopt(parameter, value)

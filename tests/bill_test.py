@@ -1,0 +1,51 @@
+"""The bill of speed: its parts run, without PyTorch too."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+from bill import cases, ours, steps, wall  # noqa: E402
+
+
+def test_a_run_of_the_product_is_stepped_from_outside():
+    seen = []
+
+    def act(training):
+        before = training.carried[0].step.item()
+        training.advance(3)
+        seen.append((before, training.carried[0].step.item(), training.parameters))
+
+    ours.train(cases.QUICK["MLP 1x8, 8 px"], act)
+    assert seen == [(0, 3, 3 * 8 * 8 * 8 + 8 + 8 * 8 + 8)]
+
+
+def test_ratios_above_one_are_in_our_favour():
+    case = cases.Case({}, 8, 10, 2)
+    took = {"ours": 1.0, "eager": 2.0}
+    timed = {label: [{"seconds": s, "cpu_seconds": s, "faults": 0, "mib": 1.0}] * 3 for label, s in took.items()}
+    row = steps.row(case, timed, {"compiled": "no compiler"})
+    assert row["ratio_to_eager"] == row["cpu_ratio_to_eager"] == 2.0 and row["ours_images_per_second"] == 20.0
+    assert row["compiled_failed"] == "no compiler"
+
+
+def test_seconds_are_summed_by_kind():
+    times = wall.Times()
+    around = times.around(lambda *args: "made", lambda task: task, lambda task: 2)
+    assert around("probe") == around("probe") == "made"
+    assert times.tasks == {"probe": 4} and times.seconds["probe"] >= 0 and not times.wall
+
+
+@pytest.mark.slow
+def test_the_command_leaves_rows_of_every_part(tmp_path):
+    out = tmp_path / "bill.json"
+    parts = ("steps", "start", "devices", "study", "utilisation")
+    command = [sys.executable, BENCHMARKS / "bill.py", "--quick", f"--parts={','.join(parts)}", f"--json={out}"]
+    subprocess.run(command, check=True, timeout=600)
+    bill = json.loads(out.read_text())
+    assert {row["part"] for row in bill["rows"]} == set(parts) and bill["hardware"]["jax"]
+    assert not any("failed" in row for row in bill["rows"])
