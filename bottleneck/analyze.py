@@ -21,7 +21,7 @@ import sys
 import ml_collections
 import numpy as np
 
-from bottleneck import cli
+from bottleneck import cli, identity
 from bottleneck.errors import UserError
 from bottleneck.report import tables
 
@@ -108,7 +108,10 @@ def stored(workdir: pathlib.Path, config_hash: str = "") -> ml_collections.Confi
         raise UserError(key, value, f"a work directory that holds this study{known}")
     newest = max(chosen, key=lambda path: path.stat().st_mtime_ns)
     try:
-        return ml_collections.ConfigDict(json.loads(newest.read_text()), convert_dict=True)
+        plain = json.loads(newest.read_text())
+        if identity.digest(plain, 12) != newest.stem:
+            raise ValueError("its name is the hash of another")
+        return ml_collections.ConfigDict(plain, convert_dict=True)
     except (OSError, ValueError) as error:
         raise UserError("workdir", str(newest), f"a config as it was written ({error})") from None
 

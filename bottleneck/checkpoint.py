@@ -293,9 +293,10 @@ def remove(path: pathlib.Path) -> None:
 
 
 def remove_partial(directory: pathlib.Path) -> None:
-    """Removes what an interrupted write left behind."""
+    """Removes what an interrupted write left behind, and what has lost its seal."""
     for path in directory.glob("*"):
         if path.is_dir() and not is_sealed(path):
+            print(f"{path} has no {MANIFEST}: it was cut short, or damaged since; removed", flush=True)
             shutil.rmtree(path)
 
 

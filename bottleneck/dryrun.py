@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import pathlib
 from functools import partial
@@ -19,7 +20,6 @@ from bottleneck.graph import SETTLED, Outcomes
 from bottleneck.pretraining import Train
 from bottleneck.report.table import Table, text
 from bottleneck.store import Store
-from bottleneck.training.run import Run
 
 
 def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
@@ -30,7 +30,7 @@ def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
     trains = collections.defaultdict(list)
     for train in plan.graph.of(Train):
         trains["fine-tuning" if train.start else train.episode.name].append(train)
-    sizes = {t.episode.key: parameters(t.episode, t.components[0].shape) for t in plan.graph.of(Train)}
+    sizes = {t.episode.key: models.size(t.episode.module(), t.components[0].shape) for t in plan.graph.of(Train)}
     lines = []
     for name, group in trains.items():
         kept = sum(4 * sizes[t.episode.key] * len(t.keep) for t in group)
@@ -53,17 +53,6 @@ def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
         f"left to train: {_work(left)[0]:,} steps{_hours(left, store, speed)}",
     ]
     return "\n".join(parts)
-
-
-def parameters(run: Run, shape: tuple[int, ...]) -> int:
-    key = (run.model, run.outputs, run.train.dtype, shape)
-    if key not in _sizes:
-        x = jax.ShapeDtypeStruct((1, *shape), np.float32)
-        _sizes[key] = models.count(jax.eval_shape(run.module().init, jax.random.key(0), x))
-    return _sizes[key]
-
-
-_sizes: dict[tuple, int] = {}
 
 
 def feature_bytes(task: Extract) -> int:
@@ -99,7 +88,9 @@ def _hours(left: list[Train], store: Store, speed: float | None) -> str:
     speeds = []
     for path in (store.workdir / "runs").glob("*/metrics.jsonl"):
         lines = path.read_text().splitlines(keepends=True)[1:]  # the first holds compiling
-        speeds += [json.loads(line)["images_per_second"] for line in lines if line.endswith("\n")]
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # cut short by a kill, or damaged
+                speeds.append(float(json.loads(line)["images_per_second"]))
     if not speeds or not left:
         return ""
     return f", about {_work(left)[1] / float(np.median(speeds)) / 3600:.2g} hours at the speed of the runs here"

@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from bottleneck import jobs, lock, processes, results, signals, sweep, typed
+from bottleneck import jobs, lock, pretraining, processes, results, signals, sweep, typed
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
 from bottleneck.features.extract import Extract
@@ -124,9 +124,10 @@ def carry_out(graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1
         if not store.retains_features:
             drop_features(own, store)
         ready = [task for task in mine if outcomes.of(task) == "ready" and outcomes.wanted(task)]
-        alone = processes.decided([task.key for task in ready if task.ALONE])
-        if alone:
-            one_by_one([graph.tasks[key] for key in alone], store)
+        fleets = pretraining.fleets([task for task in ready if task.ALONE], store)
+        runs = processes.decided([[task.key for task in fleet] for fleet in fleets])
+        if runs:
+            one_by_one([[graph.tasks[key] for key in fleet] for fleet in runs], store)
         elif processes.decided(bool(ready)):
             with processes.turn(store.stop):
                 side_by_side(own, store)
@@ -147,16 +148,24 @@ def drop_features(passes: list[Task], store: Store) -> None:
             store.forget(task)
 
 
-def one_by_one(tasks: list[Task], store: Store) -> None:
-    """Training runs, those that share a resident pool together."""
-    tasks = sorted(tasks, key=lambda task: (task.episode.components, task.episode.data))
-    images = sum(task.episode.steps * task.episode.train.batch for task in tasks)
+def one_by_one(fleets: list[list[Task]], store: Store) -> None:
+    """Training runs and fleets of them, those that share a resident pool one after the other."""
+    fleets = sorted(fleets, key=lambda fleet: (fleet[0].episode.components, fleet[0].episode.data))
+    images = sum(task.episode.steps * task.episode.train.batch for fleet in fleets for task in fleet)
     with jobs.progress("pretrain", images, "image") as bar:
-        for task in tasks:
-            bar.set_postfix_str(f"{task.episode.name} seed {task.episode.seed}")
-            batch = task.episode.train.batch
-            _make_room({loop.program(task.episode, None)})
-            make(task, store, lambda steps, batch=batch: bar.update(steps * batch))
+        for fleet in fleets:
+            run, more = fleet[0].episode, len(fleet) - 1
+            bar.set_postfix_str(f"{run.name} seed {run.seed}" + (f" and {more} more" if more else ""))
+            _make_room({loop.program(run, None, len(fleet))})
+            batch = run.train.batch * len(fleet)
+
+            def on_progress(steps, batch=batch):
+                bar.update(steps * batch)
+
+            if more:
+                pretraining.together(fleet, store, on_progress)
+            else:
+                make(fleet[0], store, on_progress)
 
 
 def few_programs(groups: list[list[Task]]) -> list[list[Task]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bottleneck import checkpoint, processes
@@ -16,7 +17,8 @@ from bottleneck.features.layers import LOGITS
 from bottleneck.features.source import Kept, output
 from bottleneck.models import joined
 from bottleneck.tasks import Asked, Empty, Task
-from bottleneck.training import loop, metrics
+from bottleneck.training import fleet, loop, metrics
+from bottleneck.training.resume import Member
 from bottleneck.training.run import Run, restrict
 from bottleneck.training.taught import Taught, Undiscovered, taught
 
@@ -115,20 +117,18 @@ class Train(Task):
         episode, directory = self._kept(self.resolved(store)), store.place_of(self.episode)
         if self.chooser and processes.primary(lambda: self._taken_over(episode, directory, store)):
             return
-        components = restrict(episode, self.components)
-        taught = self.taught(store) if self.teachers else None
-        loop.train(
-            episode,
-            directory,
-            components,
+        _train(
+            [self.member(store, episode, directory)],
+            restrict(episode, self.components),
             self.data,
-            store.mesh(episode.train.batch),
-            pool=store.pool(episode, components, self.data),
-            taught=taught,
-            initial=self.start and (lambda: self.start.variables(store)),
-            on_progress=on_progress,
-            stop=store.stop,
+            store,
+            on_progress,
+            self.taught(store) if self.teachers else None,
         )
+
+    def member(self, store, episode: Run, directory: pathlib.Path) -> Member:
+        """What trains, by itself or in a fleet."""
+        return Member(episode, directory, self.start and (lambda: self.start.variables(store)))
 
     def _taken_over(self, chosen: Run, directory, store) -> bool:
         """Whether the chosen candidate's steps are there, and now this run's."""
@@ -169,3 +169,33 @@ class Train(Task):
 
     def _kept(self, run: Run) -> Run:
         return dataclasses.replace(run, keep=self.keep)
+
+
+def fleets(tasks: Sequence[Train], store) -> list[list[Train]]:
+    """Tasks that can be done now, those that train together in one list. A run that is chosen, or a candidate that may
+    diverge, trains alone."""
+    singles = [task for task in tasks if task.chooser or task.grids or task.teachers]
+    others = [task for task in tasks if task not in singles]
+    where = {path.name.rpartition("-")[2]: path for path in (store.workdir / "runs").glob("*-*")}
+
+    def begun(run: Run) -> tuple[str, ...]:
+        fellows = loop.began_with(where[run.key]) if run.key in where else None
+        return () if fellows is None else tuple(fellows) or (run.key,)
+
+    runs = [task.episode for task in others]
+    most = [fleet.most(task.episode, task.components[0].shape) for task in others]
+    groups = fleet.grouped(runs, most, [begun(run) for run in runs])
+    return [[task] for task in singles] + [[others[index] for index in group] for group in groups]
+
+
+def together(tasks: Sequence[Train], store, on_progress: Callable = lambda steps: None) -> None:
+    """Trains a fleet, or goes on. Raises what `loop.train` raises."""
+    members = [task.member(store, task._kept(task.episode), store.place_of(task.episode)) for task in tasks]
+    _train(members, tasks[0].components, tasks[0].data, store, on_progress)
+
+
+def _train(members: list[Member], components, data: DataSpec, store, on_progress, taught: Taught | None = None) -> None:
+    run = members[0].run
+    mesh = store.mesh(run.train.batch, len(members), run.train.accumulate)
+    pool = store.pool(run, components, data)
+    loop.train(members, components, data, mesh, pool=pool, taught=taught, on_progress=on_progress, stop=store.stop)

@@ -125,7 +125,7 @@ class Probe(extract.Reads):
         elif self.average:
             results = [self.ensemble(store)]
         else:
-            results = [self.solve(self.features(store), self.labels)]
+            results = [self.solve(self.features(store), self.labels, rejected=True)]
         items = {"information": np.stack([r.bits for r in results])}
         if results[0].correct is not None:
             items["correct"] = np.stack([r.correct for r in results])
@@ -173,10 +173,11 @@ class Probe(extract.Reads):
         loss = -np.log(2) * (read.val_bits + np.log2(own[y["val"]]).mean())
         return Scores(read.bits + shift["test"], read.correct, float(loss))
 
-    def solve(self, x: dict, y: dict) -> probes.Probe:
+    def solve(self, x: dict, y: dict, rejected: bool = False) -> probes.Probe:
         count = self.component.num_classes
         task = "classification" if count else "regression"
-        return probes.linear_probe(x, y, count, scalings=self.scalings, task=task, prior=self.null)
+        how = dict(scalings=self.scalings, task=task, prior=self.null, rejected=rejected)
+        return probes.linear_probe(x, y, count, **how)
 
     def few(self, store, draw: int) -> probes.Probe:
         """A probe on `shots` examples a class: the subset depends on the seed and the draw, not on the arm."""
@@ -307,7 +308,7 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None, made: Call
     )
     if probe.protocol in ("head", "linear_probe"):
         yield from stops(probe, at, made)
-    for scaling, condition in result.scalings.items() if probe.protocol != "k_shot" else ():
+    for scaling, condition in result.scalings.items():
         if scaling != result.scaling:
             yield from rejected(scaling, condition, unit, at, len(probe.labels["test"]))
 

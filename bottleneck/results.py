@@ -15,14 +15,16 @@ import pathlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bottleneck import atomic, identity
+from bottleneck import atomic, identity, seal
 from bottleneck import config as configs
 from bottleneck import rows as row_files
 from bottleneck.errors import UserError
 from bottleneck.pretraining import Train
+from bottleneck.seal import Damaged
 from bottleneck.store import Store
 from bottleneck.tasks import Task
 from bottleneck.training import loop
+from bottleneck.training import provenance as provenances
 
 VERDICTS = (
     "verdict",
@@ -86,7 +88,7 @@ def _leave(plan, among: Iterable[Task], store: Store, config, complete: bool, at
 
 def _note(workdir: pathlib.Path, config, **known) -> None:
     """Writes what is now known of a config's tasks; the rest stays as it is."""
-    atomic.write(_tasks_path(workdir, config), json.dumps({**_tasks(workdir, config), **known}))
+    atomic.write(_tasks_path(workdir, config), seal.sealed({**_tasks(workdir, config), **known}))
 
 
 def row_tasks(plan) -> list[Task]:
@@ -95,13 +97,25 @@ def row_tasks(plan) -> list[Task]:
 
 
 def union(workdir: pathlib.Path, aside: bool) -> None:
-    """`results.jsonl`: the sorted rows of live keys, with study, config and point; others are set aside."""
-    lines, live = set(), set()
+    """`results.jsonl`: the sorted rows of live keys, with study, config and point; others are set aside. What is
+    damaged of another study is said and left out; nothing is set aside while it is not known whose that is."""
+    lines, live, again = set(), set(), "left out until its study is run again"
     for path in sorted((workdir / "configs").glob("*.tasks")):
-        tasks = json.loads(path.read_text())
+        try:
+            tasks = seal.record(path)
+        except Damaged as error:
+            print(f"{error}; {again}", flush=True)
+            aside = False
+            continue
         live |= {*tasks["rows"], *tasks.get("planned", ())}
-        files = [workdir / "rows" / f"{key}.jsonl" for key in tasks["rows"]]
-        for file in filter(pathlib.Path.is_file, files):
+        for file in (workdir / "rows" / f"{key}.jsonl" for key in tasks["rows"]):
+            try:
+                row_files.verify(file)
+            except FileNotFoundError:
+                continue
+            except Damaged as error:
+                print(f"{error}; {again} ({tasks['study']}, {path.stem})", flush=True)
+                continue
             rows = row_files.read(file, study=tasks["study"], config_hash=path.stem)
             for point in tasks["points"]:
                 lines |= {json.dumps(each) for row in rows for each in _at_point(row, point)}
@@ -132,12 +146,18 @@ def is_complete(workdir: pathlib.Path, config) -> bool:
 
 
 def from_disk(workdir: pathlib.Path, config) -> Outcome:
-    """The outcome of a finished study, from its rows alone. Raises UserError where it is not finished."""
+    """The outcome of a finished study, from its rows alone. Raises UserError where it is not finished, or damaged."""
     if not is_complete(workdir, config):
         raise UserError("workdir", str(workdir), "the rows of a finished study (--stage=all makes them)")
     tasks = _tasks(workdir, config)
-    at = {"study": tasks["study"], "config_hash": config_hash(config)}
-    rows = [row for key in tasks["rows"] for row in row_files.read(workdir / "rows" / f"{key}.jsonl", **at)]
+    at, rows = {"study": tasks["study"], "config_hash": config_hash(config)}, []
+    for file in (workdir / "rows" / f"{key}.jsonl" for key in tasks["rows"]):
+        try:
+            row_files.verify(file)
+        except Damaged as error:
+            expected = "what was written (it is damaged; --stage=all makes it again)"
+            raise UserError("workdir", str(error.path / error.file), expected) from None
+        rows += row_files.read(file, **at)
     return Outcome(tasks["study"], rows, provenance(workdir, tasks["runs"], config), tasks["reading"])
 
 
@@ -153,7 +173,7 @@ def provenance(workdir: pathlib.Path, runs: list[str], config) -> dict:
     """What made the runs of a study: of every key the value, or the values where they differ, package by package."""
     wanted = set(runs)
     paths = sorted((workdir / "runs").glob("*/provenance.json"))
-    each = [json.loads(path.read_text()) for path in paths if path.parent.name.rpartition("-")[2] in wanted]
+    each = [provenances.read(path) for path in paths if path.parent.name.rpartition("-")[2] in wanted]
     merged = {key: _merged([p.get(key) for p in each]) for key in sorted({key for p in each for key in p})}
     return {**merged, "config": config_hash(config)}
 
@@ -175,7 +195,10 @@ def forget_runs(plan, store: Store) -> None:
             loop.forget(store.place_of(task.episode))
     keys = {task.key for task in made}
     for path in sorted((store.workdir / "configs").glob("*.tasks")):
-        tasks = json.loads(path.read_text())
+        try:
+            tasks = seal.record(path)
+        except Damaged:
+            continue  # said when rows are joined
         if keys & set(tasks["runs"]) and not plan.graph.tasks.keys() >= set(tasks["rows"]):
             print(f"{tasks['study']} ({path.stem}) has rows of runs that are made again: use --retrain there too")
 
@@ -190,10 +213,10 @@ def usable(directory: pathlib.Path, flag: str = "--workdir") -> None:
 
 
 def _tasks(workdir: pathlib.Path, config) -> dict:
-    """What is known of a config's tasks; nothing of one that was never begun here."""
+    """What is known of a config's tasks; nothing of one that was never begun here, or whose record is damaged."""
     try:
-        return json.loads(_tasks_path(workdir, config).read_text())
-    except (OSError, ValueError):
+        return seal.record(_tasks_path(workdir, config))
+    except Damaged:
         return {"study": "", "points": [], "complete": False, "rows": [], "runs": []}
 
 

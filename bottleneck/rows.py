@@ -1,12 +1,14 @@
 """Rows: every number of a table or figure is one JSON line with always the same keys.
 
 Tasks state findings; `row` makes a row of each, in this one place. A task's file holds what the task knows; whose study
-it is (`BOOKKEEPING`) is filled in when files are joined, as one task may serve several studies.
+it is (`BOOKKEEPING`) is filled in when files are joined, as one task may serve several studies. The file's last line is
+its seal: the SHA-256 of the rows above it, and of the per-item outcomes beside it (`.npz`) where there are any.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import pathlib
@@ -15,6 +17,7 @@ from collections.abc import Iterable
 import bottleneck
 from bottleneck import atomic
 from bottleneck.analysis.intervals import Interval
+from bottleneck.seal import Damaged
 
 KEYS = (
     "study",
@@ -53,6 +56,7 @@ KEYS = (
     "extra",
 )
 BOOKKEEPING = ("study", "point", "config_hash")
+_SEAL = '{"seal": '
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,14 +111,42 @@ def kind(row: dict) -> str:
     return row["version"].partition("-")[0]
 
 
-def write(path: pathlib.Path, rows: Iterable[dict]) -> None:
-    """Writes rows to `path` by atomic rename: it holds all of them or does not exist."""
-    atomic.write(path, "".join(json.dumps(r) + "\n" for r in rows))
+def write(path: pathlib.Path, rows: Iterable[dict], items: bytes | None = None) -> None:
+    """Writes rows to `path` by atomic rename, and before them the bytes of an `.npz` of per-item outcomes: it holds all
+    of them or does not exist."""
+    if items is not None:
+        atomic.write(path.with_suffix(".npz"), items)
+    text = "".join(json.dumps(r) + "\n" for r in rows)
+    seal = {"rows": _digest(text.encode()), "items": items and _digest(items)}
+    atomic.write(path, f"{text}{json.dumps({'seal': seal})}\n")
 
 
 def read(path: pathlib.Path, **bookkeeping) -> list[dict]:
     """The rows of a file, with the bookkeeping of the study that asks."""
-    return [{**json.loads(line), **bookkeeping} for line in path.read_text().splitlines()]
+    lines = path.read_text().splitlines()
+    return [{**json.loads(line), **bookkeeping} for line in lines if not line.startswith(_SEAL)]
+
+
+def verify(path: pathlib.Path) -> None:
+    """Raises Damaged unless the rows at `path`, and the items beside them, are what was written."""
+    text, items = path.read_bytes(), path.with_suffix(".npz")
+    rows, found, seal = text.rpartition(_SEAL.encode())
+    try:
+        stated = json.loads(found + seal)["seal"]
+        whole = text.endswith(b"\n") and _digest(rows) == stated["rows"]
+        expected = stated["items"]
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise Damaged(path.parent, path.name, "is not as it was written")
+    if expected and not items.is_file():
+        raise Damaged(path.parent, items.name, "is missing")
+    if expected and _digest(items.read_bytes()) != expected:
+        raise Damaged(path.parent, items.name, "does not match its SHA-256")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def select(rows: list[dict], **values) -> list[dict]:

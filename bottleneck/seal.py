@@ -1,4 +1,5 @@
-"""The seal of a checkpoint: `manifest.json`, with the SHA-256 of every file beside it and of itself."""
+"""Seals: by what a file says of its own SHA-256, or a checkpoint's `manifest.json` of every file beside it, it is known
+to be what was written."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ MANIFEST = "manifest.json"
 
 
 class Damaged(RuntimeError):
-    """A checkpoint that is not what was written. `path` is the checkpoint, `file` the first bad file."""
+    """What is not as it was written. `path` is the checkpoint, or a file's directory, `file` the first bad file."""
 
     def __init__(self, path, file, reason: str = "does not match its SHA-256"):
         super().__init__(f"{path} is damaged: {file} {reason}")
@@ -24,16 +25,27 @@ def is_sealed(path: pathlib.Path) -> bool:
 
 def read(path: pathlib.Path) -> dict:
     """The manifest of `path`, whole and of at least one file. Raises Damaged."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        seal, files = manifest.pop("seal"), manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(path, MANIFEST) from error
-    if seal != digest_of(manifest):
-        raise Damaged(path, MANIFEST)
-    if not files:
+    manifest = record(path / MANIFEST)
+    if not manifest.get("files"):
         raise Damaged(path, MANIFEST, "lists no files")
     return manifest
+
+
+def record(path: pathlib.Path) -> dict:
+    """What `sealed` made the text of at `path`. Raises Damaged."""
+    try:
+        stated = json.loads(path.read_text())
+        seal = stated.pop("seal")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(path.parent, path.name) from error
+    if seal != digest_of(stated):
+        raise Damaged(path.parent, path.name)
+    return stated
+
+
+def sealed(stated: dict) -> str:
+    """`stated`, plain data, as JSON with its SHA-256."""
+    return json.dumps({**stated, "seal": digest_of(stated)}, indent=1, sort_keys=True)
 
 
 def verify(path: pathlib.Path) -> dict:
@@ -48,13 +60,12 @@ def verify(path: pathlib.Path) -> dict:
 
 def manifest(path: pathlib.Path, meta: dict) -> str:
     """What seals `path` as it is, once it is written to its manifest; `meta` becomes part of it."""
-    stated = {"files": digests(path), **meta}
-    return json.dumps({**stated, "seal": digest_of(stated)}, indent=1, sort_keys=True)
+    return sealed({"files": digests(path), **meta})
 
 
-def digest_of(manifest: dict) -> str:
-    """The SHA-256 of a manifest without its own."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+def digest_of(stated: dict) -> str:
+    """The SHA-256 of plain data as JSON."""
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def digests(path: pathlib.Path) -> dict[str, str]:

@@ -31,14 +31,14 @@ from bottleneck.training import loop
 from bottleneck.training import mesh as meshes
 from bottleneck.training.run import Run
 
-HELD_FEATURES = 16  # layers of one target, all splits, kept in memory
+HELD_FEATURES = 2**29  # bytes of layers that are kept in memory; what is mapped takes none
 HELD_BYTES = 2**28  # of small results that several tasks share
 
 
 class Recent:
     """What was held last, by name: of all that is held, whatever `weigh` says of it, at most `most` together."""
 
-    def __init__(self, most: int, weigh: Callable = lambda held: 1):
+    def __init__(self, most: int, weigh: Callable):
         self.most, self.weigh, self.weight = most, weigh, 0
         self._held: collections.OrderedDict = collections.OrderedDict()
         self._lock = threading.Lock()
@@ -62,14 +62,14 @@ class Recent:
 
 
 def bytes_of(held) -> int:
-    """The bytes of all arrays in dictionaries, sequences and dataclasses."""
+    """The bytes of all arrays in dictionaries, sequences and dataclasses; none of mapped ones."""
     if dataclasses.is_dataclass(held):
         return sum(bytes_of(getattr(held, field.name)) for field in dataclasses.fields(held))
     if isinstance(held, Mapping):
         return sum(map(bytes_of, held.values()))
     if isinstance(held, list | tuple):
         return sum(map(bytes_of, held))
-    return getattr(held, "nbytes", 0)
+    return 0 if isinstance(held, np.memmap) else getattr(held, "nbytes", 0)
 
 
 class Store:
@@ -80,7 +80,7 @@ class Store:
         self.mesh = functools.cache(meshes.make)
         self._pool: tuple[tuple, object] = ((), None)
         self._locks = collections.defaultdict(threading.Lock)  # one pass over the images, whoever asks first
-        self._features = Recent(HELD_FEATURES)
+        self._features = Recent(HELD_FEATURES, bytes_of)
         self._results = Recent(HELD_BYTES, bytes_of)
         self.outcomes: Outcomes | None = None  # of the graph that is carried out here
         self.retains_features = True  # once all that reads them is done
@@ -103,7 +103,7 @@ class Store:
         """Whether an output, by its name, is on disk."""
         kind, _, name = output.partition("/")
         if kind == "rows":
-            return self.rows_path(name).is_file()
+            return self._whole(self.rows_path(name))
         if kind == "runs":
             key, _, step = name.partition("@")
             return checkpoint.is_sealed(self.run_directory(key) / "checkpoints" / step)
@@ -133,14 +133,24 @@ class Store:
     def rows_path(self, key: str) -> pathlib.Path:
         return self.workdir / "rows" / f"{key}.jsonl"
 
+    def _whole(self, path: pathlib.Path) -> bool:
+        """Whether rows are there as they were written; what is damaged is said, and made again."""
+        try:
+            row_files.verify(path)
+        except FileNotFoundError:
+            return False
+        except row_files.Damaged as error:
+            self.say(f"{error}; made again")
+            return False
+        return True
+
     def write(self, task: Task, findings: Iterable[Finding], items: dict[str, np.ndarray] | None = None) -> None:
         """The rows of what a task found and, written first, per-item outcomes `items`, name -> [..., test items]."""
+        buffer = io.BytesIO()
         if items is not None:
-            buffer = io.BytesIO()
             np.savez(buffer, **items)
-            atomic.write(self.rows_path(task.key).with_suffix(".npz"), buffer.getvalue())
         rows = [row_files.row(finding, task.KIND, task.VERSION) for finding in findings]
-        row_files.write(self.rows_path(task.key), rows)
+        row_files.write(self.rows_path(task.key), rows, buffer.getvalue() or None)
 
     def rows(self, task: Task, **bookkeeping) -> list[dict]:
         """The rows of a task that is done; none of one that ended empty."""

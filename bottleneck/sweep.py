@@ -15,13 +15,12 @@ from dataclasses import dataclass
 import ml_collections
 
 from bottleneck import config as configs
-from bottleneck import identity, typed
+from bottleneck import identity, models, typed
 from bottleneck import study as studies
 from bottleneck.arms import ARMS
 from bottleneck.axes import DERIVED, NAMED, Axis, is_number
 from bottleneck.claims import Claims
 from bottleneck.curve import Curve
-from bottleneck.dryrun import parameters
 from bottleneck.errors import UserError
 from bottleneck.graph import Graph
 from bottleneck.items import ADAPTED, PROTOCOL
@@ -166,7 +165,7 @@ def _point(at: dict, config, spec: SweepSpec) -> Point:
 
 def _parameters(plan: Plan) -> int:
     """The number of parameters of the mixture's network."""
-    return parameters(plan.episodes.run(ARMS["mixture"], plan.study.run_seeds[0]), plan.episodes.shape)
+    return models.size(plan.episodes.run(ARMS["mixture"], plan.study.run_seeds[0]).module(), plan.episodes.shape)
 
 
 COMPUTED = dict(zip(DERIVED, (_parameters,), strict=True))

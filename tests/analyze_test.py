@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bottleneck
-from bottleneck import analyze
+from bottleneck import analyze, identity
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +103,17 @@ def stages(monkeypatch):
     return module
 
 
+HASHES = {
+    name: identity.digest(dict(name=name, train=dict(steps=age)), 12) for age, name in enumerate(("abd", "abc", "xyz"))
+}
+
+
 @pytest.fixture
 def workdir(tmp_path):
     """A work directory of three studies; the newest is `abd`."""
     (tmp_path / "work" / "configs").mkdir(parents=True)
     for age, name in enumerate(("abd", "abc", "xyz")):
-        path = tmp_path / "work" / "configs" / f"{name}.json"
+        path = tmp_path / "work" / "configs" / f"{HASHES[name]}.json"
         path.write_text(json.dumps(dict(name=name, train=dict(steps=age))))
         os.utime(path, (1e9 - age, 1e9 - age))
     return tmp_path / "work"
@@ -119,7 +124,10 @@ def test_a_work_directory_goes_through_the_stages_that_train_nothing(stages, wor
     plain = dict(name="abd", train=dict(steps=0))
     assert stages.asked == [(stage, (plain, workdir, {"output": None})) for stage in ("transfer", "analyze", "report")]
     stages.asked.clear()
-    assert analyze.main(["analyze", str(workdir), "--config", "abc", "--output", "out", f"--compare={workdir}"]) == 0
+    assert (
+        analyze.main(["analyze", str(workdir), "--config", HASHES["abc"], "--output", "out", f"--compare={workdir}"])
+        == 0
+    )
     assert [stage for stage, _ in stages.asked] == ["transfer", "analyze", "report", "compare"]
     assert stages.asked[0][1][0]["name"] == "abc" and stages.asked[2][1][2] == {"output": pathlib.Path("out")}
     assert stages.asked[3][1] == (workdir, workdir, {"output": pathlib.Path("out")})
@@ -138,15 +146,17 @@ def test_a_directory_that_cannot_be_written_is_reported_on(stages, workdir, monk
 
 
 def test_which_study(stages, workdir, capsys, tmp_path):
-    for hash_, name in (("x", "xyz"), ("ab", "abd"), ("abc", "abc")):
+    for hash_, name in (("", "abd"), (HASHES["xyz"][:6], "xyz"), (HASHES["abc"], "abc")):
         assert analyze.stored(workdir, hash_).name == name
     assert analyze.main(["analyze", str(workdir), "--config=nothing"]) == 2
-    assert "--config='nothing'" in (error := capsys.readouterr().err) and "abc, abd, xyz" in error
+    assert "--config='nothing'" in (error := capsys.readouterr().err) and ", ".join(sorted(HASHES.values())) in error
     assert analyze.main(["analyze", str(tmp_path / "nowhere")]) == 2
     assert "workdir=" in capsys.readouterr().err
-    (workdir / "configs" / "xyz.json").write_text('{"name": "xy')
-    assert analyze.main(["analyze", str(workdir), "--config=xyz"]) == 2
-    assert "a config as it was written" in capsys.readouterr().err and not stages.asked
+    held = workdir / "configs" / f"{HASHES['xyz']}.json"
+    for damaged in (held.read_text()[:20], held.read_text().replace('"steps": 2', '"steps": 3')):
+        held.write_text(damaged)
+        assert analyze.main(["analyze", str(workdir), f"--config={HASHES['xyz']}"]) == 2
+        assert "a config as it was written" in capsys.readouterr().err and not stages.asked
 
 
 def test_help_needs_no_jax():

@@ -135,6 +135,8 @@ PLANNED = [
     ("rich", "", "finetune"),
     *itertools.product(("timecat",), FORMS, ["", "controls,data=DIR"]),
     *itertools.product(("claims",), FORMS, ["", "data=DIR"]),
+    *itertools.product(("domains",), SMOKE, [""]),
+    *itertools.product(("imagenet",), ("smoke", "smoke,vit"), [""]),
 ]
 SLOW = [("capacity", "full", ""), *((name, "full", "data=FILE") for name in ("capacity", "competition", "weights"))]
 

@@ -65,9 +65,9 @@ class Done:
         with monkeypatch.context() as patch:
             train, extracted = pretraining.loop.train, Store.extract
 
-            def counted_train(run, *args, **options):
-                self.trained.append(run.name)
-                return train(run, *args, **options)
+            def counted_train(members, *args, **options):
+                self.trained.extend(member.run.name for member in members)
+                return train(members, *args, **options)
 
             def counted_pass(store, source, component, *args, **options):
                 self.passes.append((source.name, component.name))

@@ -133,8 +133,21 @@ def test_two_processes_do_a_study_together(alone, tmp_path):
     for (code, out, errors), first in zip(map(ended, children), (True, False), strict=True):
         assert code == 0, errors
         assert ("report:" in out) is first  # one of them speaks
-    ours, theirs = rows(tmp_path), rows(alone)
-    assert len(ours) == len(theirs) and (tmp_path / "report.html").is_file()
+    near(tmp_path, alone)
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_each_process_trains_a_member_of_a_fleet(alone, tmp_path):
+    for code, _, errors in map(ended, start(tmp_path, "--config.train.fleet=2")):
+        assert code == 0, errors
+    near(tmp_path, alone)
+    recorded = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/provenance.json")]
+    assert {(each["fleet"], each["processes"]) for each in recorded} == {("2 runs, vmapped", 2)}
+
+
+def near(workdir, other):
+    ours, theirs = rows(workdir), rows(other)
     for row, other in zip(ours, theirs, strict=True):
         assert row["metric"] == other["metric"] and row["target"] == other["target"]
         if isinstance(row["value"], float) and row["unit"] in ("bits", "points"):

@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from bottleneck import results
+from bottleneck import results, seal
 from bottleneck import rows as row_files
 from bottleneck.errors import UserError
 from bottleneck.rows import Finding
@@ -24,7 +24,7 @@ def leave_tasks(workdir, name, rows, complete=True, config=CONFIG, runs=()):
     tasks = {"study": name, "points": [None], "complete": complete, "rows": rows, "runs": list(runs)}
     tasks |= {"reading": {}}
     (workdir / "configs").mkdir(exist_ok=True)
-    (workdir / "configs" / f"{hashed}.tasks").write_text(json.dumps(tasks))
+    (workdir / "configs" / f"{hashed}.tasks").write_text(seal.sealed(tasks))
     return hashed
 
 
@@ -136,7 +136,7 @@ def provenance(workdir, key, **changes):
     folder = workdir / "runs" / f"mixture-s0-{key}"
     folder.mkdir(parents=True)
     made = {"versions": {"jax": "0.10", "numpy": "2"}, "python": "3.11", "history": [], **changes}
-    (folder / "provenance.json").write_text(json.dumps(made))
+    (folder / "provenance.json").write_text(seal.sealed(made))
 
 
 def test_what_made_a_study_is_that_of_its_own_runs(tmp_path):

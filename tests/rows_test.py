@@ -49,7 +49,7 @@ def test_values_become_plain_json(tmp_path):
     (read,) = rows.read(tmp_path / "t.jsonl")
     assert read == made and read["value"] == 0.5 and read["ci95"] == [0.0, None] and read["grad_norm"] is None
     assert read["extra"] == {"a": {"1": None, "b": [True, [0, 1]]}} and read["n_seeds"] == 3
-    json.loads((tmp_path / "t.jsonl").read_text(), parse_constant=pytest.fail)
+    json.loads((tmp_path / "t.jsonl").read_text().splitlines()[0], parse_constant=pytest.fail)
 
 
 def test_reading_fills_in_whose_rows_they_are(tmp_path):

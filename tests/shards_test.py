@@ -35,9 +35,9 @@ def work(monkeypatch):
         done["pass", self.key, component.name] += 1
         return extract(self, store, component, layers, splits)
 
-    def training(run, directory, *args, **kwargs):
-        done["train", run.key] += 1
-        return train(run, directory, *args, **kwargs)
+    def training(members, *args, **kwargs):
+        done.update(("train", member.run.key) for member in members)
+        return train(members, *args, **kwargs)
 
     monkeypatch.setattr(Kept, "extract", extracting)
     monkeypatch.setattr(loop, "train", training)

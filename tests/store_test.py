@@ -16,7 +16,7 @@ from bottleneck.graph import Graph, Outcomes
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
 from bottleneck.rows import KEYS, Finding
-from bottleneck.store import HELD_FEATURES, Recent, Store, bytes_of
+from bottleneck.store import Recent, Store, bytes_of
 from bottleneck.tasks import Task
 
 
@@ -201,14 +201,20 @@ def test_threads_that_want_the_same_features_wait_for_one_pass(store, run_and_ta
     assert len(passes) == 1
 
 
-def test_few_features_are_held_at_once():
-    held = Recent(HELD_FEATURES)
-    for i in range(HELD_FEATURES + 5):
-        held.get(("pass", i), lambda i=i: {"test": i})
-        held.get(("pass", 3), lambda: {"test": 3})  # asked for again and again: it stays
-    assert len(held) == HELD_FEATURES == held.weight
-    assert held.get(("pass", 3), lambda: "made again") == {"test": 3}
+def test_features_are_held_up_to_a_number_of_bytes():
+    held = Recent(160, bytes_of)
+    for i in range(25):
+        held.get(("pass", i), lambda i=i: {"test": np.full(2, i)})
+        held.get(("pass", 3), lambda: {"test": np.full(2, 3)})  # asked for again and again: it stays
+    assert len(held) == 10 and held.weight == 160
+    np.testing.assert_array_equal(held.get(("pass", 3), lambda: "made again")["test"], [3, 3])
     assert held.get(("pass", 0), lambda: "made again") == "made again"
+
+
+def test_mapped_features_weigh_nothing(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(100))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert bytes_of({"probe": mapped, "test": np.zeros(3)}) == 24
 
 
 def test_small_results_are_worked_out_once(store):

@@ -574,9 +574,9 @@ def finished(tmp_path_factory):
     config = swept(axes=weights(0.1, 0.3, 0.5), log=(WEIGHT,))
     train = loop.train
 
-    def counted(run, *args, **kwargs):
-        trained.append(run.folder)
-        return train(run, *args, **kwargs)
+    def counted(members, *args, **kwargs):
+        trained.extend(member.run.folder for member in members)
+        return train(members, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "train", counted)
@@ -647,9 +647,12 @@ def test_shards_and_stages_end_in_the_same_rows(finished, tmp_path):
     again = []
     train = loop.train
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            loop, "train", lambda run, *args, **kwargs: (again.append(run.folder), train(run, *args, **kwargs))
-        )
+
+        def counted(members, *args, **kwargs):
+            again.extend(member.run.folder for member in members)
+            return train(members, *args, **kwargs)
+
+        patch.setattr(loop, "train", counted)
         for stage in ("pretrain", "all"):
             codes = [execute.study(config, tmp_path, stage, shard=(index, 2)) for index in (0, 1)]
         codes = [execute.study(config, tmp_path, shard=(index, 2)) for index in (0, 1, 0)]

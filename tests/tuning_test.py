@@ -21,9 +21,9 @@ def trainings(monkeypatch):
     """(name, seed, learning rate) of the runs that are trained."""
     runs, train = [], loop.train
 
-    def counted(run, *args, **kwargs):
-        runs.append((run.name, run.seed, run.optimizer.lr))
-        return train(run, *args, **kwargs)
+    def counted(members, *args, **kwargs):
+        runs.extend((member.run.name, member.run.seed, member.run.optimizer.lr) for member in members)
+        return train(members, *args, **kwargs)
 
     monkeypatch.setattr(loop, "train", counted)
     return runs

@@ -17,6 +17,7 @@ from scipy import optimize, special
 
 LOG2 = float(np.log(2.0))
 TEMPERATURES = (1e-2, 1e2)  # bounds of the fitted temperature
+LARGEST = 600.0  # logarithm of odds: the exponential of more overflows
 
 
 def prior(labels, num_classes: int) -> np.ndarray:
@@ -66,13 +67,22 @@ def entropy(p) -> float:
 
 
 def log_softmax(logits) -> np.ndarray:
+    """Of every row of `logits` [n, K]."""
     logits = np.asarray(logits, np.float64)
-    return logits - special.logsumexp(logits, axis=1, keepdims=True)
+    logits = logits - logits.max(1, keepdims=True)  # special.logsumexp takes several times as long on few classes
+    return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
 def log_loss(log_q, labels) -> float:
     """Mean of -log q(y | x) in nats."""
     return float(-np.take_along_axis(np.asarray(log_q), np.asarray(labels, np.int64)[:, None], 1).mean())
+
+
+def against(logits, labels) -> np.ndarray:
+    """[K - 1, n]: by how much the `logits` [n, K] of the wrong classes exceed the right one's."""
+    logits, labels, rows = np.asarray(logits, np.float64), np.asarray(labels, np.int64), np.arange(len(labels))
+    wrong = np.arange(logits.shape[1] - 1)[:, None]
+    return logits[rows, wrong + (wrong >= labels)] - logits[rows, labels]
 
 
 def bits(log_q, labels, p) -> np.ndarray:
@@ -110,20 +120,14 @@ def calibrate(logits, labels, p) -> Calibration:
     Deterministic; the temperature stays within `TEMPERATURES`.
     """
     logits, labels, p = np.asarray(logits, np.float64), np.asarray(labels, np.int64), np.asarray(p, np.float64)
-    n = len(labels)
-    rows = np.arange(n)
-    base = p[labels]
-    shifted = np.ascontiguousarray((logits - logits.max(1, keepdims=True)).T)  # [K, n]
-    target = shifted[labels, rows]
+    n, base, wrong = len(labels), p[labels], against(logits, labels)
 
     def objective(theta):
         inverse, mix = np.exp(-theta[0]), theta[1]
-        weights = np.exp(inverse * shifted)
-        total = weights.sum(0)
-        q = np.exp(inverse * target) / total
+        odds = np.exp(np.minimum(inverse * wrong, LARGEST))
+        q = 1.0 / (1.0 + odds.sum(0))
         mixed = (1.0 - mix) * q + mix * base
-        # d log q / d log T = -(target - E_q[logit]) / T
-        slope = -inverse * (target - (weights * shifted).sum(0) / total) * q
+        slope = inverse * (odds * wrong).sum(0) * q**2  # of q by log T
         value = -np.log(mixed).sum() - np.log(mix)
         gradient = np.array([-((1.0 - mix) * slope / mixed).sum(), -((base - q) / mixed).sum() - 1.0 / mix])
         return value / n, gradient / n

@@ -25,7 +25,7 @@ import numpy as np
 
 from bottleneck.analysis import information, screen
 from bottleneck.analysis.probes import search
-from bottleneck.analysis.solvers import GRID, Basis, Fit, basis, ridge
+from bottleneck.analysis.solvers import GRID, Basis, Fit, basis, ridge, squared_errors
 
 WIDTHS = (0.3, 1.0, 3.0)  # squared widths of the Gaussian, in medians of the squared distance
 LANDMARKS = 512
@@ -123,7 +123,7 @@ def _direction_maps(components: Components, labels, num_classes: int) -> list[Ma
 def _squared_errors(made: Map, one_hots) -> np.ndarray:
     """Validation squared errors [len(GRID), m] of ridge on the features of a map; `one_hots`: split -> [n, m]."""
     weights, intercept = ridge(made.basis, one_hots["probe"])
-    return screen.squared_errors(weights, made.val, one_hots["val"] - intercept)
+    return squared_errors(weights, made.val, one_hots["val"] - intercept)
 
 
 @dataclass(frozen=True)

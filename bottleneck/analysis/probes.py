@@ -14,7 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck.analysis import information
-from bottleneck.analysis.solvers import GRID, TOLERANCE, WHITENED_PENALTY, Basis, Fit, basis, logistic, ridge
+from bottleneck.analysis.solvers import (
+    CHUNK,
+    GRID,
+    TOLERANCE,
+    WHITENED_PENALTY,
+    Basis,
+    Fit,
+    basis,
+    class_sums,
+    logistic,
+    ridge,
+    squared_errors,
+)
 from bottleneck.errors import UserError
 
 SPLITS = ("probe", "val", "test")
@@ -76,61 +88,63 @@ def edge(index: int, size: int) -> str:
 
 
 def linear_probe(
-    x, y, num_classes: int = 0, *, scalings=SCALINGS, lambdas=GRID, task: str = "classification", prior=None
+    x,
+    y,
+    num_classes: int = 0,
+    *,
+    scalings=SCALINGS,
+    lambdas=GRID,
+    task: str = "classification",
+    prior=None,
+    rejected: bool = True,
 ) -> Probe:
     """Probe features `x` for targets `y`, dicts with the keys probe, val and test.
 
     `x[split]` [n, p]; `y[split]` int [n], or float [n, m] for `task="regression"`, which stays ridge. `prior` [K] is
     the null that bits are counted from and that the probe is mixed with; `information.null(y, num_classes)` if none is
     given. Few-shot probes must be given the one of all probe items, and all arms of a contrast the same. The same menu
-    of scalings and penalties must serve both arms of a contrast.
+    of scalings and penalties must serve both arms of a contrast. `rejected`: whether scalings that val did not choose
+    are read on test, too.
     """
     grid = np.asarray(lambdas, np.float64)
-    regression = task == "regression"
-    if regression:
-        y = {split: np.asarray(y[split], np.float64).reshape(len(y[split]), -1) for split in SPLITS}
+    if task == "regression":
+        y, prior = {split: np.asarray(y[split], np.float64).reshape(len(y[split]), -1) for split in SPLITS}, None
     else:
         y = {split: np.asarray(y[split], np.int64) for split in SPLITS}
         prior = information.null(y, num_classes) if prior is None else np.asarray(prior, np.float64)
-    solve = _ridge if regression else functools.partial(_logistic, prior=prior)
+    solve = _ridge if task == "regression" else functools.partial(_logistic, classes=len(prior))
     spaces = _spaces(x, scalings)
     solved = {scaling: solve(*spaces[scaling], y, grid, scaling == "whitened") for scaling in scalings}
     scaling = min(scalings, key=lambda name: solved[name].val_loss)
     best = solved[scaling]
+    read = {name: _read(solved[name], x["test"], y, prior) for name in (scalings if rejected else (scaling,))}
     weights, intercept = best.space.to_input(best.fit.weights, best.fit.intercept)
     return Probe(
-        bits=best.bits,
-        correct=best.correct,
-        predicted=best.predicted,
-        accuracy=best.accuracy,
-        log_loss=best.log_loss,
-        entropy=1.0 if regression else information.entropy(prior),
+        **vars(read[scaling]),
+        entropy=1.0 if prior is None else information.entropy(prior),
         prior=prior,
         scaling=scaling,
         lam=best.lam,
         at_edge=best.at_edge,
         grad_norm=best.fit.grad_norm,
         iterations=best.iterations,
-        calibration=best.calibration,
         weights=weights,
         intercept=intercept,
-        scalings={name: each.condition for name, each in solved.items()},
+        scalings={name: _condition(solved[name], each) for name, each in read.items()},
     )
 
 
-def _spaces(x, scalings) -> dict[str, tuple[Basis, np.ndarray, np.ndarray]]:
-    """scaling -> its eigenbasis, and val and test in it; whitened features have the one of standardised ones."""
+def _spaces(x, scalings) -> dict[str, tuple[Basis, np.ndarray]]:
+    """scaling -> its eigenbasis and val in it; whitened features have the one of standardised ones."""
     kinds = {scaling: "standardised" if scaling == "whitened" else scaling for scaling in scalings}
-    spaces = {}
-    for kind in dict.fromkeys(kinds.values()):
-        space = basis(x["probe"], kind)
-        spaces[kind] = space, space.project(x["val"]), space.project(x["test"])
-    return {scaling: spaces[kind] for scaling, kind in kinds.items()}
+    spaces = {kind: basis(x["probe"], kind) for kind in dict.fromkeys(kinds.values())}
+    val = {kind: space.project(x["val"]) for kind, space in spaces.items()}
+    return {scaling: (spaces[kind], val[kind]) for scaling, kind in kinds.items()}
 
 
 @dataclass(frozen=True)
 class _Solved:
-    """The probe of one scaling, chosen on val and read on test."""
+    """The probe of one scaling, chosen on val."""
 
     space: Basis
     fit: Fit
@@ -138,78 +152,63 @@ class _Solved:
     at_edge: str
     val_loss: float
     iterations: int
+    val_outputs: np.ndarray  # [n_val, K]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What it says of test."""
+
     bits: np.ndarray
     correct: np.ndarray | None
     predicted: np.ndarray
+    accuracy: float | None
     log_loss: float
     calibration: information.Calibration | None
 
-    @property
-    def accuracy(self) -> float | None:
-        return None if self.correct is None else float(self.correct.mean())
 
-    @property
-    def condition(self) -> Condition:
-        return Condition(
-            self.accuracy,
-            float(self.bits.mean()),
-            self.lam,
-            self.val_loss,
-            self.at_edge,
-            self.fit.grad_norm,
-            self.iterations,
-        )
-
-
-def _screen(space, val, targets, grid, whitened, classes=0):
-    """Ridge weights of every penalty, the intercept, and the squared errors on val that order the penalties."""
-    weights, intercept = ridge(space, targets["probe"], grid, whitened=whitened, classes=classes)
-    errors = np.array([((val @ weight + intercept - targets["val"]) ** 2).sum(1).mean() for weight in weights])
-    return weights, intercept, errors
-
-
-def _ridge(space, val, test, y, grid, whitened) -> _Solved:
-    weights, intercept, errors = _screen(space, val, y, grid, whitened)
+def _ridge(space, val, y, grid, whitened) -> _Solved:
+    weights, intercept = ridge(space, y["probe"], grid, whitened=whitened)
+    errors = squared_errors(weights, val, y["val"] - intercept).sum(1)
     chosen = int(errors.argmin())
-    val_loss = float(errors[chosen])
-    predicted = test @ weights[chosen] + intercept
-    return _Solved(
-        space,
-        Fit(weights[chosen], intercept, val_loss, 0.0, 0),
-        float(grid[chosen]),
-        edge(chosen, len(grid)),
-        val_loss,
-        0,
-        bits=information.r2_items(y["test"], predicted),
-        correct=None,
-        predicted=predicted,
-        log_loss=float(((y["test"] - predicted) ** 2).sum(1).mean()),
-        calibration=None,
-    )
+    least = float(errors[chosen])
+    fit = Fit(weights[chosen], intercept, least, 0.0, 0)
+    at_edge = edge(chosen, len(grid))
+    return _Solved(space, fit, float(grid[chosen]), at_edge, least, 0, val @ fit.weights + intercept)
 
 
-def _logistic(space, val, test, y, grid, whitened, prior) -> _Solved:
-    targets = {"probe": y["probe"], "val": np.eye(len(prior))[y["val"]]}
-    errors = _screen(space, val, targets, grid, whitened, len(prior))[2]
-    fit, lam, at_edge, val_loss, iterations = search(
-        space, val, y["probe"], y["val"], len(prior), grid, float(grid[errors.argmin()]), whitened
-    )
-    calibration = information.calibrate(val @ fit.weights + fit.intercept, y["val"], prior)
-    logits = test @ fit.weights + fit.intercept
-    log_q, predicted = information.apply(calibration, logits), logits.argmax(1)
-    return _Solved(
-        space,
-        fit,
-        lam,
-        at_edge,
-        val_loss,
-        iterations,
-        bits=information.bits(log_q, y["test"], prior),
-        correct=predicted == y["test"],
-        predicted=predicted,
-        log_loss=information.log_loss(log_q, y["test"]),
-        calibration=calibration,
-    )
+def _logistic(space, val, y, grid, whitened, classes) -> _Solved:
+    proposed = _proposed(space, val, y, grid, whitened, classes)
+    found = search(space, val, y["probe"], y["val"], classes, grid, proposed, whitened)
+    return _Solved(space, *found, val @ found[0].weights + found[0].intercept)
+
+
+def _read(solved: _Solved, test, y, prior) -> _Read:
+    """The items `test` [n_test, p], by a probe calibrated on val; of regression (`prior` None) as it is."""
+    outputs = solved.space.outputs(test, solved.fit.weights, solved.fit.intercept)
+    if prior is None:
+        error = float(((y["test"] - outputs) ** 2).sum(1).mean())
+        return _Read(information.r2_items(y["test"], outputs), None, outputs, None, error, None)
+    calibration = information.calibrate(solved.val_outputs, y["val"], prior)
+    log_q, predicted = information.apply(calibration, outputs), outputs.argmax(1)
+    correct, loss = predicted == y["test"], information.log_loss(log_q, y["test"])
+    bits = information.bits(log_q, y["test"], prior)
+    return _Read(bits, correct, predicted, float(correct.mean()), loss, calibration)
+
+
+def _condition(solved: _Solved, read: _Read) -> Condition:
+    at = solved.lam, solved.val_loss, solved.at_edge, solved.fit.grad_norm, solved.iterations
+    return Condition(read.accuracy, float(read.bits.mean()), *at)
+
+
+def _proposed(space, val, y, grid, whitened, classes: int) -> float:
+    """The penalty of the least squared error on val of ridge on one-hots."""
+    one_hot, size = np.eye(classes), max(1, CHUNK // max(1, classes * len(space.variances)))
+    errors = []
+    for start in range(0, len(grid), size):
+        weights, intercept = ridge(space, y["probe"], grid[start : start + size], whitened=whitened, classes=classes)
+        errors.append(squared_errors(weights, val, one_hot[y["val"]] - intercept).sum(1))
+    return float(grid[np.concatenate(errors).argmin()])
 
 
 def search(
@@ -224,6 +223,7 @@ def search(
     if not whitened:
         proposed /= num_classes  # the log-loss is about K times flatter than the squared error of one-hots
     fits: dict[int, Fit] = {}
+    sums = class_sums(space.items, labels, num_classes)
     losses: dict[int, float] = {}
 
     def loss(index):
@@ -236,9 +236,8 @@ def search(
     def solve(index, begin, tolerance):
         value = float(coarse[index])
         lam, shrinkage = (WHITENED_PENALTY, value) if whitened else (value, None)
-        return logistic(
-            space, labels, lam, num_classes=num_classes, shrinkage=shrinkage, start=begin, tolerance=tolerance
-        )
+        settings = dict(shrinkage=shrinkage, start=begin, tolerance=tolerance, sums=sums)
+        return logistic(space, labels, lam, num_classes=num_classes, **settings)
 
     def validate(fit):
         return information.log_loss(information.log_softmax(val @ fit.weights + fit.intercept), val_labels)

@@ -23,7 +23,7 @@ from scipy import optimize
 
 from bottleneck.analysis import information
 from bottleneck.analysis.probes import descend, edge
-from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, Basis, basis, logistic, ridge
+from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, Basis, basis, logistic, ridge, squared_errors
 
 STRIDE = 2  # of the descent in log-loss along the grid of penalties
 SHRINKAGE = 1e-2  # of the K x K map, in units of the scores' variance in K - 1 directions
@@ -124,18 +124,6 @@ def one_hots(targets) -> tuple[dict[str, np.ndarray], dict]:
     return encoded, {name: slice(end - classes, end) for end, (name, (_, classes)) in zip(ends, targets.items())}
 
 
-def squared_errors(weights, coordinates, targets) -> np.ndarray:
-    """Mean squared errors [L, m] of `weights` [L, r, m] at `coordinates` [n, r].
-
-    `targets` [n, m] come less the intercept. `mean (y - z w)^2` multiplied out: second moments replace a pass over the
-    items for every penalty.
-    """
-    n, (steps, r, m) = len(targets), weights.shape
-    moments, cross = coordinates.T @ coordinates / n, coordinates.T @ targets / n
-    flat = weights.transpose(1, 0, 2).reshape(r, steps * m)
-    return (targets**2).mean(0) - 2.0 * (weights * cross).sum(1) + (flat * (moments @ flat)).sum(0).reshape(steps, m)
-
-
 def calibrate(logits, labels, prior) -> tuple[float, float]:
     """The slope b of `q ~ prior exp(b (logits - log prior))` on val, logits [n, K], and its log-loss in nats.
 
@@ -143,13 +131,13 @@ def calibrate(logits, labels, prior) -> tuple[float, float]:
     to the truth than frequencies counted on the probe split, so that probes of no use gain by them. Mixed with the
     prior as one item in n + 1, so that no mistake costs more than about `log2((n + 1) / prior)` bits.
     """
-    base, mix, rows = np.log(prior)[:, None], 1.0 / (len(labels) + 1.0), np.arange(len(labels))
-    added, floor = np.ascontiguousarray(np.asarray(logits).T) - base, mix * prior[labels]
+    log_prior, mix = np.log(prior), 1.0 / (len(labels) + 1.0)
+    base = information.against(np.broadcast_to(log_prior, np.shape(logits)), labels)
+    added, floor = information.against(logits - log_prior, labels), mix * prior[labels]
 
     def loss(log_slope):
-        z = base + np.exp(log_slope) * added
-        z = np.exp(z - z.max(0))
-        return float(-np.log((1.0 - mix) * z[labels, rows] / z.sum(0) + floor).mean())
+        odds = np.exp(np.minimum(base + np.exp(log_slope) * added, information.LARGEST)).sum(0)
+        return float(-np.log((1.0 - mix) / (1.0 + odds) + floor).mean())
 
     least = optimize.minimize_scalar(loss, bounds=SLOPES, method="bounded", options={"xatol": 1e-3})
     return float(np.exp(least.x)), float(least.fun)

@@ -1,9 +1,10 @@
 """Ridge and logistic regression in one eigenbasis.
 
 One eigendecomposition of the centred features of the probe split (raw or standardised) serves every ridge penalty,
-every target, the whitened condition and the L-BFGS solves of the multinomial logistic probe. In that basis the mean
-log-loss has a nearly diagonal Hessian, `c s_i + penalty_i`, so dividing it out makes L-BFGS converge in tens of steps
-where gradient descent in the raw features would turn bad conditioning into apparent feature loss. Losses are means,
+every target, the whitened condition and the solves of the multinomial logistic probe. In that basis the mean log-loss
+has a nearly diagonal Hessian, `c s_i + penalty_i`, so dividing it out makes L-BFGS converge in tens of steps where
+gradient descent in the raw features would turn bad conditioning into apparent feature loss. One logit of few items or
+coordinates is solved by Newton's method instead: there a step of L-BFGS costs more than the Hessian. Losses are means,
 so a penalty means the same at every n. Beside the coordinates themselves, memory is bounded by chunks of items.
 """
 
@@ -23,6 +24,8 @@ WHITENED_PENALTY = 1e-3  # whitening sweeps the shrinkage; the penalty in whiten
 TOLERANCE = 1e-6  # on the largest gradient entry, in preconditioned coordinates
 MAX_ITERATIONS = 2000
 CHUNK = 2**23  # numbers, float64: 64 MiB
+CHEAP_HESSIAN = 2**23  # products in it: up to these, one is made in each step
+FLATTEST = 1e-10  # mean curvature of a log-loss: below, all probabilities are 0 or 1
 SMALLEST_SPREAD = 1e-12  # of a unit, beside its mean and the largest spread: units below count as constant
 
 
@@ -44,7 +47,10 @@ class Basis:
 
     def project(self, x) -> np.ndarray:
         """Coordinates [m, r] of other items [m, p]."""
-        return ((np.asarray(x, np.float64) - self.mean) * self.inverse_scale) @ self.vectors
+        projected = np.empty((len(x), len(self.variances)))
+        for rows in _chunks(*np.shape(x)):
+            projected[rows] = ((np.asarray(x[rows], np.float64) - self.mean) * self.inverse_scale) @ self.vectors
+        return projected
 
     def penalties(self, lam: float, shrinkage: float | None = None) -> np.ndarray:
         """Diagonal penalty [r] in this basis: `lam`, or `lam (s + shrinkage)` for whitened coordinates."""
@@ -54,6 +60,12 @@ class Basis:
         """Weights [r, k], intercept [k] in this basis -> the same function of raw features: [p, k], [k]."""
         kernel = self.inverse_scale[:, None] * (self.vectors @ weights)
         return kernel, intercept - self.mean @ kernel
+
+    def outputs(self, x, weights, intercept) -> np.ndarray:
+        """What weights [r, k] and an intercept [k] in this basis say of other items [m, p]: [m, k]."""
+        kernel, bias = self.to_input(weights, intercept)
+        said = [np.asarray(x[rows], np.float64) @ kernel + bias for rows in _chunks(*np.shape(x))]
+        return np.concatenate(said) if said else np.empty((0, len(bias)))
 
 
 def basis(x, scaling: str = "raw") -> Basis:
@@ -113,7 +125,7 @@ def ridge(
     values are shrinkages and the penalty is `WHITENED_PENALTY` in the whitened coordinates.
     """
     if classes:
-        sums = class_sums(space, targets, classes)
+        sums = class_sums(space.items, targets, classes)
         intercept = sums[:, -1] / len(targets)
         cross = sums[:, :-1].T / len(targets)  # coordinates have mean 0
     else:
@@ -124,11 +136,23 @@ def ridge(
     return np.stack([cross / (space.variances + shift)[:, None] for shift in shifts]), intercept
 
 
-def class_sums(space: Basis, labels, classes: int) -> np.ndarray:
-    """[K, r + 1]: the sum of the coordinates of the items of each class, and their number."""
+def squared_errors(weights, coordinates, targets) -> np.ndarray:
+    """Mean squared errors [L, m] of `weights` [L, r, m] at `coordinates` [n, r].
+
+    `targets` [n, m] come less the intercept. `mean (y - z w)^2` multiplied out: second moments replace a pass over the
+    items for every penalty.
+    """
+    n, (steps, r, m) = len(targets), weights.shape
+    moments, cross = coordinates.T @ coordinates / n, coordinates.T @ targets / n
+    flat = weights.transpose(1, 0, 2).reshape(r, steps * m)
+    return (targets**2).mean(0) - 2.0 * (weights * cross).sum(1) + (flat * (moments @ flat)).sum(0).reshape(steps, m)
+
+
+def class_sums(items, labels, classes: int) -> np.ndarray:
+    """[K, r]: the sum of the `items` [n, r] of each class; the last of a basis' own items is their number."""
     rows = np.asarray(labels), np.arange(len(labels))
     member = sparse.csr_array((np.ones(len(labels)), rows), shape=(classes, len(labels)))
-    return np.asarray(member @ space.items)
+    return np.asarray(member @ items)
 
 
 @dataclass(frozen=True)
@@ -151,35 +175,33 @@ def logistic(
     shrinkage: float | None = None,
     start: Fit | None = None,
     tolerance: float = TOLERANCE,
+    sums: np.ndarray | None = None,
 ) -> Fit:
     """Multinomial logistic regression: mean log-loss + (lam/2) |W|^2 in the scaling's coordinates, intercept free.
 
-    `labels` int [n]; `shrinkage` switches to whitened coordinates. Stops when the largest gradient entry in the
+    `labels` int [n]; `shrinkage` switches to whitened coordinates; `sums` are the labels' `class_sums` where they are
+    known. Stops when the largest gradient entry in the
     preconditioned coordinates `w_i sqrt(c s_i + penalty_i)`, c the mean curvature of the log-loss at the solution
     (within a factor of 4), is below `tolerance`; there the Hessian is close to the identity, so the objective is within
     about `r K tolerance^2` of its minimum. Two classes are solved with one logit, as the optimum has `W_0 = -W_1`.
     """
     labels = np.asarray(labels, np.int64)
     binary = num_classes == 2
-    objective = _objective(space, labels, space.penalties(lam, shrinkage), num_classes)
+    sums = class_sums(space.items, labels, num_classes) if sums is None else sums
+    objective = _objective(space, sums, space.penalties(lam, shrinkage))
     if start is None:
         intercept = np.log(information.prior(labels, num_classes))
         start = Fit(np.zeros((len(space.variances), num_classes)), intercept - intercept.mean(), 0.0, 0.0, 0)
     theta = np.vstack([start.weights, start.intercept])
     if binary:
         theta = theta @ np.array([[-1.0], [1.0]])
-    theta, iterations = np.ascontiguousarray(theta.T), 0
-    curvature = objective.curvature(theta)
-    for _ in range(10):
-        theta, result = _lbfgs(objective, theta, objective.preconditioner(curvature), tolerance)
-        iterations += int(result.nit)
-        before, curvature = curvature, objective.curvature(theta)
-        if curvature > 0.25 * before:
-            break  # else the loss has flattened on the way (confident probes): finish in coordinates that fit
+    theta = np.ascontiguousarray(theta.T)
+    minimise = _newton if binary and theta.size**2 * len(labels) <= CHEAP_HESSIAN else _lbfgs
+    theta, *report = minimise(objective, theta, tolerance)
     theta = theta.T
     if binary:
         theta = theta * np.array([[-0.5, 0.5]])
-    return Fit(theta[:-1], theta[-1], float(result.fun), float(np.abs(result.jac).max()), iterations)
+    return Fit(theta[:-1], theta[-1], *report)
 
 
 @dataclass(frozen=True)
@@ -211,21 +233,38 @@ class _Objective:
             items = self.space.items[rows]
             yield items, *self.log_loss(theta @ items.T)
 
+    def newton(self, theta) -> tuple[float, np.ndarray, np.ndarray, float]:
+        """Of one logit: value, gradient [r + 1], Hessian [r + 1, r + 1], and mean second derivative by the logit."""
+        n, total, gradient = len(self.space.items), -float(theta[0] @ self.right[0]), -self.right[0]
+        hessian, curvature = np.zeros((theta.size, theta.size)), 0.0
+        for items, loss, probability in self._passed(theta):
+            total += loss
+            gradient = gradient + probability[0] @ items
+            second = probability[0] * (1.0 - probability[0])
+            weighted = items * np.sqrt(second)[:, None]
+            hessian += weighted.T @ weighted
+            curvature += float(second.sum())
+        penalised = theta[0] * self.penalties
+        hessian /= n
+        hessian.flat[:: theta.size + 1] += np.append(self.penalties[:-1], FLATTEST)
+        value = total / n + 0.5 * float(theta[0] @ penalised)
+        return value, gradient / n + penalised, hessian, max(curvature / n, FLATTEST)
+
     def curvature(self, theta) -> float:
         """Mean second derivative c of the log-loss by a logit."""
         total = sum(float((probability * (1.0 - probability)).sum()) for _, _, probability in self._passed(theta))
-        return max(total / (len(theta) * len(self.space.items)), 1e-10)
+        return max(total / (len(theta) * len(self.space.items)), FLATTEST)
 
     def preconditioner(self, curvature: float) -> np.ndarray:
         """Inverse square roots [r + 1] of the diagonal Hessian: of `c s_i + penalty_i`, and of c for the intercept."""
         return 1.0 / np.sqrt(curvature * np.append(self.space.variances, 1.0) + self.penalties)
 
 
-def _objective(space, labels, penalties, num_classes) -> _Objective:
-    right, penalties = class_sums(space, labels, num_classes), np.append(penalties, 0.0)
-    if num_classes == 2:  # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
-        return _Objective(space, right[1:], penalties / 2.0, _sigmoid_loss)
-    return _Objective(space, right, penalties, _softmax_loss)
+def _objective(space, sums, penalties) -> _Objective:
+    penalties = np.append(penalties, 0.0)
+    if len(sums) == 2:  # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
+        return _Objective(space, sums[1:], penalties / 2.0, _sigmoid_loss)
+    return _Objective(space, sums, penalties, _softmax_loss)
 
 
 def _softmax_loss(logits) -> tuple[float, np.ndarray]:
@@ -244,13 +283,45 @@ def _sigmoid_loss(logits) -> tuple[float, np.ndarray]:
     return float(np.log1p(tail).sum() + np.maximum(logits, 0.0).sum()), np.where(logits >= 0, 1.0, tail) / (1.0 + tail)
 
 
-def _lbfgs(objective: _Objective, theta, scale, tolerance) -> tuple[np.ndarray, optimize.OptimizeResult]:
-    """L-BFGS from `theta` in the coordinates `theta / scale`: where it ends, and its report in those coordinates."""
+def _lbfgs(objective: _Objective, theta, tolerance) -> tuple[np.ndarray, float, float, int]:
+    """L-BFGS from `theta` in preconditioned coordinates `theta / scale`, in better ones where they have come to fit too
+    badly: where it ends, the objective there, its largest gradient entry in the last ones, and the iterations."""
+    options = {"maxcor": 20, "ftol": 0.0, "gtol": tolerance, "maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS}
+    curvature, iterations, shape = objective.curvature(theta), 0, theta.shape
 
-    def scaled(flat):
-        value, gradient = objective.value_and_gradient(flat.reshape(theta.shape) * scale)
+    def scaled(flat, scale):
+        value, gradient = objective.value_and_gradient(flat.reshape(shape) * scale)
         return value, (gradient * scale).ravel()
 
-    options = {"maxcor": 20, "ftol": 0.0, "gtol": tolerance, "maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS}
-    result = optimize.minimize(scaled, (theta / scale).ravel(), jac=True, method="L-BFGS-B", options=options)
-    return result.x.reshape(theta.shape) * scale, result
+    for _ in range(10):
+        scale = objective.preconditioner(curvature)
+        start = (theta / scale).ravel()
+        result = optimize.minimize(scaled, start, scale, jac=True, method="L-BFGS-B", options=options)
+        theta = result.x.reshape(shape) * scale
+        iterations += int(result.nit)
+        before, curvature = curvature, objective.curvature(theta)
+        if curvature > 0.25 * before:
+            break  # else the loss has flattened on the way (confident probes): finish in coordinates that fit
+    return theta, float(result.fun), float(np.abs(result.jac).max()), iterations
+
+
+def _newton(objective: _Objective, theta, tolerance) -> tuple[np.ndarray, float, float, int]:
+    """As `_lbfgs`, of one logit by Newton's method: steps are halved until the objective falls as its slope says."""
+    value, gradient, hessian, curvature = objective.newton(theta)
+    for iterations in range(MAX_ITERATIONS):
+        scale = objective.preconditioner(curvature)
+        largest = float(np.abs(gradient * scale).max())
+        if largest <= tolerance:
+            break
+        step = scale * np.linalg.solve(hessian * scale[:, None] * scale, gradient * scale)
+        size, slope = 1.0, float(step @ gradient)
+        while True:
+            ahead = objective.newton(theta - size * step)
+            if ahead[0] <= value - 1e-4 * size * slope:
+                break
+            size /= 2.0
+            if size * slope <= 1e-15 * abs(value):  # as low as numbers can tell
+                return theta, value, largest, iterations
+        theta = theta - size * step
+        value, gradient, hessian, curvature = ahead
+    return theta, value, largest, iterations

@@ -19,6 +19,7 @@ from bottleneck.analysis.precision import objection, offset
 from bottleneck.data.component import Component
 from bottleneck.features.layers import tap_and_mode
 
+MAPPED = 2**27  # bytes: larger files are mapped, so that the system may take their pages back
 PASS = {"compute": "float32", "mode": "evaluation"}  # BatchNorm uses stored statistics, dropout is off
 
 
@@ -67,7 +68,8 @@ def holds(directory: pathlib.Path, layers, splits) -> bool:
 
 
 def read(directory: pathlib.Path, layer: str, split: str, component: Component) -> np.ndarray:
-    """One layer of one split, [n, ...]. Raises Stale with the reason when it is not what was asked for."""
+    """One layer of one split, [n, ...], of a large file mapped. Raises Stale with the reason when it is not what was
+    asked for."""
     manifest, path = _manifest(directory), directory / f"{layer}-{split}.npy"
     record = manifest["files"].get(path.name)
     if record is None or not path.is_file():
@@ -79,9 +81,9 @@ def read(directory: pathlib.Path, layer: str, split: str, component: Component) 
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != record["sha256"]:
             raise Stale(f"{path} is damaged")
-        file.seek(0)
-        with jobs.PARSING:
-            return np.load(file, allow_pickle=False)
+    mapped = "r" if path.stat().st_size > MAPPED else None
+    with jobs.PARSING:
+        return np.load(path, mmap_mode=mapped, allow_pickle=False)
 
 
 def _ids(component: Component, split: str) -> str:

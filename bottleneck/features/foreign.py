@@ -31,9 +31,9 @@ from bottleneck import atomic, jobs, typed
 from bottleneck.analysis.precision import objection
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
+from bottleneck.features.batch import padded, size
 
 SPLITS = ("probe", "val", "test")  # what probes read
-BATCH = 500
 # How arguments that switch networks between training and evaluation are called, and their value for evaluation.
 EVALUATION = {
     "train": False,
@@ -118,13 +118,9 @@ def extract(
 
 
 def _through(examples, forward: Callable) -> np.ndarray:
-    """`forward` of every item, in batches of BATCH, the last one padded by repeating its first item: [n, ...]."""
-    parts = []
-    for start in range(0, len(examples), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(examples)))
-        padded = np.concatenate([rows, np.full(BATCH - len(rows), start)])
-        parts.append(np.asarray(forward(examples.fetch(padded)), np.float32)[: len(rows)])
-    return np.concatenate(parts)
+    """`forward` of every item, in batches of one shape: [n, ...]."""
+    batches = padded(examples, size(examples))
+    return np.concatenate([np.asarray(forward(x), np.float32)[: len(rows)] for x, rows in batches])
 
 
 def _forward(apply, variables, layer: str, data) -> Callable:

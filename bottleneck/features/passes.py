@@ -12,12 +12,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bottleneck.data.resident import normalise
 from bottleneck.data.source import Examples
+from bottleneck.features.batch import padded, size
 from bottleneck.features.layers import LOGITS, spatial, tap_and_mode
 from bottleneck.models import statistics
 from bottleneck.signals import Stop
-
-BATCH = 500  # items that pass at once
-BATCH_BYTES = 2**25  # fewer where they are large: 222 images of 224 x 224 pixels
 
 
 def placed(variables, batch: bool = False):
@@ -53,20 +51,13 @@ def through(examples: Examples, read: Callable, stop: Stop) -> dict[str, np.ndar
 
 
 def batches(examples: Examples, stop: Stop):
-    """Batches of one shape, the last one padded by repeating its first item: (x, the rows it holds). Raises Stopped
-    before any of them, once `stop` is asked for."""
-    size = batch_size(examples)
-    for start in range(0, len(examples), size):
-        stop.check()
-        rows = np.arange(start, min(start + size, len(examples)))
-        yield examples.fetch(np.concatenate([rows, np.full(size - len(rows), start)])), rows
+    """Batches of one shape: (x, the rows it holds). Raises Stopped before any of them, once `stop` is asked for."""
+    return padded(examples, batch_size(examples), stop.check)
 
 
 def batch_size(examples: Examples) -> int:
     """How many items pass at once, a multiple of the devices of this host."""
-    each = examples.fetch(np.arange(min(1, len(examples)))).nbytes
-    fitting = max(1, min(BATCH, BATCH_BYTES // max(1, each)))
-    return fitting + -fitting % jax.local_device_count()
+    return size(examples, jax.local_device_count())
 
 
 def remeasured(model, variables: dict, examples: Examples, mean, std, stop: Stop) -> dict:

@@ -10,6 +10,7 @@ on the number of outputs.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -58,10 +59,11 @@ def describe(spec: Spec) -> str:
     return " ".join((said.pop("name"), *(f"{field}={value}" for field, value in said.items())))
 
 
-def build(spec: Spec, outputs: int, dtype="float32", binary: bool = False) -> nn.Module:
-    """The module of `spec`; `outputs` is the size of the logits, in pairs (0, z) where it is `binary`.
+def build(spec: Spec, outputs: int, dtype="float32", binary: bool = False, remat: bool = False) -> nn.Module:
+    """The module of `spec`; `outputs` is the size of the logits, in pairs (0, z) where it is `binary`. With `remat` its
+    blocks are computed again going backward.
 
-    Raises UserError on a dtype that is none of DTYPES.
+    Raises UserError on a dtype that is none of DTYPES, and on `remat` of a network without blocks.
     """
     try:
         dtype = jnp.dtype(dtype)
@@ -71,7 +73,11 @@ def build(spec: Spec, outputs: int, dtype="float32", binary: bool = False) -> nn
         raise UserError("dtype", dtype.name, f"one of {', '.join(DTYPES)}")
     if dtype.name == "float64" and not jax.config.jax_enable_x64:
         raise UserError("dtype", "float64", "JAX_ENABLE_X64=1 in the environment, or another dtype")
-    return MODULES[spec.name][1](spec=spec, outputs=outputs, dtype=dtype, binary=binary)
+    module = MODULES[spec.name][1]
+    if remat and not hasattr(module, "remat"):
+        raise UserError("train.remat", True, f"False for {spec.name}, which has no blocks to compute again")
+    options = {"remat": True} if remat else {}
+    return module(spec=spec, outputs=outputs, dtype=dtype, binary=binary, **options)
 
 
 def widen(spec: Spec, factor: float) -> Spec:
@@ -92,6 +98,12 @@ def widen(spec: Spec, factor: float) -> Spec:
 def side_by_side(specs: Sequence[Spec]) -> Spec:
     """The model of several networks under one head; of one, itself."""
     return specs[0] if len(specs) == 1 else joined.JoinedSpec("joined", tuple(specs))
+
+
+@functools.cache
+def size(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """Number of scalars of all variables of `module` for items of `shape`, none of which is made."""
+    return count(jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32)))
 
 
 def count(params) -> int:

@@ -58,6 +58,7 @@ class Joined(nn.Module):
     outputs: int
     dtype: Any
     binary: bool = False
+    remat: bool = False
     batch_norm_momentum = resnet.ResNet.batch_norm_momentum
 
     @property
@@ -68,7 +69,9 @@ class Joined(nn.Module):
     def __call__(self, x, train: bool = False, dropout=0.0):
         taps = collections.OrderedDict()
         for name, spec in zip(names(len(self.spec.members)), self.spec.members):
-            _, own = MEMBERS[spec.name][1](spec=spec, outputs=0, dtype=self.dtype, name=name)(x, train)
+            module = MEMBERS[spec.name][1]
+            options = {"remat": True} if self.remat and hasattr(module, "remat") else {}
+            _, own = module(spec=spec, outputs=0, dtype=self.dtype, name=name, **options)(x, train)
             taps |= {f"{name}_{tap}": value for tap, value in own.items()}
         each = [taps[f"{name}_features"] for name in names(len(self.spec.members))]
         taps["features"] = jnp.concatenate(each, axis=1)

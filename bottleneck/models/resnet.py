@@ -75,6 +75,7 @@ class ResNet(nn.Module):
     outputs: int
     dtype: Any
     binary: bool = False
+    remat: bool = False
     convolutional = True
     batch_norm_momentum = 0.9
 
@@ -96,8 +97,9 @@ class ResNet(nn.Module):
             param_dtype=wide,
             force_float32_reductions=wide == jnp.float32,
         )  # else float64 statistics
+        kind = Bottleneck if spec.depth in (50, 152) else Block
         block = functools.partial(
-            Bottleneck if spec.depth in (50, 152) else Block,
+            nn.remat(kind) if self.remat else kind,
             conv=conv,
             norm=norm,
             projection=not cifar,

@@ -54,6 +54,7 @@ class ViT(nn.Module):
     outputs: int
     dtype: Any
     binary: bool = False
+    remat: bool = False
     convolutional = False
 
     @nn.compact
@@ -73,9 +74,9 @@ class ViT(nn.Module):
         token = self.param("class_token", nn.initializers.zeros, (1, 1, dims), wide).astype(self.dtype)
         h = jnp.concatenate([jnp.broadcast_to(token, (batch, 1, dims)), h], axis=1)
         h += self.param("position", small, (1, h.shape[1], dims), wide).astype(self.dtype)
-        taps = collections.OrderedDict()
+        taps, block = collections.OrderedDict(), nn.remat(Block) if self.remat else Block
         for i in range(1, depth + 1):
-            h = Block(heads, self.dtype, wide, name=f"block{i}")(h)
+            h = block(heads, self.dtype, wide, name=f"block{i}")(h)
             taps[f"block{i}"] = h
         taps["features"] = nn.LayerNorm(1e-6, dtype=wide, param_dtype=wide, name="norm")(h[:, 0])
         return classify(self, taps["features"], train=train, dropout=dropout), taps

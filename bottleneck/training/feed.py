@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import numpy as np
 
 from bottleneck.data import mixture, resident, stream
@@ -18,31 +21,30 @@ STATISTICS_BATCHES = 32  # for BatchNorm at an averaged point
 
 
 class Feed:
-    """The batches of `run`, drawn from the train splits of `components` (as `restrict` gives them)."""
+    """The batches of `runs`, a fleet or one, drawn from the train splits of `components` (as `restrict` gives them)."""
 
     def __init__(
         self,
-        run: Run,
+        runs: Sequence[Run],
         code: steps.Program,
         components: tuple[Component, ...],
         data: DataSpec,
         pool: resident.Pool | None = None,
         taught: Taught | None = None,
     ):
-        self.run, self.code, self.components, self.data, self.taught = run, code, components, data, taught
-        run.augment.check_stored(components, "stream" if pool is None else "resident")
+        self.run, self.code, self.components, self.data, self.taught = runs[0], code, components, data, taught
+        self.run.augment.check_stored(components, "stream" if pool is None else "resident")
         sizes = [len(c.splits["train"]) for c in components]
         if pool is not None and len(pool.id) != sum(sizes):
             raise ValueError(f"a pool of {len(pool.id)} examples, for components of {sum(sizes)}")
-        train = run.train
-        self.tables = mixture.tables(run.components, sizes, run.schedule, train.batch, train.steps, train.sampling)
-        numbers = steps.hyper(run.optimizer, run.objective, run.steps)
-        shared = self.tables, run.space(), numbers, np.int32(run.seed), run.counted()
         if pool is not None and taught is not None:
             said, rows = meshes.replicate(tuple(taught), code.mesh)
             pool = pool._replace(taught=said, rows=rows)
-        self.given = steps.Given(*meshes.replicate(shared, code.mesh), pool)
-        self.zeros = meshes.replicate(steps.totals(len(run.components), run.train.stops), code.mesh)
+        each = [_shared(run, sizes) for run in runs]
+        self.tables = each[0].tables
+        self.given = meshes.spread(each, code.mesh)._replace(pool=pool)
+        zeros = steps.totals(len(components), self.run.train.stops)
+        self.zeros = meshes.spread([zeros] * len(runs), code.mesh)
         self.scale = np.float32(data.mean), np.float32(data.std)
         self._stream, self._at = None, -1
         self.x_shape = components[0].splits["train"].fetch(np.arange(1)).shape[1:]
@@ -70,18 +72,38 @@ class Feed:
         if self._stream is not None:
             self._stream.close()
 
-    def evaluation_point(self, state: State, step: int) -> dict:
-        """The variables to keep: averaged where the optimiser averages, BatchNorm statistics then measured there.
+    @property
+    def lone(self) -> steps.Program:
+        """The program of one member by itself."""
+        return dataclasses.replace(self.code, members=1)
+
+    def of(self, tree, index: int):
+        """What member `index` has of a tree of all members."""
+        return meshes.member(tree, index, self.code.members, self.code.mesh)
+
+    def evaluation_point(self, state: State, step: int, index: int = 0) -> dict:
+        """The variables of one member to keep: averaged where the optimiser averages, BatchNorm statistics then
+        measured there.
 
         They are means over batches of the run's own distribution, drawn past `step`.
         """
-        point = {"params": steps.averaged(self.code, state), "batch_stats": state.batch_stats}
-        if self.code.optimizer.name == "schedule_free" and state.batch_stats and self.code.trained == "all":
-            point["batch_stats"] = statistics.mean(self.code.model, point, self._images(step))
+        state, code = self.of(state, index), self.lone
+        point = {"params": steps.averaged(code, state), "batch_stats": state.batch_stats}
+        if code.optimizer.name == "schedule_free" and state.batch_stats and code.trained == "all":
+            point["batch_stats"] = statistics.mean(code.model, point, self._images(step, index))
         return {name: tree for name, tree in point.items() if tree}
 
-    def _images(self, step: int):
-        if self.given.pool is not None:
-            return (steps.drawn(self.code, self.given, np.int32(step + i))["x"] for i in range(STATISTICS_BATCHES))
+    def _images(self, step: int, index: int):
+        if (pool := self.given.pool) is not None:
+            given = self.of(self.given._replace(pool=None), index)._replace(pool=pool)
+            return (steps.drawn(self.code, given, np.int32(step + i))["x"] for i in range(STATISTICS_BATCHES))
         batches = self.host_batches(step, step + STATISTICS_BATCHES)
         return (resident.normalise(batch["x"], *self.scale) for batch in batches)
+
+
+def _shared(run: Run, sizes: list[int]) -> steps.Given:
+    """What the steps of one run share, but for the pool."""
+    train = run.train
+    tables = mixture.tables(run.components, sizes, run.schedule, train.batch, train.steps, train.sampling)
+    numbers = steps.hyper(run.optimizer, run.objective, run.steps)
+    return steps.Given(tables, run.space(), numbers, np.int32(run.seed), run.counted())

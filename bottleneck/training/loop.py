@@ -1,4 +1,4 @@
-"""Training a run to sealed checkpoints, resumable at any moment to the bitwise same result.
+"""Training runs to sealed checkpoints, resumable at any moment to the bitwise same result.
 
 The steps of a run are grouped into calls of the device, and end at every step that is kept, saved or logged. There the
 order is a contract: log -> keep -> save; where nothing is kept or saved the line of the log waits for the next call, so
@@ -13,7 +13,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -24,11 +24,11 @@ from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.signals import Stop, Stopped
-from bottleneck.training import mesh as meshes
-from bottleneck.training import metrics, optimizers, provenance
+from bottleneck.training import fleet, metrics, optimizers, provenance, resume
 from bottleneck.training import step as steps
 from bottleneck.training.feed import Feed
 from bottleneck.training.pace import Pace
+from bottleneck.training.resume import Member
 from bottleneck.training.run import Run
 from bottleneck.training.step import State
 from bottleneck.training.taught import Taught
@@ -52,7 +52,7 @@ def forget(directory: pathlib.Path) -> None:
         shutil.rmtree(directory)
 
 
-def program(run: Run, mesh) -> steps.Program:
+def program(run: Run, mesh, members: int = 1) -> steps.Program:
     return steps.Program(
         run.module(),
         optimizers.structure(run.optimizer),
@@ -64,55 +64,62 @@ def program(run: Run, mesh) -> steps.Program:
         trained=run.trained,
         lesson=run.lesson and dataclasses.replace(run.lesson, examples="drawn", shuffled=False),  # arrays hold these
         parents=len(run.parents) if run.lesson else 0,
+        accumulate=run.train.accumulate,
+        members=members,
+        together=fleet.how(run.module()),
     )
 
 
 def train(
-    run: Run,
-    directory: pathlib.Path,
+    members: Sequence[Member],
     components: tuple[Component, ...],
     data: DataSpec,
     mesh,
     *,
     pool: resident.Pool | None = None,
     taught: Taught | None = None,
-    initial: dict | Callable[[], dict] | None = None,
     on_progress: Callable[[int], None] = lambda steps: None,
     stop: Stop | None = None,
 ) -> None:
-    """Trains `run`, from its newest usable resume point, until every step in `run.keep` and the last one are sealed.
+    """Trains `members`, one run or a fleet, from the newest resume point that all have, until every step that they
+    should keep and the last one are sealed.
 
     `components`: as `restrict` gives them. `pool`: their resident pool, already on the mesh; None streams batches from
-    the host. `taught`: what a run with a lesson learns from. `initial`: variables to start from (fine-tuning), or what
-    gives them when they are needed; their head is used if there is one. `stop`: once it is asked for, the run is saved
-    at the end of the device's call and Stopped is raised. Raises UserError when the loss is not finite (Diverged) or
-    the disk is full (atomic.Full); then, too, it can go on.
+    the host. `taught`: what a run with a lesson learns from. `stop`: once it is asked for, all are saved at the end of
+    the device's call and Stopped is raised. Raises UserError when the loss is not finite (Diverged) or the disk is full
+    (atomic.Full); then, too, they can go on.
     """
-    feed = Feed(
-        run, program(run, mesh), components, data, pool, taught
-    )  # a mistake is met here, before anything is written
-    models.resolved(run.model, feed.x_shape)
-    processes.primary(lambda: _prepare(run, directory))
-    state, sums = _start(run, feed, directory, initial)
-    processes.primary(lambda: _resume_records(run, directory, mesh, int(state.step)))
-    with contextlib.closing(feed), contextlib.closing(checkpoint.Writer()) as writer:
-        session = Session(run, directory, feed, writer, state, sums, on_progress, stop or Stop())
-        session.go()
-    processes.primary(lambda: _finish(run, directory, session.stopped_at))
+    runs = [member.run for member in members]
+    code = program(runs[0], mesh, len(runs))
+    feed = Feed(runs, code, components, data, pool, taught)  # a mistake is met here, before anything is written
+    models.resolved(runs[0].model, feed.x_shape)
+    processes.primary(lambda: [_prepare(member, runs) for member in members] and None)
+    session = None
+    if processes.decided(runs[0].train.stops or any(member.wanted - member.kept for member in members)):
+        state, sums = resume.start(members, feed)
+        step = int(feed.of(state.step, 0))
+        processes.primary(lambda: [_resume_records(member, runs, code, step) for member in members] and None)
+        with contextlib.closing(feed), contextlib.closing(checkpoint.Writer()) as writer:
+            session = Session(members, feed, writer, state, sums, on_progress, stop or Stop())
+            session.go()
+    for member in members:  # only now: a fleet of which one is done has nothing left to train
+        processes.primary(lambda member=member: _finish(member, session and session.stopped_at))
 
 
 class Session:
-    """One sitting of a run: from the step at which it starts or goes on to its last one, or to a signal."""
+    """One sitting of a fleet: from the step at which it starts or goes on to its last one, or to a signal."""
 
-    def __init__(self, run: Run, directory: pathlib.Path, feed: Feed, writer, state: State, sums, on_progress, stop):
-        self.run, self.directory, self.feed, self.writer = run, directory, feed, writer
-        self.state, self.sums, self.step = state, sums, int(state.step)
+    def __init__(self, members: Sequence[Member], feed: Feed, writer, state: State, sums, on_progress, stop):
+        self.members, self.run, self.feed, self.writer = members, members[0].run, feed, writer
+        self.state, self.sums, self.step = state, sums, int(feed.of(state.step, 0))
         self.on_progress, self.stop, self.pace = on_progress, stop, Pace()
-        self.wanted = {*run.keep, run.steps}
-        self.saved = self.step  # the newest step from which the run could go on
+        self.wanted = set.union(*(member.wanted for member in members))
+        self.saved = self.step  # the newest step from which they could go on
         self.stopped_at: int | None = None
-        path = directory / "metrics.jsonl" if processes.first() else None
-        self.metrics = metrics.Metrics(run, path, self.step)
+        self.metrics = [
+            metrics.Metrics(member.run, member.directory, self.step, len(members), processes.first())
+            for member in members
+        ]
 
     def go(self) -> None:
         if self.step in self.wanted:
@@ -133,6 +140,14 @@ class Session:
         each = (self.run.train.log_every, self.run.train.save_every)
         return min([s for s in self.wanted if s > self.step] + [(self.step // n + 1) * n for n in each])
 
+    def _due(self, **further) -> None:
+        for index, each in enumerate(self.metrics):
+            each.due(self.step, self.feed.of(self.sums, index), **further)
+
+    def _flush(self) -> None:
+        for each in self.metrics:
+            each.flush()
+
     def _next_look(self) -> int:
         """The next step at which a window ends after which the run may stop; its last step where it never does."""
         window = self.run.train.stop_window
@@ -149,8 +164,8 @@ class Session:
     def _stay(self) -> None:
         """Ends the run here: what is wanted of any later step is what it has now."""
         self.stopped_at = self.step
-        self.metrics.due(self.step, self.sums, stopped_at=self.step)
-        self.metrics.flush()
+        self._due(stopped_at=self.step)
+        self._flush()
         for step in sorted(step for step in self.wanted if step >= self.step):
             self._keep(step)
         self.on_progress(self.run.steps - self.step)
@@ -158,17 +173,17 @@ class Session:
     def _call(self, count: int) -> None:
         self.state, self.sums = self.feed.advance(self.state, self.sums, self.step, self.step + count)
         self.step += count
-        self.metrics.flush()
+        self._flush()
         self.pace.called(count, self.sums["count"])
         self.on_progress(count)
 
     def _arrive(self) -> None:
         keeping = self.step in self.wanted
         saving = self.step % self.run.train.save_every == 0 and self.step < self.run.steps
-        self.metrics.due(self.step, self.sums)
+        self._due()
         self.sums = {**self.feed.zeros, **{name: self.sums[name] for name in ("window",) if name in self.sums}}
         if keeping or saving:
-            self.metrics.flush()  # what is kept had a finite loss
+            self._flush()  # what is kept had a finite loss
             self.pace.pause()
         if keeping:
             self._keep(self.step)
@@ -178,38 +193,48 @@ class Session:
     def _end_early(self) -> None:
         """Saves where the run is and raises Stopped."""
         if self.step > self.saved:
-            self.metrics.flush()
-            self.metrics.check(self.step, self.sums)
+            self._flush()
+            for index, each in enumerate(self.metrics):
+                each.check(self.step, self.feed.of(self.sums, index))
             self._save()
         self.writer.wait()
-        who = self.stop.name or "a signal to another process"
-        raise Stopped(f"{who}: {self.run.folder} is saved at step {self.step:,} of {self.run.steps:,}")
+        who, more = self.stop.name or "a signal to another process", len(self.members) - 1
+        saved = f"{self.run.folder} and {more} more are" if more else f"{self.run.folder} is"
+        raise Stopped(f"{who}: {saved} saved at step {self.step:,} of {self.run.steps:,}")
 
     def _save(self) -> None:
-        resumes = self.directory / "resume"
-        self.writer.save(resumes / str(self.step), to_flat((self.state, self.sums)), step=self.step)
+        """Leaves a resume point of every member; the older ones go when all have the new one."""
+        for index, member in enumerate(self.members):
+            state = self.feed.of((self.state, self.sums), index)
+            self.writer.save(member.directory / "resume" / str(self.step), resume.to_flat(state), step=self.step)
         self.saved = self.step
-        for old in checkpoint.steps(resumes)[:-KEPT_RESUMES]:
-            processes.primary(lambda old=old: checkpoint.remove(resumes / str(old)))
+        for folder in (member.directory / "resume" for member in self.members):
+            for old in checkpoint.steps(folder)[:-KEPT_RESUMES]:
+                processes.primary(lambda old=old, folder=folder: checkpoint.remove(folder / str(old)))
 
     def _keep(self, step: int) -> None:
-        """Seals the evaluation point as that of `step`; one that is there already must be bitwise the same."""
-        path, point = self.directory / "checkpoints" / str(step), self.feed.evaluation_point(self.state, self.step)
+        """Seals the evaluation points as those of `step`; one that is there already must be bitwise the same."""
+        for index, member in enumerate(self.members):
+            if step in member.wanted:
+                point = self.feed.evaluation_point(self.state, self.step, index)
+                self._seal(member, member.directory / "checkpoints" / str(step), point, step)
+
+    def _seal(self, member: Member, path: pathlib.Path, point: dict, step: int) -> None:
         if not checkpoint.is_sealed(path):
             self.writer.save(path, point, step=step)
             return
         kept = jax.tree.leaves(checkpoint.load(path))
         for (where, new), old in zip(jax.tree_util.tree_leaves_with_path(point), kept, strict=True):
             if not np.array_equal(np.asarray(new), old, equal_nan=True):
-                self._refuse(path, jax.tree_util.keystr(where))
+                self._refuse(member, path, jax.tree_util.keystr(where))
 
-    def _refuse(self, path: pathlib.Path, leaf: str) -> None:
+    def _refuse(self, member: Member, path: pathlib.Path, leaf: str) -> None:
         """Raises on a kept step of other bits. What this sitting has added to a finished run's steps is removed."""
         self.writer.wait()
-        if finished := _finished(self.directory):
-            for step in set(checkpoint.steps(path.parent)) - finished:
+        if finished := _finished(member.directory):
+            for step in member.kept - finished:
                 processes.primary(lambda step=step: checkpoint.remove(path.parent / str(step)))
-        recorded = provenance.read(self.directory / "provenance.json")
+        recorded = provenance.read(member.directory / "provenance.json")
         if not recorded.get("history"):
             raise RuntimeError(
                 f"{path}: training again gave other bits in {leaf}, with the same versions and devices: they are not "
@@ -238,8 +263,13 @@ def _finished(directory: pathlib.Path) -> set[int]:
         return set()
 
 
-def _prepare(run: Run, directory: pathlib.Path) -> None:
-    """Makes the directories, states what the run is, and removes what a kill cut short or time has damaged."""
+def _prepare(member: Member, runs: Sequence[Run]) -> None:
+    """Makes the directories, states what the run is, and removes what a kill cut short or time has damaged, or what it
+    began in another fleet."""
+    run, directory = member.run, member.directory
+    if _begun_otherwise(member, runs):
+        print(f"{directory.name}: had begun beside other runs, and begins again", flush=True)
+        shutil.rmtree(directory)
     for folder, then in (directory / "checkpoints", "training it again"), (directory / "resume", "falling back"):
         with atomic.space(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -250,10 +280,26 @@ def _prepare(run: Run, directory: pathlib.Path) -> None:
     atomic.write(directory / "run.json", json.dumps({"name": run.name, **run.identity}, indent=1, sort_keys=True))
 
 
-def _resume_records(run: Run, directory: pathlib.Path, mesh, step: int) -> None:
+def _begun_otherwise(member: Member, runs: Sequence[Run]) -> bool:
+    """Whether an unfinished run has begun in another fleet than `runs`."""
+    fellows = [run.key for run in runs] if len(runs) > 1 else []
+    unfinished = not _finished(member.directory) and bool(member.wanted - member.kept)
+    return unfinished and member.directory.is_dir() and began_with(member.directory) not in (fellows, None)
+
+
+def began_with(directory: pathlib.Path) -> list[str] | None:
+    """Keys of the runs that have begun with that of a directory, [] where it is alone; None before it begins."""
+    recorded = provenance.read(directory / "provenance.json")
+    return [recorded, *recorded["history"]][-1].get("members", []) if recorded else None
+
+
+def _resume_records(member: Member, runs: Sequence[Run], code: steps.Program, step: int) -> None:
     """Metrics and provenance from `step` on; other versions or devices than before are said."""
+    directory = member.directory
     metrics.truncate(directory / "metrics.jsonl", step)
-    now = {**provenance.current(mesh), "model": models.describe(run.model)}
+    now = {**provenance.current(code.mesh), "model": models.describe(member.run.model)}
+    if len(runs) > 1:
+        now |= {"fleet": f"{len(runs)} runs, {code.together}", "members": [run.key for run in runs]}
     changes = provenance.record(directory / "provenance.json", now, step)
     if changes:
         print(f"{directory.name}: goes on from step {step:,} with {'; '.join(changes)}", flush=True)
@@ -267,38 +313,8 @@ def stopped_at(directory: pathlib.Path) -> int | None:
         return None
 
 
-def _finish(run: Run, directory: pathlib.Path, stopped_at: int | None) -> None:
-    kept = checkpoint.steps(directory / "checkpoints")
+def _finish(member: Member, stopped_at: int | None) -> None:
     stopped = {} if stopped_at is None else {"stopped_at": stopped_at}
-    atomic.write(directory / "done", json.dumps({"steps": run.steps, "kept": kept, **stopped}))
-    shutil.rmtree(directory / "resume")
-
-
-def to_flat(tree) -> dict[str, np.ndarray]:
-    """Leaves by tree path: what a `resume` checkpoint holds."""
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def from_flat(like, flat: dict[str, np.ndarray]):
-    """Inverse of `to_flat`; raises KeyError when `flat` is of another structure than `like`."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: flat[jax.tree_util.keystr(path)].astype(leaf.dtype), like
-    )
-
-
-def _start(run: Run, feed: Feed, directory: pathlib.Path, initial) -> tuple[State, dict]:
-    """State and sums at the newest intact resume point before the first step that is missing, else at step 0."""
-    code, resumes = feed.code, directory / "resume"
-    missing = {*run.keep, run.steps} - set(checkpoint.steps(directory / "checkpoints"))
-    usable = [step for step in checkpoint.steps(resumes) if step <= min(missing, default=run.steps)]
-    state = steps.create(code, np.int32(run.seed if run.init_seed is None else run.init_seed), feed.x_shape)
-    if usable:
-        saved = checkpoint.load(resumes / str(usable[-1]))
-        return meshes.replicate(from_flat((state, feed.zeros), saved), code.mesh)
-    if initial is not None:
-        given = initial() if callable(initial) else initial
-        params = {**given["params"], **{k: v for k, v in state.params.items() if k not in given["params"]}}
-        fresh = optimizers.build(code.optimizer, steps.hyper(run.optimizer, run.objective, run.steps))
-        fresh = fresh.init(steps.trained(code, params))
-        state = state._replace(params=params, batch_stats=given.get("batch_stats", {}), opt_state=fresh)
-    return meshes.replicate(state, code.mesh), feed.zeros
+    said = {"steps": member.run.steps, "kept": sorted(member.kept), **stopped}
+    atomic.write(member.directory / "done", json.dumps(said))
+    shutil.rmtree(member.directory / "resume")

@@ -9,7 +9,7 @@ import time
 import jax
 import numpy as np
 
-from bottleneck import atomic
+from bottleneck import atomic, checkpoint
 from bottleneck.errors import UserError
 from bottleneck.training.run import Run
 
@@ -19,17 +19,19 @@ class Diverged(UserError):
 
 
 class Metrics:
-    """The metrics of a run's sums. `path` None: nothing is written, only checked (all but the first process)."""
+    """The metrics of the sums of a run, which trains as one of `members`: speeds are of all of them together. Where it
+    does not write (all processes but the first), it only checks."""
 
-    def __init__(self, run: Run, path: pathlib.Path | None, step: int):
-        self.run, self.path = run, path
+    def __init__(self, run: Run, directory: pathlib.Path, step: int, members: int = 1, writes: bool = True):
+        self.run, self.directory, self.writes = run, directory, writes
+        self._images = run.train.batch * members
         self._step, self._began = step, time.monotonic()
         self._due: tuple | None = None
 
     def due(self, step: int, sums: dict, **further) -> None:
         """The line of `sums` up to `step`, with what is `further` to be said, is to be written by the next `flush`."""
         now = time.monotonic()
-        speed = round((step - self._step) * self.run.train.batch / max(now - self._began, 1e-9))
+        speed = round((step - self._step) * self._images / max(now - self._began, 1e-9))
         self._due = step, sums, {"images_per_second": speed, **further}
         self._step, self._began = step, now
 
@@ -47,20 +49,26 @@ class Metrics:
             "grad_norm": float(sums["grad_norm"]),
             **further,
         }
-        if self.path is not None:
-            atomic.append(self.path, json.dumps(line))
+        if self.writes:
+            atomic.append(self.directory / "metrics.jsonl", json.dumps(line))
 
     def check(self, step: int, sums: dict) -> dict:
         """`sums` on the host. Raises Diverged where the loss or the gradient up to `step` is not finite."""
         sums = jax.device_get(sums)
         if not np.isfinite(sums["loss"].sum() + sums["grad_norm"]):
-            raise Diverged(
-                "optimizer.lr",
-                self.run.optimizer.lr,
-                "a rate at which the loss stays finite "
-                f"({self.run.folder}: loss {sums['loss'].sum()}, gradient norm {sums['grad_norm']} before step {step})",
-            )
+            found = f"loss {sums['loss'].sum()}, gradient norm {sums['grad_norm']} before step {step}"
+            expected = f"a rate at which the loss stays finite ({self.run.folder}: {found}); {self._newest()}"
+            raise Diverged("optimizer.lr", self.run.optimizer.lr, expected)
         return sums
+
+    def _newest(self) -> str:
+        """Where the run's parameters were finite last, in words."""
+        places = [self.directory / name for name in ("checkpoints", "resume")]
+        sealed = [(step, place) for place in places for step in checkpoint.steps(place)]
+        if not sealed:
+            return "it has no checkpoint yet"
+        step, place = max(sealed)
+        return f"its last good checkpoint is {place / str(step)}"
 
 
 def truncate(path: pathlib.Path, step: int) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import pathlib
 import platform
 import subprocess
 
 import jax
 
-from bottleneck import atomic
+from bottleneck import atomic, seal
 
 PACKAGES = ("bottleneck", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -35,25 +34,31 @@ def record(path: pathlib.Path, now: dict, step: int) -> list[str]:
     """
     recorded = read(path)
     if not recorded:
-        atomic.write(path, json.dumps({**now, "history": []}, indent=1, sort_keys=True))
+        atomic.write(path, seal.sealed({**now, "history": []}))
         return []
     changes = differences([recorded, *recorded["history"]][-1], now)
     if changes:
         recorded["history"].append({**now, "step": step})
-        atomic.write(path, json.dumps(recorded, indent=1, sort_keys=True))
+        atomic.write(path, seal.sealed(recorded))
     return changes
 
 
 def read(path: pathlib.Path) -> dict:
-    """The provenance at `path`; {} where there is none."""
-    return json.loads(path.read_text()) if path.is_file() else {}
+    """The provenance at `path`; {} where there is none, or a damaged one, which is said."""
+    if not path.is_file():
+        return {}
+    try:
+        return seal.record(path)
+    except seal.Damaged as error:
+        print(f"{error}; what made {path.parent.name} before is not known", flush=True)
+        return {}
 
 
 def differences(before: dict, now: dict) -> list[str]:
     """What `now` says otherwise than `before`, such as "jax 0.10.0 -> 0.10.1"."""
     old, new = ({**record, **record["versions"]} for record in (before, now))
-    keys = [key for key in new if key not in ("versions", "history", "step")]
-    return [f"{key} {old.get(key)} -> {new[key]}" for key in keys if old.get(key) != new[key]]
+    keys = [key for key in {**old, **new} if key not in ("versions", "history", "step", "members")]
+    return [f"{key} {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 
 
 def _version(package: str) -> str:

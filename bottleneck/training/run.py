@@ -25,6 +25,11 @@ class TrainSpec:
     "100000 examples". `sampling`: see `data.mixture`; with "full" every step sees all training items, and `batch` means
     nothing. `feed`: training images on the devices, or streamed from the host; either way the same batches.
 
+    For memory: the gradient of a batch is the sum over `accumulate` parts, one after the other (BatchNorm then has the
+    statistics of parts); `remat` keeps of the blocks of a residual network or a ViT their inputs alone, and computes
+    the rest again going backward. `fleet`: how many runs that share a program train together at most; None: by rule
+    (training.fleet).
+
     A run with `stop_at_loss` or `stop_at_accuracy` looks every `stop_window`, at the mean loss (penalties on logits
     included, those on features and L2 not) and accuracy of the window's batches as they were met, and stops where one
     is below, the other at least, what is asked. The steps that are left are not made: what is kept of a later step, the
@@ -33,9 +38,12 @@ class TrainSpec:
 
     steps: int | str = 1000
     batch: int = 128
+    accumulate: int = 1
     sampling: Literal["iid", "stratified", "full"] = "iid"
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     feed: Literal["resident", "stream"] = identity.field(default="resident")
+    remat: bool = identity.field(default=False)
+    fleet: int | None = identity.field(default=None)
     log_every: int = identity.field(default=500)
     save_every: int = identity.field(default=5000)
     stop_at_loss: float | None = None
@@ -43,8 +51,8 @@ class TrainSpec:
     stop_window: int | str = "1 epoch"
 
     def __post_init__(self):
-        for field in ("batch", "log_every", "save_every"):
-            if getattr(self, field) < 1:
+        for field in ("batch", "log_every", "save_every", "accumulate", "fleet"):
+            if getattr(self, field) is not None and getattr(self, field) < 1:
                 raise UserError(field, getattr(self, field), "at least 1")
         if self.sampling == "full" and self.feed == "stream":
             raise UserError("feed", self.feed, "'resident' where every step sees all training items")
@@ -180,6 +188,10 @@ class Run:
         for name in filter(None, (self.only, self.unique and self.unique.component)):
             if name not in self.components:
                 raise ValueError(f"{name} is none of the run's components, {', '.join(self.components)}")
+        whole = self.objective.alignment or self.objective.spread or self.lesson and not self.lesson.distils
+        if self.train.accumulate > 1 and whole:
+            expected = "1 where a loss is of the batch as a whole (objective.alignment and spread, rounds)"
+            raise UserError("train.accumulate", self.train.accumulate, expected)
 
     @property
     def identity(self) -> dict:
@@ -214,7 +226,7 @@ class Run:
 
     def module(self):
         binary = self.objective.loss == "softplus"
-        return models.build(self.model, self.heads * self.outputs, self.train.dtype, binary)
+        return models.build(self.model, self.heads * self.outputs, self.train.dtype, binary, self.train.remat)
 
     def space(self) -> objectives.Space:
         """Which logits each component's examples use in the loss."""

@@ -18,7 +18,7 @@ import optax
 from jax.sharding import Mesh
 
 from bottleneck.data import mixture, resident
-from bottleneck.training import augment, keeping, objectives, optimizers
+from bottleneck.training import augment, fleet, keeping, objectives, optimizers
 from bottleneck.training import mesh as meshes
 from bottleneck.training.run import Lesson
 
@@ -47,6 +47,9 @@ class Program:
     trained: str = "all"  # or "head"
     lesson: Lesson | None = None
     parents: int = 0
+    accumulate: int = 1
+    members: int = 1  # of the fleet that trains together
+    together: str = "vmapped"  # or "unrolled": how members share a device
 
     @property
     def rolled(self) -> bool:
@@ -119,25 +122,9 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
     key = jax.random.fold_in(jax.random.key(given.seed, impl="threefry2x32"), state.step)
     batch, learned = meshes.shard_batch(batch, program.mesh), trained(program, state.params)
     opt_state, given = _switched(program, state, learned, given)
-    x = augment.augment(batch["x"], jax.random.fold_in(key, 1), program.augment)
-
-    def mean_loss(learned):  # a trunk that it does not depend on is passed forward alone
-        (logits, taps), updated = program.model.apply(
-            {"params": {**state.params, **learned}, "batch_stats": state.batch_stats},
-            x,
-            train=program.trained == "all",
-            dropout=given.hyper["dropout"],
-            rngs={"dropout": jax.random.fold_in(key, 2)},
-            mutable=["batch_stats"],
-        )
-        each, score = _losses(program, logits, batch, given)
-        each = each * given.counted[batch["component"]]  # masked losses leave the batch's whole weight below
-        loss, groups = _loss(program, each, batch, state.groups)
-        if set(keeping.TERMS) & set(given.hyper):
-            loss += keeping.penalty(taps["features"], x, given.counted[batch["component"]], given.hyper)
-        return loss, (each, score, updated, groups)
-
-    (_, (each, score, updated, groups)), grads = jax.value_and_grad(mean_loss, has_aux=True)(learned)
+    batch = {**batch, "x": augment.augment(batch["x"], jax.random.fold_in(key, 1), program.augment)}
+    key = jax.random.fold_in(key, 2)
+    grads, (each, score, updated, groups) = _gradients(program, state, learned, batch, given, key)
     step, opt_state = optimizers.build(program.optimizer, given.hyper).update(grads, opt_state, learned)
     sums = _added(sums, batch, each, score, grads, given)
     return State(
@@ -147,6 +134,53 @@ def learn(program: Program, state: State, sums: dict, batch: dict, given: Given)
         opt_state,
         groups,
     ), sums
+
+
+def _gradients(program: Program, state: State, learned: dict, batch: dict, given: Given, key):
+    """(gradients with respect to `learned`, (losses [B], scores [B], updated collections, weights of groups)).
+
+    With `accumulate`, of one part of the batch after the other: each has its own batch statistics, as on hardware that
+    holds no more.
+    """
+    whole = batch["weight"].sum()
+
+    def mean_loss(learned, stats, batch, key):  # a trunk that it does not depend on is passed forward alone
+        (logits, taps), updated = program.model.apply(
+            {"params": {**state.params, **learned}, "batch_stats": stats},
+            batch["x"],
+            train=program.trained == "all",
+            dropout=given.hyper["dropout"],
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        each, score = _losses(program, logits, batch, given)
+        each = each * given.counted[batch["component"]]  # masked losses leave the batch's whole weight below
+        loss, groups = _loss(program, each, batch, state.groups, whole)
+        if set(keeping.TERMS) & set(given.hyper):
+            loss += keeping.penalty(taps["features"], batch["x"], given.counted[batch["component"]], given.hyper)
+        return loss, (each, score, updated, groups)
+
+    gradient = jax.grad(mean_loss, has_aux=True)
+    if program.accumulate == 1:
+        return gradient(learned, state.batch_stats, batch, key)
+
+    def add(carry, part):
+        total, stats = carry
+        batch, number = part
+        grads, (each, score, updated, _) = gradient(learned, stats, batch, jax.random.fold_in(key, number))
+        return (jax.tree.map(jnp.add, total, grads), updated.get("batch_stats", stats)), (each, score)
+
+    parts = jax.tree.map(lambda x: _parts(x, program), batch), jnp.arange(program.accumulate)
+    start = jax.tree.map(jnp.zeros_like, learned), state.batch_stats
+    unroll = 1 if program.rolled else program.accumulate
+    (grads, stats), (each, score) = jax.lax.scan(add, start, parts, unroll=unroll)
+    return grads, (each.T.ravel(), score.T.ravel(), {"batch_stats": stats}, state.groups)
+
+
+def _parts(x, program: Program):
+    """[parts, B / parts, ...] of [B, ...]: every device keeps the rows that it has."""
+    parts = x.reshape(x.shape[0] // program.accumulate, program.accumulate, *x.shape[1:]).swapaxes(0, 1)
+    return meshes.shard_batch(parts, program.mesh, axis=1)
 
 
 def _added(sums: dict, batch: dict, each, score, grads, given: Given) -> dict:
@@ -184,12 +218,13 @@ def _losses(program: Program, logits, batch: dict, given: Given):
     return objectives.loss(program.objective, logits, batch, given.space, given.hyper)
 
 
-def _loss(program: Program, each, batch: dict, groups):
-    """(the batch's loss, the weights of groups): the mean over examples, or group DRO's."""
+def _loss(program: Program, each, batch: dict, groups, whole):
+    """(the loss of examples, the weights of groups): their part of the mean over a batch of weight `whole`, or group
+    DRO's."""
     lesson = program.lesson
     if lesson is not None and not lesson.distils:
         return objectives.over_groups(lesson.kind, each, batch, groups, lesson.rate)
-    return (each * batch["weight"]).sum() / batch["weight"].sum(), groups
+    return (each * batch["weight"]).sum() / whole, groups
 
 
 def drawn(program: Program, given: Given, step) -> dict:
@@ -201,23 +236,43 @@ def drawn(program: Program, given: Given, step) -> dict:
     return batch
 
 
+def _next(program: Program, carried: tuple, given: Given, pool) -> tuple:
+    """(state, sums) of each member after an update on its own batch from the resident pool."""
+
+    def update(own, pool):
+        state, sums, given = own
+        given = given._replace(pool=pool)
+        return learn(program, state, sums, drawn(program, given, state.step), given)
+
+    return fleet.each(program, update, (*carried, given), pool)
+
+
 @partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
 def one(program, state, sums, given):
-    return learn(program, state, sums, drawn(program, given, state.step), given)
+    own = state, sums, given._replace(pool=None)
+    return fleet.over_devices(program, lambda own, pool: _next(program, own[:2], own[2], pool), own, given.pool)
 
 
 @partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
 def many(program, state, sums, given, count):
     """`count` (traced) updates in one call."""
-    return jax.lax.fori_loop(
-        0, count, lambda _, carry: learn(program, *carry, drawn(program, given, carry[0].step), given), (state, sums)
-    )
+
+    def updates(own, pool, count):
+        return jax.lax.fori_loop(0, count, lambda _, carried: _next(program, carried, own[2], pool), own[:2])
+
+    return fleet.over_devices(program, updates, (state, sums, given._replace(pool=None)), given.pool, count)
 
 
 @partial(jax.jit, static_argnames=("program",), donate_argnames=("state",))
 def fed(program, state, sums, batch, given, mean, std):
-    """One update on a batch from the host, images still uint8."""
-    return learn(program, state, sums, {**batch, "x": resident.normalise(batch["x"], mean, std)}, given)
+    """One update of all members on a batch from the host, images still uint8."""
+
+    def update(own, batch):
+        return learn(program, *own[:2], batch, own[2])
+
+    batch = {**batch, "x": resident.normalise(batch["x"], mean, std)}
+    own = state, sums, given
+    return fleet.over_devices(program, lambda own, batch: fleet.each(program, update, own, batch), own, batch)
 
 
 def advance(program: Program, state: State, sums: dict, given: Given, count: int) -> tuple[State, dict]:

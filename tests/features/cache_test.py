@@ -113,3 +113,11 @@ def test_numbers_too_coarse_for_what_they_hold_are_refused(tmp_path, target):
         else:
             with pytest.raises(Stale, match="features-probe.npy: numbers of 8 significant bits"):
                 cache.read(directory, "features", "probe", target)
+
+
+def test_large_files_are_mapped_and_read_the_same(held, target, monkeypatch):
+    directory, whole = held
+    monkeypatch.setattr(cache, "MAPPED", 0)
+    mapped = cache.read(directory, "features", "probe", target)
+    assert isinstance(mapped, np.memmap)
+    np.testing.assert_array_equal(mapped, whole["features", "probe"])

@@ -20,7 +20,7 @@ from bottleneck.data import component as components
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.features import foreign
+from bottleneck.features import batch, foreign
 from bottleneck.features.foreign import SPLITS
 
 DATA = DataSpec(image_size=8, train=20, probe=13, val=10, test=7, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
@@ -275,7 +275,7 @@ def test_every_split_that_is_asked_for(variables, target, tmp_path):
 
 
 def test_batches_of_one_size(variables, target, tmp_path, monkeypatch):
-    monkeypatch.setattr(foreign, "BATCH", 4)
+    monkeypatch.setattr(batch, "ITEMS", 4)
     sizes = []
 
     def network(variables, x):

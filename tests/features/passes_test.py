@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import pytest
 
-from bottleneck.features import passes
+from bottleneck.features import batch, passes
 from bottleneck.signals import Stop, Stopped
 
 
-@pytest.mark.parametrize("batch", [500, 5, 13, 1])
-def test_every_item_once_and_batches_of_one_shape(batch, target, monkeypatch):
-    monkeypatch.setattr(passes, "BATCH", batch)
+@pytest.mark.parametrize("size", [500, 5, 13, 1])
+def test_every_item_once_and_batches_of_one_shape(size, target, monkeypatch):
+    monkeypatch.setattr(batch, "ITEMS", size)
     shapes = set()
 
     def read(x):
@@ -27,11 +27,11 @@ def test_every_item_once_and_batches_of_one_shape(batch, target, monkeypatch):
     x = examples.fetch(np.arange(13))
     np.testing.assert_array_equal(whole["sum"], x.astype(np.float64).sum((1, 2, 3)).astype(np.float32))
     np.testing.assert_array_equal(whole["half"], x[:, ::2])
-    assert shapes == {(batch, 8, 8, 3)} and whole["sum"].dtype == np.float32
+    assert shapes == {(size, 8, 8, 3)} and whole["sum"].dtype == np.float32
 
 
 def test_a_pass_ends_at_the_next_batch_when_it_is_asked_to(target, monkeypatch):
-    monkeypatch.setattr(passes, "BATCH", 5)
+    monkeypatch.setattr(batch, "ITEMS", 5)
     stop, seen = Stop(), []
 
     def read(x):
@@ -53,7 +53,7 @@ def test_remeasuring_a_network_without_batch_norm_changes_nothing(network, targe
 
 @pytest.mark.parametrize(("side", "size"), [(8, 500), (128, 500), (224, 222), (2048, 2)])
 def test_large_images_pass_fewer_at_once(side, size, target, monkeypatch):
-    monkeypatch.setattr(passes, "BATCH_BYTES", 2**25)
+    monkeypatch.setattr(batch, "BYTES", 2**25)
     large = dataclasses.replace(
         target.splits["probe"], fetch=lambda rows: np.zeros((len(rows), side, side, 3), np.uint8)
     )

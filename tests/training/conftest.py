@@ -16,6 +16,7 @@ from bottleneck.training import loop, mesh
 from bottleneck.training.augment import AugmentSpec
 from bottleneck.training.objectives import ObjectiveSpec
 from bottleneck.training.optimizers import OptimizerSpec
+from bottleneck.training.resume import Member
 from bottleneck.training.run import Run, TrainSpec, restrict
 
 DATA = DataSpec(image_size=8, train=100, probe=48, val=31, test=37)
@@ -86,15 +87,15 @@ class Episode:
 
     def __init__(self, run, whole):
         self.run, self.data, self.components = run, DATA, restrict(run, whole)
-        self.mesh = mesh.make(run.train.batch)
+        self.mesh = mesh.make(run.train.batch, accumulate=run.train.accumulate)
 
     def pool(self):
         return mesh.replicate(resident.pool(self.components, self.data), self.mesh)
 
-    def train(self, directory, **options):
+    def train(self, directory, initial=None, **options):
         """Trains to the end and returns step -> kept variables."""
         pool = None if self.run.train.feed == "stream" else self.pool()
-        loop.train(self.run, directory, self.components, self.data, self.mesh, pool=pool, **options)
+        loop.train([Member(self.run, directory, initial)], self.components, self.data, self.mesh, pool=pool, **options)
         folder = directory / "checkpoints"
         return {step: checkpoint.load(folder / str(step)) for step in checkpoint.steps(folder)}
 

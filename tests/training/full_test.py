@@ -17,7 +17,7 @@ FULL = {"train.sampling": "full", "train.batch": "200", "train.steps": "9"}
 
 def advance(made, count=1):
     code = loop.program(made.run, made.mesh)
-    feed = loop.Feed(made.run, code, made.components, made.data, made.pool())
+    feed = loop.Feed((made.run,), code, made.components, made.data, made.pool())
     state = meshes.replicate(steps.create(code, np.int32(made.run.seed), feed.x_shape), made.mesh)
     before = jax.tree.map(np.array, state.params)
     return before, *jax.device_get(steps.advance(code, state, feed.zeros, feed.given, count))

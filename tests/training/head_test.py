@@ -77,7 +77,7 @@ def test_the_optimiser_holds_and_differentiates_nothing_of_the_trunk(episode):
     state = steps.create(code, np.int32(0), (8, 8, 3))
     head = models.count(state.params["head"])
     assert models.count(state.opt_state) <= 2 * head + 3 < models.count(state.params)
-    feed = loop.Feed(made.run, code, made.components, made.data, made.pool())
+    feed = loop.Feed((made.run,), code, made.components, made.data, made.pool())
     whole = dataclasses.replace(code, trained="all")
     flops = {}
     for program in (code, whole):

@@ -13,6 +13,7 @@ from bottleneck.data import resident
 from bottleneck.errors import UserError
 from bottleneck.signals import Stop, Stopped
 from bottleneck.training import loop, provenance
+from bottleneck.training.resume import Member
 
 RESNET = {
     "model": "convolutional",
@@ -235,7 +236,7 @@ def test_mistakes_are_met_before_anything_is_written(episode, tmp_path):
     made = episode()
     pool = resident.pool(made.components[:1], made.data)
     with pytest.raises(ValueError, match="a pool of 100 examples, for components of 200"):
-        loop.train(made.run, tmp_path / "run", made.components, made.data, made.mesh, pool=pool)
+        loop.train([Member(made.run, tmp_path / "run")], made.components, made.data, made.mesh, pool=pool)
     assert not (tmp_path / "run").exists()
 
 

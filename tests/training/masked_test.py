@@ -17,7 +17,7 @@ from bottleneck.training.run import restrict
 def start(made):
     """(program, state at step 0, what its steps share)."""
     code = loop.program(made.run, made.mesh)
-    feed = loop.Feed(made.run, code, made.components, made.data, made.pool())
+    feed = loop.Feed((made.run,), code, made.components, made.data, made.pool())
     return code, meshes.replicate(steps.create(code, np.int32(made.run.seed), feed.x_shape), made.mesh), feed
 
 

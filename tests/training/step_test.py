@@ -33,7 +33,7 @@ def prepare(made, run=None, pool=None):
     """(program, state at step 0, what its steps share) of an episode, or of another run on its data."""
     run = run or made.run
     code = loop.program(run, made.mesh)
-    feed = loop.Feed(run, code, made.components, made.data, made.pool() if pool is None else pool)
+    feed = loop.Feed((run,), code, made.components, made.data, made.pool() if pool is None else pool)
     return code, meshes.replicate(steps.create(code, np.int32(run.seed), feed.x_shape), made.mesh), feed.given
 
 

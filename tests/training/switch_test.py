@@ -30,7 +30,7 @@ LINEAR = {
 def trained(made, count):
     """(data, parameters at step 0, parameters after `count` updates), as NumPy arrays."""
     code = loop.program(made.run, made.mesh)
-    feed = loop.Feed(made.run, code, made.components, made.data, made.pool())
+    feed = loop.Feed((made.run,), code, made.components, made.data, made.pool())
     state = meshes.replicate(steps.create(code, np.int32(made.run.seed), feed.x_shape), made.mesh)
     before = jax.tree.map(np.array, state.params)
     pool = made.pool()

@@ -200,7 +200,7 @@ def test_the_initial_parameters_have_a_seed_of_their_own(episode, tmp_path):
         np.testing.assert_array_equal(a, b)
     assert any(not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(started), jax.tree.leaves(first), strict=True))
     feed = [
-        loop.Feed(m.run, loop.program(m.run, m.mesh), m.components, m.data, m.pool())
+        loop.Feed((m.run,), loop.program(m.run, m.mesh), m.components, m.data, m.pool())
         for m in (mixed, episode({"optimizer.lr": "0.0"}))
     ]
     assert int(feed[0].given.seed) == int(feed[1].given.seed)

@@ -1,0 +1,1 @@
+"""The parts of the bill of speed; see bill.py."""

@@ -1,0 +1,88 @@
+"""One side of a comparison, in a process of its own: makes ready, then times as many steps as each line asks for.
+
+    python -m bill.worker SIDE THREADS CASE      SIDE: ours, eager or compiled; CASE: JSON of bill.cases.Case
+
+Allocators, thread pools and compiled programs of the sides do not meet, and the one that waits takes no time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+from bill import ours, study
+from bill.cases import Case
+
+HERE = pathlib.Path(__file__).parents[1]
+ROOT = HERE.parents[1]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Of a process that finds this package, and bottleneck."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE))), **more}
+
+
+class Side:
+    """A worker, seen from the one that asks. `ready` is what it said at first: parameters, seconds to make ready."""
+
+    def __init__(self, side: str, threads: int, case: Case, **more: str):
+        command = [sys.executable, "-m", "bill.worker", side, str(threads), json.dumps(dataclasses.asdict(case))]
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, env=environment(OMP_NUM_THREADS=str(threads), **more), **pipes)
+        self.name, self.ready = side, self._said()
+
+    def time(self, steps: int) -> dict:
+        """Of so many steps: "seconds", "cpu_seconds", "faults" of pages; and the peak so far, "mib"."""
+        print(steps, file=self.process.stdin, flush=True)
+        return self._said()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _said(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            raise ChildProcessError(f"{' '.join(self.process.args)} ended with {self.process.wait()}")
+        return json.loads(line)
+
+
+def serve(training, answers, start: float) -> None:
+    """Times what standard input asks for, until it ends."""
+    training.advance(1)
+    ready = {"parameters": training.parameters, "seconds": time.perf_counter() - start}
+    print(json.dumps(ready), file=answers, flush=True)
+    for line in sys.stdin:
+        before, start, used = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter(), time.process_time()
+        training.advance(int(line))
+        timed = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - used}
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        timed |= {"faults": after.ru_minflt - before.ru_minflt, "mib": after.ru_maxrss / 1024}
+        print(json.dumps(timed), file=answers, flush=True)
+
+
+def main(side: str, threads: int, case: Case) -> None:
+    start = time.perf_counter()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if side == "ours":
+        ours.train(case, lambda training: serve(training, answers, start))
+        return
+    import torch
+
+    from bill import peers
+
+    torch.set_num_threads(threads)
+    serve(peers.Training(case, study.CLASSES, compiled=side == "compiled"), answers, start)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Case(**json.loads(sys.argv[3])))
