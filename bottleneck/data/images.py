@@ -75,12 +75,18 @@ def decode(
 
 def many(read, rows, shape: tuple[int, int]) -> np.ndarray:
     """uint8 [n, *shape, 3] of `read(row)` for every row, in threads where there are many."""
+    pictures = np.empty((len(rows), *shape, 3), np.uint8)
+
+    def put(i):
+        pictures[i] = read(rows[i])
+
     if len(rows) < 64:
-        pictures = [read(row) for row in rows]
+        for i in range(len(rows)):
+            put(i)
     else:
         with ThreadPoolExecutor(THREADS) as threads:  # Pillow decodes outside the interpreter's lock
-            pictures = list(threads.map(read, rows))
-    return np.stack(pictures) if pictures else np.zeros((0, *shape, 3), np.uint8)
+            list(threads.map(put, range(len(rows))))
+    return pictures
 
 
 def middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -3,7 +3,7 @@ device.
 
 One element is a part of a batch, a pure function of (seed, step, rows): reading can start at any step, and the examples
 are those `resident.gather` would have taken. Workers are threads: images are decoded and resized outside the
-interpreter's lock, which is held for a twentieth of the time that a photograph takes.
+interpreter's lock, which is held for a fifteenth of the time that a photograph of 500 x 375 pixels takes.
 """
 
 from __future__ import annotations

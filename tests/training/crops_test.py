@@ -66,8 +66,8 @@ def test_streamed_jpegs_give_the_same_bits_as_resident_ones(cropped, tmp_path, s
 def test_statistics_for_evaluation_are_of_whole_images(cropped, monkeypatch):
     made, asked, batches = cropped(), [], stream.batches
     monkeypatch.setattr(stream, "batches", lambda *given, area, **more: asked.append(area) or batches(*given, **more))
-    feed = Feed(made.run, program(made.run, made.mesh), made.components, made.data)
-    next(iter(feed._images(20)))
+    feed = Feed([made.run], program(made.run, made.mesh, 1), made.components, made.data)
+    next(iter(feed._images(20, 0)))
     assert asked == [None]
 
 
