@@ -53,13 +53,19 @@ def main() -> int:
             for row in PARTS[part](**options(part, args)):
                 bill["rows"].append({"part": part, **row})
                 print(f"  {row['what']}", file=sys.stderr, flush=True)
+                leave(bill, args.json)
         except ChildProcessError as error:  # the other parts are not in vain
             bill["rows"].append({"part": part, "what": part, "failed": str(error)})
             failed = True
         print(table([row for row in bill["rows"] if row["part"] == part]), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(bill, indent=1))
+        leave(bill, args.json)
     return int(failed)
+
+
+def leave(bill: dict, path: pathlib.Path | None) -> None:
+    """Writes what there is so far: a part may take long."""
+    if path:
+        path.write_text(json.dumps(bill, indent=1))
 
 
 def options(part: str, args) -> dict:
