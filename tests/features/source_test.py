@@ -120,7 +120,7 @@ def test_adapting_measures_batch_norm_on_the_target(network, target, monkeypatch
 
 @pytest.mark.parametrize("size", [500, 3])
 def test_pixels_are_pooled_to_at_most_1024_numbers(size, target, network, monkeypatch):
-    monkeypatch.setattr(size, "ITEMS", size)
+    monkeypatch.setattr(batch, "ITEMS", size)
     read = Pixels().extract(network()[1], target, ("features",), SPLITS)
     assert read["features", "val"].shape == (10, 8 * 8 * 3)
     np.testing.assert_array_equal(
