@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bottleneck.errors import UserError
-from bottleneck.features import foreign, passes
+from bottleneck.features import batch, foreign, passes
 from bottleneck.features.source import SPLITS, Arrays, Kept, Member, Pixels
 from bottleneck.signals import Stopped
 
@@ -29,9 +29,9 @@ def by_hand(params, x):
     return taps
 
 
-@pytest.mark.parametrize("batch", [500, 5])
-def test_features_are_those_worked_out_by_hand(batch, network, target, monkeypatch):
-    monkeypatch.setattr(passes, "BATCH", batch)
+@pytest.mark.parametrize("size", [500, 5])
+def test_features_are_those_worked_out_by_hand(size, network, target, monkeypatch):
+    monkeypatch.setattr(batch, "ITEMS", size)
     source, store = network()
     read = source.extract(store, target, LAYERS, SPLITS)
     assert read.keys() == {(layer, split) for layer in LAYERS for split in SPLITS}
@@ -69,7 +69,7 @@ MODELS = [({"name": "resnet", "width": 0.125}, "stage2", 16, 4), ({"name": "vit"
 
 @pytest.mark.parametrize(("model", "tap", "positions", "channels"), MODELS)
 def test_one_pass_serves_every_mode(model, tap, positions, channels, network, target, monkeypatch):
-    monkeypatch.setattr(passes, "BATCH", 13)
+    monkeypatch.setattr(batch, "ITEMS", 13)
     calls, through = [], passes.through
     monkeypatch.setattr(passes, "through", lambda *args: calls.append(1) or through(*args))
     source, store = network({"model": str(model), "train.batch": "8"})
@@ -104,7 +104,7 @@ RESNET = {"model": "{'name': 'resnet', 'width': 0.125}", "train.batch": "8"}
 
 
 def test_adapting_measures_batch_norm_on_the_target(network, target, monkeypatch):
-    monkeypatch.setattr(passes, "BATCH", 13)
+    monkeypatch.setattr(batch, "ITEMS", 13)
     source, store = network(RESNET)
     plain = source.extract(store, target, ("stem", "features"), SPLITS)
     adapted = dataclasses.replace(source, adapt=True).extract(store, target, ("stem", "features"), SPLITS)
@@ -118,9 +118,9 @@ def test_adapting_measures_batch_norm_on_the_target(network, target, monkeypatch
     np.testing.assert_allclose(adapted["stem", "probe"], np.maximum(normed, 0).mean((1, 2)), rtol=2e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("batch", [500, 3])
-def test_pixels_are_pooled_to_at_most_1024_numbers(batch, target, network, monkeypatch):
-    monkeypatch.setattr(passes, "BATCH", batch)
+@pytest.mark.parametrize("size", [500, 3])
+def test_pixels_are_pooled_to_at_most_1024_numbers(size, target, network, monkeypatch):
+    monkeypatch.setattr(batch, "ITEMS", size)
     read = Pixels().extract(network()[1], target, ("features",), SPLITS)
     assert read["features", "val"].shape == (10, 8 * 8 * 3)
     np.testing.assert_array_equal(
