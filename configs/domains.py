@@ -20,8 +20,8 @@ ours are unmeasured at this size.
 
 The procedural domains tell the label by shape; `coloured`, `textured` and `placed` add their own factor at 0.9.
 
-Arguments: `smoke` (2 seeds, few steps; 48 s of one core, 2026-11-29), `seeds=5`, `data=DIR`, `model=resnet18` (any of configs/mixture.py; with data),
-`offset=0`.
+Arguments: `smoke` (2 seeds, few steps; 48 s of one core, 2026-11-29), `seeds=5`, `data=DIR`, `model=resnet18` (any of
+configs/mixture.py; with data), `offset=0`.
 """
 
 import pathlib
