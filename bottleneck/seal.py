@@ -31,14 +31,15 @@ def read(path: pathlib.Path) -> dict:
     return manifest
 
 
-def record(path: pathlib.Path) -> dict:
-    """What `sealed` made the text of at `path`. Raises Damaged."""
+def record(path: pathlib.Path, old: bool = False) -> dict:
+    """What `sealed` made the text of at `path`; with `old` also what was written before there were seals. Raises
+    Damaged."""
     try:
         stated = json.loads(path.read_text())
-        seal = stated.pop("seal")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        seal = stated.pop("seal", None)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise Damaged(path.parent, path.name) from error
-    if seal != digest_of(stated):
+    if seal != digest_of(stated) and not (old and seal is None):
         raise Damaged(path.parent, path.name)
     return stated
 

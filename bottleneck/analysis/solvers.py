@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, sparse
 
-from bottleneck.analysis import information
+from bottleneck.analysis import accelerator, information
 from bottleneck.errors import UserError
 
 GRID = tuple(float(v) for v in np.logspace(-6, 5, 45))  # the community's grid (Kornblith et al. 2019; DINOv2)
@@ -180,10 +180,10 @@ def logistic(
     """Multinomial logistic regression: mean log-loss + (lam/2) |W|^2 in the scaling's coordinates, intercept free.
 
     `labels` int [n]; `shrinkage` switches to whitened coordinates; `sums` are the labels' `class_sums` where they are
-    known. Stops when the largest gradient entry in the
-    preconditioned coordinates `w_i sqrt(c s_i + penalty_i)`, c the mean curvature of the log-loss at the solution
-    (within a factor of 4), is below `tolerance`; there the Hessian is close to the identity, so the objective is within
-    about `r K tolerance^2` of its minimum. Two classes are solved with one logit, as the optimum has `W_0 = -W_1`.
+    known. Stops when the largest gradient entry in the preconditioned coordinates `w_i sqrt(c s_i + penalty_i)`, c the
+    mean curvature of the log-loss at the solution (within a factor of 4), is below `tolerance`; there the Hessian is
+    close to the identity, so the objective is within about `r K tolerance^2` of its minimum. Two classes are solved
+    with one logit, as the optimum has `W_0 = -W_1`. Large ones begin on an accelerator, where there is one.
     """
     labels = np.asarray(labels, np.int64)
     binary = num_classes == 2
@@ -197,11 +197,15 @@ def logistic(
         theta = theta @ np.array([[-1.0], [1.0]])
     theta = np.ascontiguousarray(theta.T)
     minimise = _newton if binary and theta.size**2 * len(labels) <= CHEAP_HESSIAN else _lbfgs
-    theta, *report = minimise(objective, theta, tolerance)
+    before = 0
+    if accelerator.wanted(theta.size * len(labels)):
+        near = accelerator.Objective(objective, chunks(*space.items.shape))
+        theta, *_, before = _lbfgs(near, theta, max(tolerance, accelerator.TOLERANCE))
+    theta, *report, iterations = minimise(objective, theta, tolerance)
     theta = theta.T
     if binary:
         theta = theta * np.array([[-0.5, 0.5]])
-    return Fit(theta[:-1], theta[-1], *report)
+    return Fit(theta[:-1], theta[-1], *report, before + iterations)
 
 
 @dataclass(frozen=True)
@@ -253,6 +257,9 @@ class _Objective:
     def curvature(self, theta) -> float:
         """Mean second derivative c of the log-loss by a logit."""
         total = sum(float((probability * (1.0 - probability)).sum()) for _, _, probability in self._passed(theta))
+        return self.mean_curvature(total, theta)
+
+    def mean_curvature(self, total: float, theta) -> float:
         return max(total / (len(theta) * len(self.space.items)), FLATTEST)
 
     def preconditioner(self, curvature: float) -> np.ndarray:

@@ -48,7 +48,7 @@ def read(path: pathlib.Path) -> dict:
     if not path.is_file():
         return {}
     try:
-        return seal.record(path)
+        return seal.record(path, old=True)
     except seal.Damaged as error:
         print(f"{error}; what made {path.parent.name} before is not known", flush=True)
         return {}

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bottleneck.analysis import information, solvers
+from bottleneck.analysis import accelerator, information, solvers
 from bottleneck.errors import UserError
 
 
@@ -201,3 +201,23 @@ def test_outputs_are_those_in_the_coordinates(scaling, monkeypatch):
     expected = space.project(fresh) @ fit.weights + fit.intercept
     np.testing.assert_allclose(space.outputs(fresh, fit.weights, fit.intercept), expected, atol=1e-10)
     assert space.outputs(fresh[:0], fit.weights, fit.intercept).shape == (0, 3)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("memory", [2**30, 1], ids=["held", "sent"])
+def test_what_begins_on_an_accelerator_ends_where_the_host_does(classes, memory, monkeypatch):
+    x, labels = features(400, 30, classes)
+    space = solvers.basis(x, "standardised")
+    host = solvers.logistic(space, labels, 1e-3, num_classes=classes)
+    monkeypatch.setattr(accelerator, "wanted", lambda products: True)
+    monkeypatch.setattr(accelerator, "memory", lambda: memory)
+    monkeypatch.setattr(solvers, "CHUNK", 31 * 150)  # three parts
+    device = solvers.logistic(space, labels, 1e-3, num_classes=classes)
+    assert device.objective == pytest.approx(host.objective, abs=1e-10) and device.grad_norm <= solvers.TOLERANCE
+    np.testing.assert_allclose(device.weights, host.weights, atol=1e-4)
+
+
+def test_only_large_problems_begin_there_and_only_where_there_is_one(monkeypatch):
+    assert not accelerator.wanted(2**40)
+    monkeypatch.setattr(accelerator.jax, "default_backend", lambda: "gpu")
+    assert accelerator.wanted(2**40) and not accelerator.wanted(2**20)
