@@ -308,8 +308,8 @@ def test_a_draw_leaves_a_record_and_goes_on_where_it_was_stopped(small, tmp_path
 
 
 def _counted(one_by_one, seeds):
-    def counting(tasks, store):
-        seeds.extend(task.episode.seed for task in tasks)
-        return one_by_one(tasks, store)
+    def counting(fleets, store):
+        seeds.extend(task.episode.seed for fleet in fleets for task in fleet)
+        return one_by_one(fleets, store)
 
     return counting

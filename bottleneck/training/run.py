@@ -38,10 +38,10 @@ class TrainSpec:
 
     steps: int | str = 1000
     batch: int = 128
-    accumulate: int = 1
     sampling: Literal["iid", "stratified", "full"] = "iid"
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     feed: Literal["resident", "stream"] = identity.field(default="resident")
+    accumulate: int = 1
     remat: bool = identity.field(default=False)
     fleet: int | None = identity.field(default=None)
     log_every: int = identity.field(default=500)

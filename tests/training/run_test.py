@@ -181,14 +181,15 @@ def test_new_fields_at_their_default_change_no_key():
 
 
 def test_every_field_of_the_identity_is_there_or_at_its_default():
-    """No part of it: names, kept steps, how often to save, where batches come from, and sizes, which the data imply."""
+    """No part of it: names, kept steps, how often to save, where batches come from, who trains together, what is
+    computed again, and sizes, which the data imply."""
     left_out = {
         (cls.__name__, field.name)
         for cls in (Run, TrainSpec, OptimizerSpec, ObjectiveSpec, AugmentSpec)
         for field in dataclasses.fields(cls)
         if not field.metadata.get("identity", True)
     }
-    train = {("TrainSpec", name) for name in ("feed", "log_every", "save_every")}
+    train = {("TrainSpec", name) for name in ("feed", "fleet", "log_every", "remat", "save_every")}
     assert left_out == train | {("Run", name) for name in ("name", "keep", "sizes")}
     assert "steps" in identity.defaults(TrainSpec)
 

@@ -73,7 +73,7 @@ def main(out: str, *argv: str) -> int:
     from bottleneck import main as command
 
     times = Times()
-    trained = times.around(execute.one_by_one, lambda *args: "train", lambda tasks, store: len(tasks))
+    trained = times.around(execute.one_by_one, lambda *args: "train", lambda fleets, store: sum(map(len, fleets)))
     execute.one_by_one = times.around(trained, lambda *args: "pretrain", walls=True)
     make = times.around(execute.make, lambda task, *rest: task.KIND)
     plain = execute.make
