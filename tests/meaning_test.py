@@ -111,6 +111,7 @@ def read_alone(answer: Answer, cause: str) -> None:
     assert "named" not in statuses.values(), answer.said(target)
 
 
+@pytest.mark.slow
 def test_capacity_is_read_alone(tmp_path):
     answer = single("capacity", tmp_path)
     read_alone(answer, "capacity")
@@ -119,6 +120,7 @@ def test_capacity_is_read_alone(tmp_path):
     assert [answer.verdict(f"c{j}") for j in range(3)] == ["retained"] * 3  # Baldi & Hornik (1989)
 
 
+@pytest.mark.slow
 def test_dilution_is_read_alone(tmp_path):
     answer = single("dilution", tmp_path)
     read_alone(answer, "dilution")

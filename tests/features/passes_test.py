@@ -77,6 +77,7 @@ np.savez(sys.argv[1], size=passes.batch_size(part), **passes.through(part, read,
 """
 
 
+@pytest.mark.slow
 def test_features_of_three_devices_are_those_of_one(tmp_path):
     read = []
     for devices in (1, 3):

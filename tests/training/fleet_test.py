@@ -61,7 +61,9 @@ def close(a, b, rtol=2e-4, atol=1e-5):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
 
 
-@pytest.mark.parametrize("overrides", [SMALL_STEPS, RESNET], ids=["vmapped", "unrolled"])
+@pytest.mark.parametrize(
+    "overrides", [SMALL_STEPS, pytest.param(RESNET, marks=pytest.mark.slow)], ids=["vmapped", "unrolled"]
+)
 def test_members_are_what_they_are_alone(episode, tmp_path, overrides):
     made = episode(overrides)
     runs = seeds(made, 2)
@@ -233,7 +235,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["resnet", pytest.param("vit", marks=pytest.mark.slow)])
 def test_blocks_computed_again_change_no_number(episode, tmp_path, name):
     steps = {"train.steps": "2", "optimizer.lr": "0.01"}
     plain, again = (episode({**steps, "train.remat": str(on)}, model=NETWORKS[name]) for on in (False, True))
