@@ -124,7 +124,8 @@ def carry_out(graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1
         if not store.retains_features:
             drop_features(own, store)
         ready = [task for task in mine if outcomes.of(task) == "ready" and outcomes.wanted(task)]
-        fleets = pretraining.fleets([task for task in ready if task.ALONE], store)
+        trained = [task for task in mine if task.ALONE and outcomes.of(task) == "done"]
+        fleets = pretraining.fleets([task for task in ready if task.ALONE], trained, store)
         runs = processes.decided([[task.key for task in fleet] for fleet in fleets])
         if runs:
             one_by_one([[graph.tasks[key] for key in fleet] for fleet in runs], store)

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 
 MOST = 2**30  # bytes of one allocation that are kept, and of all that is free at the heap's end
+MOST_OLD = 2**25  # of older versions, the most that they take
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # malloc.h
 
 
@@ -17,5 +18,7 @@ def keep() -> None:
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, or none
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in ((_MMAP_THRESHOLD, MOST), (_TRIM_THRESHOLD, MOST), (_ARENA_MAX, 1)):
+        if not mallopt(_MMAP_THRESHOLD, MOST):
+            mallopt(_MMAP_THRESHOLD, MOST_OLD)
+        for parameter, value in ((_TRIM_THRESHOLD, MOST), (_ARENA_MAX, 1)):
             mallopt(parameter, value)

@@ -171,31 +171,40 @@ class Train(Task):
         return dataclasses.replace(run, keep=self.keep)
 
 
-def fleets(tasks: Sequence[Train], store) -> list[list[Train]]:
-    """Tasks that can be done now, those that train together in one list. A run that is chosen, or a candidate that may
-    diverge, trains alone."""
-    singles = [task for task in tasks if task.chooser or task.grids or task.teachers]
-    others = [task for task in tasks if task not in singles]
+def fleets(ready: Sequence[Train], done: Sequence[Train], store) -> list[list[Train]]:
+    """Tasks that can be done now, those that train together in one list, with those that are done where they have begun
+    together. A run that is chosen, or a candidate that may diverge, trains alone."""
+    singles = [task for task in ready if not _joins(task)]
+    others = [task for task in ready if _joins(task)]
+    known = {task.key: task for task in (*filter(_joins, done), *others)}
     where = {path.name.rpartition("-")[2]: path for path in (store.workdir / "runs").glob("*-*")}
 
-    def begun(run: Run) -> tuple[str, ...]:
-        fellows = loop.began_with(where[run.key]) if run.key in where else None
-        return () if fellows is None else tuple(fellows) or (run.key,)
+    def begun(key: str) -> tuple[str, ...]:
+        fellows = loop.began_with(where[key]) if key in where else None
+        return () if fellows is None else tuple(fellows) or (key,)
 
     runs = [task.episode for task in others]
     most = [fleet.most(task.episode, task.components[0].shape) for task in others]
-    groups = fleet.grouped(runs, most, [begun(run) for run in runs])
-    return [[task] for task in singles] + [[others[index] for index in group] for group in groups]
+    groups = fleet.grouped(runs, most, {key: begun(key) for key in known}) if others else []
+    return [[task] for task in singles] + [[known[key] for key in group] for group in groups]
+
+
+def _joins(task: Train) -> bool:
+    return not (task.chooser or task.grids or task.teachers)
 
 
 def together(tasks: Sequence[Train], store, on_progress: Callable = lambda steps: None) -> None:
     """Trains a fleet, or goes on. Raises what `loop.train` raises."""
     members = [task.member(store, task._kept(task.episode), store.place_of(task.episode)) for task in tasks]
-    _train(members, tasks[0].components, tasks[0].data, store, on_progress)
+    try:
+        _train(members, tasks[0].components, tasks[0].data, store, on_progress)
+    except metrics.Diverged as error:
+        others = "with --config.train.fleet=1 the other runs of its fleet begin again by themselves"
+        raise metrics.Diverged(error.key, error.value, f"{error.expected}; {others}") from None
 
 
 def _train(members: list[Member], components, data: DataSpec, store, on_progress, taught: Taught | None = None) -> None:
     run = members[0].run
     mesh = store.mesh(run.train.batch, len(members), run.train.accumulate)
-    pool = store.pool(run, components, data)
+    pool = store.pool(run, components, data, mesh)
     loop.train(members, components, data, mesh, pool=pool, taught=taught, on_progress=on_progress, stop=store.stop)

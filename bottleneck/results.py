@@ -102,7 +102,7 @@ def union(workdir: pathlib.Path, aside: bool) -> None:
     lines, live, again = set(), set(), "left out until its study is run again"
     for path in sorted((workdir / "configs").glob("*.tasks")):
         try:
-            tasks = seal.record(path)
+            tasks = seal.record(path, old=True)
         except Damaged as error:
             print(f"{error}; {again}", flush=True)
             aside = False
@@ -110,7 +110,7 @@ def union(workdir: pathlib.Path, aside: bool) -> None:
         live |= {*tasks["rows"], *tasks.get("planned", ())}
         for file in (workdir / "rows" / f"{key}.jsonl" for key in tasks["rows"]):
             try:
-                row_files.verify(file)
+                row_files.verify(file, old=True)
             except FileNotFoundError:
                 continue
             except Damaged as error:
@@ -153,7 +153,7 @@ def from_disk(workdir: pathlib.Path, config) -> Outcome:
     at, rows = {"study": tasks["study"], "config_hash": config_hash(config)}, []
     for file in (workdir / "rows" / f"{key}.jsonl" for key in tasks["rows"]):
         try:
-            row_files.verify(file)
+            row_files.verify(file, old=True)
         except Damaged as error:
             expected = "what was written (it is damaged; --stage=all makes it again)"
             raise UserError("workdir", str(error.path / error.file), expected) from None
@@ -196,7 +196,7 @@ def forget_runs(plan, store: Store) -> None:
     keys = {task.key for task in made}
     for path in sorted((store.workdir / "configs").glob("*.tasks")):
         try:
-            tasks = seal.record(path)
+            tasks = seal.record(path, old=True)
         except Damaged:
             continue  # said when rows are joined
         if keys & set(tasks["runs"]) and not plan.graph.tasks.keys() >= set(tasks["rows"]):
@@ -215,7 +215,7 @@ def usable(directory: pathlib.Path, flag: str = "--workdir") -> None:
 def _tasks(workdir: pathlib.Path, config) -> dict:
     """What is known of a config's tasks; nothing of one that was never begun here, or whose record is damaged."""
     try:
-        return seal.record(_tasks_path(workdir, config))
+        return seal.record(_tasks_path(workdir, config), old=True)
     except Damaged:
         return {"study": "", "points": [], "complete": False, "rows": [], "runs": []}
 

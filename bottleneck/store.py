@@ -33,6 +33,7 @@ from bottleneck.training.run import Run
 
 HELD_FEATURES = 2**29  # bytes of layers that are kept in memory; what is mapped takes none
 HELD_BYTES = 2**28  # of small results that several tasks share
+MOST_HELD = 512  # things of either kind, each of which may be a mapped file
 
 
 class Recent:
@@ -56,9 +57,15 @@ class Recent:
         with self._lock:
             self._held[name] = made, self.weigh(made)
             self.weight += self._held[name][1]
-            while self.weight > self.most and len(self._held) > 1:
+            while (self.weight > self.most or len(self._held) > MOST_HELD) and len(self._held) > 1:
                 self.weight -= self._held.popitem(last=False)[1][1]
         return made
+
+    def drop(self, first: str) -> None:
+        """Lets go of what is held by names that begin so."""
+        with self._lock:
+            for name in [name for name in self._held if name[0] == first]:
+                self.weight -= self._held.pop(name)[1]
 
 
 def bytes_of(held) -> int:
@@ -119,6 +126,7 @@ class Store:
                 for path in (self.rows_path(name), self.rows_path(name).with_suffix(".npz")):
                     path.unlink(missing_ok=True)
             elif kind == "features":
+                self._features.drop(name.partition(":")[0])
                 shutil.rmtree(self.features_path(name.partition(":")[0]), ignore_errors=True)
 
     def _empty(self, task: Task) -> pathlib.Path:
@@ -208,17 +216,18 @@ class Store:
         stopped = loop.stopped_at(self.place_of(run)) if run.train.stops else None
         return step if stopped is None else min(step, stopped)
 
-    def pool(self, run: Run, components: tuple[Component, ...], data: DataSpec):
-        """The resident pool of a run's training items; the last one stays on the devices. None when streaming."""
+    def pool(self, run: Run, components: tuple[Component, ...], data: DataSpec, mesh):
+        """The resident pool of a run's training items, on the devices of `mesh`; the last one stays there. None when
+        streaming."""
         if run.train.feed == "stream":
             return None
         restricted = run.unique and (run.unique, run.seed)
         looks = (tuple(c.fingerprints["train"] for c in components), data.mean, data.std)  # no fingerprint holds these
-        key = (run.train.batch, run.components, looks, restricted)
+        key = (mesh, run.components, looks, restricted)
         if self._pool[0] != key:
             self._pool = ((), None)
             pool = resident.pool(components, data)
-            self._pool = (key, meshes.replicate(pool, self.mesh(run.train.batch)))
+            self._pool = (key, meshes.replicate(pool, mesh))
         return self._pool[1]
 
     # Features

@@ -1,11 +1,13 @@
 """A study whose runs train in fleets: the same study, by other programs."""
 
 import json
+import shutil
 
+import jax
 import numpy as np
 import pytest
 
-from bottleneck import execute, main
+from bottleneck import checkpoint, execute, main
 from bottleneck.signals import Stopped
 from bottleneck.training import loop
 
@@ -61,6 +63,18 @@ def test_a_fleet_that_was_stopped_goes_on_together(finished, tiny, tmp_path, mon
             execute.study(tiny(FLEET), tmp_path)
     assert execute.study(tiny(FLEET), tmp_path) == execute.DONE
     assert rows(tmp_path) == rows(finished)
+
+
+def test_a_step_that_is_lost_is_made_again_by_its_whole_fleet(finished, tiny, tmp_path):
+    workdir = tmp_path / "work"
+    shutil.copytree(finished, workdir)
+    name, recorded = next(item for item in provenance(workdir).items() if "members" in item[1])
+    place = workdir / "runs" / name / "checkpoints" / "12"
+    before = checkpoint.load(place)
+    checkpoint.remove(place)
+    assert execute.study(tiny(FLEET), workdir) == execute.DONE
+    assert all(np.array_equal(*leaves) for leaves in zip(*map(jax.tree.leaves, (before, checkpoint.load(place)))))
+    assert provenance(workdir)[name] == recorded and rows(workdir) == rows(finished)
 
 
 def test_a_fleet_of_none_is_refused(capsys, tmp_path):

@@ -153,9 +153,10 @@ def test_a_damaged_step_is_named_and_removed(store, run_and_target):
 @pytest.mark.parametrize("field", ["mean", "std"])
 def test_a_pool_of_another_normalisation_is_another_pool(field, store, train):
     run, components, data = train.episode, train.components, train.data
-    plain = store.pool(run, components, data)
-    assert store.pool(run, components, data) is plain
-    other = store.pool(run, components, dataclasses.replace(data, **{field: (0.1, 0.1, 0.1)}))
+    mesh = store.mesh(run.train.batch)
+    plain = store.pool(run, components, data, mesh)
+    assert store.pool(run, components, data, mesh) is plain
+    other = store.pool(run, components, dataclasses.replace(data, **{field: (0.1, 0.1, 0.1)}), mesh)
     np.testing.assert_allclose(getattr(other, field), 0.1)
 
 

@@ -6,10 +6,13 @@ near: from there it goes on in float64 (`solvers.logistic`), in the few iteratio
 
 from __future__ import annotations
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+ONE = threading.Lock()  # probes are solved in several threads, and a device holds the items of one of them
 WORTH = 2**32  # products of a pass: below, the host is about as soon done
 TOLERANCE = 1e-4  # of the solver, as far as float32 tells
 SHARE = 0.5  # of the device's memory for items; where they need more they are sent again for every pass
@@ -21,8 +24,8 @@ def wanted(products: int) -> bool:
 
 
 def memory() -> float:
-    """The bytes of an accelerator; infinitely many where it does not say."""
-    return (jax.devices()[0].memory_stats() or {}).get("bytes_limit", np.inf)
+    """The bytes of this process's accelerator; infinitely many where it does not say."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", np.inf)
 
 
 class Objective:

@@ -199,8 +199,10 @@ def logistic(
     minimise = _newton if binary and theta.size**2 * len(labels) <= CHEAP_HESSIAN else _lbfgs
     before = 0
     if accelerator.wanted(theta.size * len(labels)):
-        near = accelerator.Objective(objective, chunks(*space.items.shape))
-        theta, *_, before = _lbfgs(near, theta, max(tolerance, accelerator.TOLERANCE))
+        with accelerator.ONE:
+            near = accelerator.Objective(objective, chunks(*space.items.shape))
+            theta, *_, before = _lbfgs(near, theta, max(tolerance, accelerator.TOLERANCE))
+            del near
     theta, *report, iterations = minimise(objective, theta, tolerance)
     theta = theta.T
     if binary:

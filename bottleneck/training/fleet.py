@@ -5,7 +5,7 @@ bitwise the run it is alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -45,22 +45,26 @@ def alone(run: Run) -> bool:
     return run.train.stops or run.unique is not None or run.lesson is not None
 
 
-def grouped(runs: Sequence[Run], most: Sequence[int], begun: Sequence[tuple[str, ...]]) -> list[list[int]]:
-    """Indices of `runs`, those that train together in one list: at most as many as `most` says. `begun`: the keys
-    of the runs with which each has begun, itself among them, () where it has not; those are together again where all
-    of them are there."""
-    where = {run.key: index for index, run in enumerate(runs)}
-    groups: dict[tuple, list[list[int]]] = {}
-    for index, run in enumerate(runs):
-        keys = begun[index]
-        if keys and where.keys() >= set(keys):
-            groups.setdefault(("begun", keys), [[where[key] for key in keys]])
+def grouped(runs: Sequence[Run], most: Sequence[int], begun: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Keys of those of `runs` that train together, at most as many as `most` says of each. `begun`: the key of a run,
+    one of these or one that is done, -> keys of those with which it has begun, itself among them; () where it has not.
+
+    Those that have begun together go on together, with those of them that are done. Where one of them is not there, or
+    has begun otherwise since, each is by itself, as it is where `train.fleet` now allows no more.
+    """
+    groups: dict[tuple, list[list[str]]] = {}
+    for run, limit in zip(runs, most, strict=True):
+        keys = begun[run.key]
+        fits = run.train.fleet is None or len(keys) <= run.train.fleet
+        if keys and fits and all(begun.get(key) == keys for key in keys):
+            groups["begun", keys] = [list(keys)]
             continue
-        fellows = groups.setdefault(("alone", index) if alone(run) else ("alike", alike(run)), [[]])
-        if len(fellows[-1]) >= most[index]:
+        by_itself = keys or alone(run)
+        fellows = groups.setdefault(("alone", run.key) if by_itself else ("alike", alike(run)), [[]])
+        if len(fellows[-1]) >= limit:
             fellows.append([])
-        fellows[-1].append(index)
-    return [group for fellows in groups.values() for group in fellows]
+        fellows[-1].append(run.key)
+    return [tuple(group) for fellows in groups.values() for group in fellows]
 
 
 def each(program, update: Callable, own, *shared):

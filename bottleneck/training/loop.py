@@ -93,12 +93,16 @@ def train(
     code = program(runs[0], mesh, len(runs))
     feed = Feed(runs, code, components, data, pool, taught)  # a mistake is met here, before anything is written
     models.resolved(runs[0].model, feed.x_shape)
-    processes.primary(lambda: [_prepare(member, runs) for member in members] and None)
+    for member in members:
+        processes.primary(lambda member=member: _prepare(member, runs))
+        _check_fellows(member, runs)
     session = None
     if processes.decided(runs[0].train.stops or any(member.wanted - member.kept for member in members)):
         state, sums = resume.start(members, feed)
         step = int(feed.of(state.step, 0))
-        processes.primary(lambda: [_resume_records(member, runs, code, step) for member in members] and None)
+        now = _made_by(runs, code)
+        for member in members:
+            processes.primary(lambda member=member: _resume_records(member, now, step))
         with contextlib.closing(feed), contextlib.closing(checkpoint.Writer()) as writer:
             session = Session(members, feed, writer, state, sums, on_progress, stop or Stop())
             session.go()
@@ -281,10 +285,26 @@ def _prepare(member: Member, runs: Sequence[Run]) -> None:
 
 
 def _begun_otherwise(member: Member, runs: Sequence[Run]) -> bool:
-    """Whether an unfinished run has begun in another fleet than `runs`."""
-    fellows = [run.key for run in runs] if len(runs) > 1 else []
+    """Whether an unfinished run has begun in another fleet than `runs`, or in one that is not known."""
     unfinished = not _finished(member.directory) and bool(member.wanted - member.kept)
-    return unfinished and member.directory.is_dir() and began_with(member.directory) not in (fellows, None)
+    begun = checkpoint.steps(member.directory / "resume") or member.kept
+    return unfinished and bool(begun) and began_with(member.directory) != _fellows(runs)
+
+
+def _check_fellows(member: Member, runs: Sequence[Run]) -> None:
+    """Raises UserError where a finished run was a member of another fleet than `runs`: its bits would be others."""
+    fellows = began_with(member.directory)
+    if fellows not in (None, _fellows(runs)) and _finished(member.directory) and member.wanted - member.kept:
+        others = max(len(fellows) - 1, 0)
+        expected = (
+            f"steps that {member.directory} has (it was trained beside {others} other runs, which are not all part of "
+            "this study): ask the study that trained them, or remake all its steps with --retrain"
+        )
+        raise UserError("keep", sorted(member.wanted - member.kept), expected)
+
+
+def _fellows(runs: Sequence[Run]) -> list[str]:
+    return [run.key for run in runs] if len(runs) > 1 else []
 
 
 def began_with(directory: pathlib.Path) -> list[str] | None:
@@ -293,13 +313,20 @@ def began_with(directory: pathlib.Path) -> list[str] | None:
     return [recorded, *recorded["history"]][-1].get("members", []) if recorded else None
 
 
-def _resume_records(member: Member, runs: Sequence[Run], code: steps.Program, step: int) -> None:
+def _made_by(runs: Sequence[Run], code: steps.Program) -> dict:
+    """The provenance of what is trained now."""
+    now = {**provenance.current(code.mesh), "model": models.describe(runs[0].model)}
+    if runs[0].train.remat:
+        now["remat"] = True
+    if len(runs) > 1:
+        now |= {"fleet": f"{len(runs)} runs, {code.together}", "members": _fellows(runs)}
+    return now
+
+
+def _resume_records(member: Member, now: dict, step: int) -> None:
     """Metrics and provenance from `step` on; other versions or devices than before are said."""
     directory = member.directory
     metrics.truncate(directory / "metrics.jsonl", step)
-    now = {**provenance.current(code.mesh), "model": models.describe(member.run.model)}
-    if len(runs) > 1:
-        now |= {"fleet": f"{len(runs)} runs, {code.together}", "members": [run.key for run in runs]}
     changes = provenance.record(directory / "provenance.json", now, step)
     if changes:
         print(f"{directory.name}: goes on from step {step:,} with {'; '.join(changes)}", flush=True)

@@ -36,8 +36,9 @@ def record(path: pathlib.Path, now: dict, step: int) -> list[str]:
     if not recorded:
         atomic.write(path, seal.sealed({**now, "history": []}))
         return []
-    changes = differences([recorded, *recorded["history"]][-1], now)
-    if changes:
+    last = [recorded, *recorded["history"]][-1]
+    changes = differences(last, now)
+    if changes or last.get("members") != now.get("members"):
         recorded["history"].append({**now, "step": step})
         atomic.write(path, seal.sealed(recorded))
     return changes

@@ -45,7 +45,7 @@ class Fleet:
         ]
         mesh = meshes.make(run.train.batch, count)
         code = dataclasses.replace(loop.program(run, mesh, count), together=how)
-        pool = Store(pathlib.Path("nowhere")).pool(run, task.components, task.data)
+        pool = Store(pathlib.Path("nowhere")).pool(run, task.components, task.data, mesh)
         self.feed = Feed([member.run for member in members], code, task.components, task.data, pool)
         self.carried, self.step = resume.start(members, self.feed), 0
         self.images = run.train.batch * count

@@ -130,6 +130,19 @@ def test_what_had_begun_in_another_fleet_begins_again(episode, tmp_path, capsys,
     same(found, alone(made, tmp_path / "alone", runs[0]))
 
 
+def test_a_finished_member_that_lacks_a_step_is_not_trained_alone(episode, tmp_path, capsys):
+    """Its step would be of other bits than those that were read of it."""
+    made = episode(SMALL_STEPS)
+    runs = seeds(made, 2)
+    whole = together(made, tmp_path, runs)
+    checkpoint.remove(tmp_path / runs[0].key / "checkpoints" / "12")
+    with pytest.raises(UserError, match="trained beside 1 other runs"):
+        together(made, tmp_path, runs[:1])
+    found = together(made, tmp_path, runs)  # with its fellow it is what it was
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(whole), strict=True):
+        assert np.array_equal(a, b)
+
+
 def test_members_that_are_sealed_need_no_further_step(episode, tmp_path, same):
     """Killed between two members' last words, the others are only finished."""
     made = episode(SMALL_STEPS)
@@ -147,18 +160,27 @@ def test_who_trains_together(episode):
     other = dataclasses.replace(made.run, train=dataclasses.replace(made.run.train, batch=8), seed=9)
     stopping = dataclasses.replace(made.run, train=dataclasses.replace(made.run.train, stop_at_loss=0.1), seed=9)
     every = [*runs, other, stopping]
+    name = {run.key: index for index, run in enumerate(every)} | {"done": "done"}
 
-    def groups(begun=(), most=3):
-        known = dict(begun)
-        return fleet.grouped(every, [most] * len(every), [known.get(run.key, ()) for run in every])
+    def groups(begun=(), most=3, among=every):
+        known = {run.key: () for run in every} | dict(begun)
+        made = fleet.grouped(among, [most] * len(among), known)
+        return [[name[key] for key in group] for group in made]
 
     assert groups() == [[0, 1, 2], [3, 4], [5], [6]]
     assert groups(most=1) == [[i] for i in range(7)]
     keys = (runs[4].key, runs[0].key)
-    assert groups([(key, keys) for key in keys]) == [[4, 0], [1, 2, 3], [5], [6]]
-    gone = (runs[0].key, "somebody who is not here")
-    assert groups([(runs[0].key, gone)]) == [[0, 1, 2], [3, 4], [5], [6]]
+    together = [(key, keys) for key in keys]
+    assert groups(together) == [[4, 0], [1, 2, 3], [5], [6]]
+    # one of them is done: it comes along; nobody trains with those whose fellows are not there, or no more the same
+    keys = ("done", runs[0].key)
+    assert groups([(key, keys) for key in keys]) == [["done", 0], [1, 2, 3], [4], [5], [6]]
+    assert groups([(runs[0].key, keys)]) == [[0], [1, 2, 3], [4], [5], [6]]
+    assert groups([*together, (runs[0].key, (runs[0].key,))]) == [[0], [1, 2, 3], [4], [5], [6]]
     assert groups([(runs[1].key, (runs[1].key,))]) == [[0, 2, 3], [4], [1], [5], [6]]
+    # fewer are asked for than have begun: they begin again
+    fewer = [dataclasses.replace(run, train=dataclasses.replace(run.train, fleet=1)) for run in runs]
+    assert groups(together, most=1, among=fewer) == [[0], [1], [2], [3], [4]]
 
 
 def test_the_rule(episode, monkeypatch):
