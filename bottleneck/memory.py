@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 
-MOST = 2**30  # bytes of one allocation that are kept, and of all that is free at the heap's end
+MOST = 2**31 - 1  # bytes of one allocation that are kept, and of all that is free at the end of the heap
 MOST_OLD = 2**25  # of older versions, the most that they take
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # malloc.h
 
