@@ -13,14 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 ONE = threading.Lock()  # probes are solved in several threads, and a device holds the items of one of them
-WORTH = 2**32  # products of a pass: below, the host is about as soon done
 TOLERANCE = 1e-4  # of the solver, as far as float32 tells
 SHARE = 0.5  # of the device's memory for items; where they need more they are sent again for every pass
 
 
-def wanted(products: int) -> bool:
-    """Whether a pass of so many products is for an accelerator."""
-    return products >= WORTH and jax.default_backend() != "cpu"
+def there() -> bool:
+    return jax.default_backend() != "cpu"
 
 
 def memory() -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, sparse
 
-from bottleneck.analysis import accelerator, information
+from bottleneck.analysis import information
 from bottleneck.errors import UserError
 
 GRID = tuple(float(v) for v in np.logspace(-6, 5, 45))  # the community's grid (Kornblith et al. 2019; DINOv2)
@@ -25,6 +25,7 @@ TOLERANCE = 1e-6  # on the largest gradient entry, in preconditioned coordinates
 MAX_ITERATIONS = 2000
 CHUNK = 2**23  # numbers, float64: 64 MiB
 CHEAP_HESSIAN = 2**23  # products in it: up to these, one is made in each step
+LARGE = 2**32  # products in a pass over the items, from which on an accelerator is asked (not measured)
 FLATTEST = 1e-10  # mean curvature of a log-loss: below, all probabilities are 0 or 1
 SMALLEST_SPREAD = 1e-12  # of a unit, beside its mean and the largest spread: units below count as constant
 
@@ -198,11 +199,8 @@ def logistic(
     theta = np.ascontiguousarray(theta.T)
     minimise = _newton if binary and theta.size**2 * len(labels) <= CHEAP_HESSIAN else _lbfgs
     before = 0
-    if accelerator.wanted(theta.size * len(labels)):
-        with accelerator.ONE:
-            near = accelerator.Objective(objective, chunks(*space.items.shape))
-            theta, *_, before = _lbfgs(near, theta, max(tolerance, accelerator.TOLERANCE))
-            del near
+    if theta.size * len(labels) >= LARGE:
+        theta, before = _begun(objective, theta, tolerance)
     theta, *report, iterations = minimise(objective, theta, tolerance)
     theta = theta.T
     if binary:
@@ -290,6 +288,18 @@ def _sigmoid_loss(logits) -> tuple[float, np.ndarray]:
     """Sum of log(1 + exp) over items, and probability of class 1 [1, n], of its `logits` [1, n]."""
     tail = np.exp(-np.abs(logits))
     return float(np.log1p(tail).sum() + np.maximum(logits, 0.0).sum()), np.where(logits >= 0, 1.0, tail) / (1.0 + tail)
+
+
+def _begun(objective: _Objective, theta, tolerance) -> tuple[np.ndarray, int]:
+    """As near the optimum as float32 comes on an accelerator, and the iterations; `theta` where there is none."""
+    from bottleneck.analysis import accelerator  # loads JAX, which given features do without
+
+    if not accelerator.there():
+        return theta, 0
+    with accelerator.ONE:
+        near = accelerator.Objective(objective, chunks(*objective.space.items.shape))
+        theta, *_, iterations = _lbfgs(near, theta, max(tolerance, accelerator.TOLERANCE))
+    return theta, iterations
 
 
 def _lbfgs(objective: _Objective, theta, tolerance) -> tuple[np.ndarray, float, float, int]:

@@ -209,7 +209,8 @@ def test_what_begins_on_an_accelerator_ends_where_the_host_does(classes, memory,
     x, labels = features(400, 30, classes)
     space = solvers.basis(x, "standardised")
     host = solvers.logistic(space, labels, 1e-3, num_classes=classes)
-    monkeypatch.setattr(accelerator, "wanted", lambda products: True)
+    monkeypatch.setattr(accelerator, "there", lambda: True)
+    monkeypatch.setattr(solvers, "LARGE", 1)
     monkeypatch.setattr(accelerator, "memory", lambda: memory)
     monkeypatch.setattr(solvers, "CHUNK", 31 * 150)  # three parts
     device = solvers.logistic(space, labels, 1e-3, num_classes=classes)
@@ -217,7 +218,8 @@ def test_what_begins_on_an_accelerator_ends_where_the_host_does(classes, memory,
     np.testing.assert_allclose(device.weights, host.weights, atol=1e-4)
 
 
-def test_only_large_problems_begin_there_and_only_where_there_is_one(monkeypatch):
-    assert not accelerator.wanted(2**40)
-    monkeypatch.setattr(accelerator.jax, "default_backend", lambda: "gpu")
-    assert accelerator.wanted(2**40) and not accelerator.wanted(2**20)
+def test_only_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(solvers, "LARGE", 1)
+    monkeypatch.setattr(accelerator, "Objective", lambda *args: pytest.fail("there is no accelerator"))
+    x, labels = features(60, 5, 3)
+    assert solvers.logistic(solvers.basis(x), labels, 1e-2, num_classes=3).grad_norm <= solvers.TOLERANCE
