@@ -1,7 +1,7 @@
 """The log-loss of many items where there is an accelerator: float32 there, chunk by chunk, float64 sums on the host.
 
-Rounding keeps the gradient from vanishing below about 1e-5 in preconditioned coordinates. So this only brings a solver
-near: from there it goes on in float64 (`solvers.logistic`), in the few iterations that are left.
+Rounding keeps the gradient from vanishing. So this only brings a solver near: from there it goes on in float64
+(`solvers.logistic`), in the few iterations that are left.
 """
 
 from __future__ import annotations

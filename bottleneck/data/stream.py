@@ -3,7 +3,7 @@ device.
 
 One element is a part of a batch, a pure function of (seed, step, rows): reading can start at any step, and the examples
 are those `resident.gather` would have taken. Workers are threads: images are decoded and resized outside the
-interpreter's lock, which is held for a fifteenth of the time that a photograph of 500 x 375 pixels takes.
+interpreter's lock.
 """
 
 from __future__ import annotations
@@ -45,18 +45,10 @@ def batches(
     is raised by it.
     """
     parts = [component.splits[split] for component in components]
-    host = jax.local_devices(backend="cpu")[0]
     offsets = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    tables = jax.device_put(tables, host)
-    places = np.array_split(np.arange(batch)[rows], -(-len(np.arange(batch)[rows]) // PART))
-
-    @functools.lru_cache(2 * threads)
-    def drawn(step):
-        with jax.default_device(host):
-            component, index = mixture.draw(tables, np.int32(seed), np.int32(step), batch, kind)
-            bits = mixture.bits(np.int32(seed), np.int32(step), batch, crops.NUMBERS) if area else None
-        return np.asarray(component), np.asarray(index), crops.drawn(bits, area) if area else None
-
+    own = np.arange(batch)[rows]
+    places = np.array_split(own, -(-len(own) // PART))
+    drawn = functools.lru_cache(2 * threads)(_sampler(tables, seed, batch, kind, area))
     drawn(start)  # compiled once, before the workers all ask for it
 
     def fetch(number):
@@ -72,6 +64,20 @@ def batches(
     ahead = prefetched(parts[0].fetch(np.arange(1)).nbytes, [len(place) for place in places], threads)
     options = grain.ReadOptions(num_threads=min(threads, ahead), prefetch_buffer_size=ahead)
     return _whole(iter(elements.to_iter_dataset(options)), stop - start, len(places))
+
+
+def _sampler(tables: mixture.Tables, seed: int, batch: int, kind: str, area: tuple[float, float] | None):
+    """What gives, of a step, component and index [batch], and what its crops are made of (None without an `area`)."""
+    host = jax.local_devices(backend="cpu")[0]
+    tables = jax.device_put(tables, host)
+
+    def drawn(step):
+        with jax.default_device(host):
+            component, index = mixture.draw(tables, np.int32(seed), np.int32(step), batch, kind)
+            bits = mixture.bits(np.int32(seed), np.int32(step), batch, crops.NUMBERS) if area else None
+        return np.asarray(component), np.asarray(index), crops.drawn(bits, area) if area else None
+
+    return drawn
 
 
 def _whole(elements, count: int, parts: int) -> Iterator[dict]:
