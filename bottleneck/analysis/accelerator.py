@@ -1,7 +1,7 @@
 """The log-loss of many items where there is an accelerator: float32 there, chunk by chunk, float64 sums on the host.
 
 Rounding keeps the gradient from vanishing. So this only brings a solver near: from there it goes on in float64
-(`solvers.logistic`), in the few iterations that are left.
+(`logistic.logistic`), in the few iterations that are left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def memory() -> float:
 
 
 class Objective:
-    """The objective of `solvers.logistic` like the one that is `exact`, in float32. `chunks`: rows of its items."""
+    """The objective of `logistic.logistic` like the one that is `exact`, in float32. `chunks`: rows of its items."""
 
     def __init__(self, exact, chunks: list[slice]):
         self.exact = exact

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bottleneck.analysis.eigenbasis import basis
 from bottleneck.analysis.hsic import centred, matrix
-from bottleneck.analysis.solvers import GRID, basis
+from bottleneck.analysis.ridge import GRID
 from bottleneck.errors import UserError
 
 FOLDS = 5

@@ -10,8 +10,8 @@ import itertools
 import numpy as np
 
 from bottleneck.analysis import precision
+from bottleneck.analysis.eigenbasis import SMALLEST_SPREAD
 from bottleneck.analysis.probes import SPLITS
-from bottleneck.analysis.solvers import SMALLEST_SPREAD
 from bottleneck.errors import UserError
 
 LEAST = 2  # items of a split

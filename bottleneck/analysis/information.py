@@ -10,6 +10,7 @@ prior, which bounds what one confident mistake can cost. Regression targets use 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,38 +116,66 @@ def calibrate(logits, labels, p) -> Calibration:
 
     Minimises the log-loss of the n items plus that of one more item which only the prior explains (the rule of
     succession, as in Platt's smoothed targets): a flawless validation split is no proof that no mistake will ever be
-    made. Hence `mix >= about 1/(n+1)`, no test item costs more than about `log2((n+1) / p(y))` bits, and the plain
+    made. Hence `mix >= 1/(n+1)`, no test item costs more than about `log2((n+1) / p(y))` bits, and the plain
     validation log-loss exceeds the uncalibrated one by at most `(1 + log(n+1)) / n` nats (usually it is lower).
     Deterministic; the temperature stays within `TEMPERATURES`.
     """
     logits, labels, p = np.asarray(logits, np.float64), np.asarray(labels, np.int64), np.asarray(p, np.float64)
-    n, base, wrong = len(labels), p[labels], against(logits, labels)
-
-    def objective(theta):
-        inverse, mix = np.exp(-theta[0]), theta[1]
-        odds = np.exp(np.minimum(inverse * wrong, LARGEST))
-        q = 1.0 / (1.0 + odds.sum(0))
-        mixed = (1.0 - mix) * q + mix * base
-        slope = inverse * (odds * wrong).sum(0) * q**2  # of q by log T
-        value = -np.log(mixed).sum() - np.log(mix)
-        gradient = np.array([-((1.0 - mix) * slope / mixed).sum(), -((base - q) / mixed).sum() - 1.0 / mix])
-        return value / n, gradient / n
-
-    bounds = [tuple(np.log(TEMPERATURES)), (1e-12, 1.0 - 1e-9)]
-    first = 1.0 / (n + 1.0)
-    best = (objective((0.0, first))[0], 0.0, first)
-    for start in ((0.0, first), (0.0, 0.2)):  # nearly convex, not quite: two starts, the lower one wins
-        result = optimize.minimize(
-            objective,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 200},
-        )
-        best = min(best, (float(result.fun), float(result.x[0]), float(result.x[1])))
-    fitted = Calibration(float(np.exp(best[1])), best[2], p, 0.0)
+    objective, least = functools.partial(_succession, against(logits, labels), p[labels]), 1.0 / (len(labels) + 1.0)
+    low, high = (1.0 / TEMPERATURES[1], least), (1.0 / TEMPERATURES[0], 1.0 - 1e-9)
+    # nearly convex, not quite: of two starts the lower end wins
+    found = [minimum(objective, start, low, high) for start in (low, (1.0, 0.5))]
+    _, (inverse, mix) = min(found, key=lambda end: end[0])
+    fitted = Calibration(float(1.0 / inverse), float(mix), p, 0.0)
     return Calibration(fitted.temperature, fitted.mix, p, log_loss(apply(fitted, logits), labels))
+
+
+def _succession(wrong, base, theta) -> tuple[float, np.ndarray, np.ndarray]:
+    """The objective of `calibrate`, nats an item, its gradient [2] and Hessian [2, 2] by `theta` (1 / T, mix).
+
+    `wrong` [K - 1, n] as of `against`; `base` [n]: the prior of the right class.
+    """
+    (inverse, mix), n = theta, len(base)
+    odds = np.exp(np.minimum(inverse * wrong, LARGEST))
+    weighted = odds * wrong
+    q = 1.0 / (1.0 + odds.sum(0))
+    first = -weighted.sum(0) * q  # q first and q second are the derivatives of q by 1 / T
+    second = 2.0 * first**2 - (weighted * wrong).sum(0) * q
+    mixed = (1.0 - mix) * q + mix * base
+    share, towards = (1.0 - mix) * q / mixed, (base - q) / mixed
+    slope = share * first
+    value = -np.log(mixed).sum() - np.log(mix)
+    gradient = np.array([-slope.sum(), -towards.sum() - 1.0 / mix])
+    across = (slope * towards).sum() - gradient[0] / (1.0 - mix)
+    hessian = [[(slope**2 - share * second).sum(), across], [across, (towards**2).sum() + 1.0 / mix**2]]
+    return value / n, gradient / n, np.array(hessian) / n
+
+
+def minimum(objective, start, low, high) -> tuple[float, np.ndarray]:
+    """A local minimum between the bounds `low` and `high` [d], and where it is, by Newton's method from `start`.
+
+    `objective(theta)`: value, gradient, Hessian. Where it is not convex, the absolute values of curvatures count;
+    coordinates that a bound keeps from falling further stay there; steps are halved until the value falls.
+    """
+    theta = np.array(start)
+    value, gradient, hessian = objective(theta)
+    for _ in range(200):
+        free = np.where(gradient > 0.0, theta > low, theta < high)
+        curvatures, axes = np.linalg.eigh(hessian[np.ix_(free, free)])
+        step = np.zeros(len(theta))
+        step[free] = axes @ (axes.T @ gradient[free] / np.maximum(np.abs(curvatures), 1e-300))
+        size = 1.0
+        while True:
+            ahead = np.clip(theta - size * step, low, high)
+            fall = float(gradient @ (theta - ahead))
+            if fall <= 1e-15 * max(1.0, abs(value)):  # as low as numbers can tell
+                return value, theta
+            found = objective(ahead)
+            if found[0] <= value - 1e-4 * fall:
+                break
+            size /= 2.0
+        theta, (value, gradient, hessian) = ahead, found
+    return value, theta
 
 
 def r2_items(y, predicted, centre=None) -> np.ndarray:

@@ -24,8 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck.analysis import information, screen
+from bottleneck.analysis.eigenbasis import Basis, basis
+from bottleneck.analysis.logistic import Fit
 from bottleneck.analysis.probes import search
-from bottleneck.analysis.solvers import GRID, Basis, Fit, basis, ridge, squared_errors
+from bottleneck.analysis.ridge import GRID, ridge, squared_errors
 
 WIDTHS = (0.3, 1.0, 3.0)  # squared widths of the Gaussian, in medians of the squared distance
 LANDMARKS = 512

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck.analysis import information, ladder, nonlinear, screen
-from bottleneck.analysis.solvers import GRID
+from bottleneck.analysis.ridge import GRID
 
 UNITS = 64
 STRENGTH = 3.0  # of what stands out, in standard deviations of a unit's noise

@@ -14,20 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck.analysis import information
-from bottleneck.analysis.solvers import (
-    CHUNK,
-    GRID,
-    TOLERANCE,
-    WHITENED_PENALTY,
-    Basis,
-    Fit,
-    basis,
-    chunks,
-    class_sums,
-    logistic,
-    ridge,
-    squared_errors,
-)
+from bottleneck.analysis.eigenbasis import CHUNK, Basis, basis, chunks, class_sums
+from bottleneck.analysis.logistic import TOLERANCE, Fit, held_out, logistic
+from bottleneck.analysis.ridge import GRID, WHITENED_PENALTY, ridge, squared_errors
 from bottleneck.errors import UserError
 
 SPLITS = ("probe", "val", "test")
@@ -226,6 +215,7 @@ def search(
     fits: dict[int, Fit] = {}
     sums = class_sums(space.items, labels, num_classes)
     losses: dict[int, float] = {}
+    validate = held_out(val, val_labels, num_classes)
 
     def loss(index):
         if index not in losses:
@@ -239,9 +229,6 @@ def search(
         lam, shrinkage = (WHITENED_PENALTY, value) if whitened else (value, None)
         settings = dict(shrinkage=shrinkage, start=begin, tolerance=tolerance, sums=sums)
         return logistic(space, labels, lam, num_classes=num_classes, **settings)
-
-    def validate(fit):
-        return information.log_loss(information.log_softmax(val @ fit.weights + fit.intercept), val_labels)
 
     start = int(np.abs(np.log(coarse) - np.log(proposed)).argmin())
     best = descend(loss, start, len(coarse))

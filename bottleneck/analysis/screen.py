@@ -22,8 +22,10 @@ import numpy as np
 from scipy import optimize
 
 from bottleneck.analysis import information
+from bottleneck.analysis.eigenbasis import Basis, basis, chunks
+from bottleneck.analysis.logistic import logistic
 from bottleneck.analysis.probes import descend, edge
-from bottleneck.analysis.solvers import GRID, WHITENED_PENALTY, Basis, basis, chunks, logistic, ridge, squared_errors
+from bottleneck.analysis.ridge import GRID, WHITENED_PENALTY, ridge, squared_errors
 
 STRIDE = 2  # of the descent in log-loss along the grid of penalties
 SHRINKAGE = 1e-2  # of the K x K map, in units of the scores' variance in K - 1 directions

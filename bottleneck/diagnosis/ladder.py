@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bottleneck.analysis import intervals, ladder, screen, solvers
+from bottleneck.analysis import intervals, ladder, screen
+from bottleneck.analysis.ridge import GRID
 from bottleneck.diagnosis.cast import (
     LABEL,
     PIXELS,
@@ -97,7 +98,7 @@ class Ladder(Diagnosis):
                 total = total + weight * screen.errors(
                     store.features(member.source, member.layer, component), y, classes
                 )
-            return float(solvers.GRID[int(total.argmin())])
+            return float(GRID[int(total.argmin())])
 
         read = tuple((extract.of_member(member, component), weight) for component, weight in weighted)
         return store.remember(("penalty", read), least)

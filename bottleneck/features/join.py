@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bottleneck.analysis.solvers import basis, inverse_spread
+from bottleneck.analysis.eigenbasis import basis, inverse_spread
 from bottleneck.data.component import Component
 from bottleneck.features.source import SPLITS, Member
 

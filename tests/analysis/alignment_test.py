@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bottleneck.analysis import alignment
-from bottleneck.analysis.solvers import GRID
+from bottleneck.analysis.ridge import GRID
 from bottleneck.errors import UserError
 
 

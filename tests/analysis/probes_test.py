@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bottleneck.analysis import information, probes, solvers
+from bottleneck.analysis import eigenbasis, information, logistic, probes, ridge
 from bottleneck.errors import UserError
 
 SIZES = {"probe": 300, "val": 200, "test": 250}
@@ -83,7 +83,7 @@ def test_guard_of_chunks_is_that_of_all_items(scaling, monkeypatch):
     probe = probes.linear_probe(x, y, 3, scalings=(scaling,))
     kernel = np.random.default_rng(0).normal(size=(20, 3))
     whole = probes.guard(probe, x["probe"], y["probe"], kernel)
-    monkeypatch.setattr(solvers, "CHUNK", 500)
+    monkeypatch.setattr(eigenbasis, "CHUNK", 500)
     pieces = probes.guard(probe, x["probe"], y["probe"], kernel)
     assert (pieces.probe, pieces.head) == pytest.approx((whole.probe, whole.head), rel=1e-12)
 
@@ -136,10 +136,10 @@ def test_guard_passes_a_solved_probe_and_catches_a_broken_one(scaling):
     result = probes.guard(probe, x["probe"], y["probe"], rng.normal(size=(20, 3)), rng.normal(size=3))
     assert result.holds and result.probe < result.head
     # what the solver minimised, computed anew from the weights on raw features
-    space = solvers.basis(x["probe"], "raw" if scaling == "raw" else "standardised")
+    space = eigenbasis.basis(x["probe"], "raw" if scaling == "raw" else "standardised")
     shrunk = scaling == "whitened"
-    lam, shrinkage = (solvers.WHITENED_PENALTY, probe.lam) if shrunk else (probe.lam, None)
-    fit = solvers.logistic(space, y["probe"], lam, num_classes=3, shrinkage=shrinkage)
+    lam, shrinkage = (ridge.WHITENED_PENALTY, probe.lam) if shrunk else (probe.lam, None)
+    fit = logistic.logistic(space, y["probe"], lam, num_classes=3, shrinkage=shrinkage)
     assert result.probe == pytest.approx(fit.objective, rel=1e-6)
     # its own weights are a head with exactly the probe's objective, whatever is added to all classes
     same = probes.guard(probe, x["probe"], y["probe"], probe.weights + 7.0, probe.intercept)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bottleneck.analysis import information, ladder, nonlinear, probes, screen, solvers
+from bottleneck.analysis import eigenbasis, information, ladder, nonlinear, probes, ridge, screen
 
 SIZES = {"probe": 400, "val": 200, "test": 400}
 
@@ -66,8 +66,8 @@ def test_the_test_split_decides_nothing():
 def test_squared_errors_are_those_of_the_predictions(seed, n, p, classes, scaling):
     rng = np.random.default_rng(seed)
     x, labels = rng.normal(size=(2 * n, p)) * rng.exponential(size=p) + 5.0, rng.integers(0, classes, 2 * n)
-    y, space = np.eye(classes)[labels], solvers.basis(x[:n], scaling)
-    weights, intercept = solvers.ridge(space, y[:n], (1e-3, 0.1, 10.0))
+    y, space = np.eye(classes)[labels], eigenbasis.basis(x[:n], scaling)
+    weights, intercept = ridge.ridge(space, y[:n], (1e-3, 0.1, 10.0))
     val = space.project(x[n:])
     direct = np.stack([((y[n:] - val @ weight - intercept) ** 2).mean(0) for weight in weights])
     np.testing.assert_allclose(screen.squared_errors(weights, val, y[n:] - intercept), direct, rtol=1e-8, atol=1e-10)
@@ -78,9 +78,9 @@ def test_errors_of_a_label_point_to_its_penalty_and_add_over_components():
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, y = planted(1.5, 3)
     found = screen.errors(x, y, 3)
-    assert found.shape == (len(solvers.GRID),)
+    assert found.shape == (len(ridge.GRID),)
     for index in (5, 20, 30):
-        model = linear_model.Ridge(alpha=solvers.GRID[index] * SIZES["probe"]).fit(x["probe"], np.eye(3)[y["probe"]])
+        model = linear_model.Ridge(alpha=ridge.GRID[index] * SIZES["probe"]).fit(x["probe"], np.eye(3)[y["probe"]])
         direct = ((model.predict(x["val"]) - np.eye(3)[y["val"]]) ** 2).sum(1).mean()
         assert found[index] == pytest.approx(direct, rel=1e-6)
     assert 0 < found.argmin() < len(found) - 1
@@ -95,7 +95,7 @@ def test_what_stands_out_is_read_raw_and_what_is_weak_only_whitened():
     x[:, 1] = (3.0 * (2 * factor - 1) + rng.normal(size=n)) / 50
     x = split(x @ np.linalg.qr(rng.normal(size=(p, p)))[0], sizes)
     targets = {"task": (split(task, sizes), 2), "factor": (split(factor, sizes), 2)}
-    penalty = solvers.GRID[int(screen.errors(x, targets["task"][0], 2).argmin())]
+    penalty = ridge.GRID[int(screen.errors(x, targets["task"][0], 2).argmin())]
     raw, whitened = screen.screen(x, targets, penalty), screen.screen(x, targets)
     assert raw["task"].correct.mean() > 0.99 and whitened["factor"].correct.mean() > 0.99
     assert raw["factor"].correct.mean() < 0.95

@@ -30,7 +30,7 @@ import sklearn
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from threadpoolctl import threadpool_limits
 
-from bottleneck.analysis import information, solvers
+from bottleneck.analysis import eigenbasis, information, logistic, ridge
 
 SIZES = "10000x512x10,60000x2304x10,50000x2048x100"
 HEAD = "      n     p     K  solver         seconds   ratio    excess  accuracy     bits"
@@ -69,9 +69,9 @@ class Watch:
 
 def ours(x, labels, classes, lam):
     start = time.perf_counter()
-    space = solvers.basis(x, "standardised")
+    space = eigenbasis.basis(x, "standardised")
     based = time.perf_counter() - start
-    fit = solvers.logistic(space, labels, lam, num_classes=classes)
+    fit = logistic.logistic(space, labels, lam, num_classes=classes)
     seconds = time.perf_counter() - start
     kernel = space.vectors @ fit.weights  # of standardised features
     return fit, kernel, seconds, based
@@ -151,12 +151,12 @@ def ridges(n, p, classes) -> dict:
     """Every penalty of the grid, one decomposition each side: ours on a validation split, theirs by leave-one-out."""
     (x, labels), (x_test, test_labels) = data(n, p, classes)
     start = time.perf_counter()
-    space = solvers.basis(x)
-    weights, intercept = solvers.ridge(space, labels, classes=classes)
-    solvers.squared_errors(weights, space.project(x_test), np.eye(classes)[test_labels] - intercept)
+    space = eigenbasis.basis(x)
+    weights, intercept = ridge.ridge(space, labels, classes=classes)
+    ridge.squared_errors(weights, space.project(x_test), np.eye(classes)[test_labels] - intercept)
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    RidgeClassifierCV(alphas=np.array(solvers.GRID) * n).fit(x.astype(np.float64), labels)
+    RidgeClassifierCV(alphas=np.array(ridge.GRID) * n).fit(x.astype(np.float64), labels)
     theirs = time.perf_counter() - start
     return dict(n=n, p=p, classes=classes, seconds=seconds, sklearn_seconds=theirs, ratio=theirs / seconds)
 
@@ -215,7 +215,7 @@ def main():
                 found["rows"].append(row)
         ridge = found["ridge"] = ridges(*sizes[0])
     print(
-        f"ridge, {len(solvers.GRID)} penalties, first size: {ridge['seconds']:.2f} s, RidgeClassifierCV "
+        f"ridge, {len(ridge.GRID)} penalties, first size: {ridge['seconds']:.2f} s, RidgeClassifierCV "
         f"{ridge['sklearn_seconds']:.2f} s, ratio {ridge['ratio']:.1f}"
     )
     if args.json:

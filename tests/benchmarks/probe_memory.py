@@ -17,7 +17,7 @@ import time
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from bottleneck.analysis import probes, solvers
+from bottleneck.analysis import logistic, probes
 
 ROWS = 10_000  # written, or held out, at a time
 
@@ -51,7 +51,7 @@ def made(path, rng, args):
 
 def main():
     args = parsed()
-    solvers.MAX_ITERATIONS = args.iterations
+    logistic.MAX_ITERATIONS = args.iterations
     with tempfile.TemporaryDirectory() as directory:
         x, y = made(pathlib.Path(directory) / "x.npy", np.random.default_rng(0), args)
         before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from threadpoolctl import threadpool_limits
 
 from bottleneck.analysis import nonlinear, screen
-from bottleneck.analysis.solvers import GRID
+from bottleneck.analysis.ridge import GRID
 
 CLASSES = (2, 2, 2, 10, 10)
 

@@ -1,11 +1,9 @@
-"""Ridge and logistic regression in one eigenbasis.
+"""Multinomial logistic regression in the eigenbasis of the features.
 
-One eigendecomposition of the centred features of the probe split (raw or standardised) serves every ridge penalty,
-every target, the whitened condition and the solves of the multinomial logistic probe. In that basis the mean log-loss
-has a nearly diagonal Hessian, `c s_i + penalty_i`, so dividing it out makes L-BFGS converge in tens of steps where
-gradient descent in the raw features would turn bad conditioning into apparent feature loss. One logit of few items or
-coordinates is solved by Newton's method instead: there a step of L-BFGS costs more than the Hessian. Losses are means,
-so a penalty means the same at every n. Beside the coordinates themselves, memory is bounded by chunks of items.
+There the mean log-loss has a nearly diagonal Hessian, `c s_i + penalty_i`, so dividing it out makes L-BFGS converge in
+tens of steps where gradient descent in the raw features would turn bad conditioning into apparent feature loss. One
+logit of few items or coordinates is solved by Newton's method instead: there a step of L-BFGS costs more than the
+Hessian. Losses are means, so a penalty means the same at every n.
 """
 
 from __future__ import annotations
@@ -14,146 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, sparse
+from scipy import optimize
 
 from bottleneck.analysis import information
-from bottleneck.errors import UserError
+from bottleneck.analysis.eigenbasis import Basis, chunks, class_sums
 
-GRID = tuple(float(v) for v in np.logspace(-6, 5, 45))  # the community's grid (Kornblith et al. 2019; DINOv2)
-WHITENED_PENALTY = 1e-3  # whitening sweeps the shrinkage; the penalty in whitened coordinates stays here
 TOLERANCE = 1e-6  # on the largest gradient entry, in preconditioned coordinates
 MAX_ITERATIONS = 2000
-CHUNK = 2**23  # numbers, float64: 64 MiB
 CHEAP_HESSIAN = 2**23  # products in it: up to these, one is made in each step
 LARGE = 2**32  # products in a pass over the items, from which on an accelerator is asked (not measured)
 FLATTEST = 1e-10  # mean curvature of a log-loss: below, all probabilities are 0 or 1
-SMALLEST_SPREAD = 1e-12  # of a unit, beside its mean and the largest spread: units below count as constant
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Eigenbasis of the probe split's features: `x -> ((x - mean) * inverse_scale) @ vectors`."""
-
-    scaling: str  # "raw" or "standardised"; whitening is standardised with a shrinkage
-    mean: np.ndarray  # [p]
-    inverse_scale: np.ndarray  # [p], 0 for a constant column when standardised
-    vectors: np.ndarray  # [p, r], orthonormal
-    variances: np.ndarray  # [r], descending
-    items: np.ndarray  # [n, r + 1] coordinates of the probe split, and 1 for the intercept
-
-    @property
-    def coordinates(self) -> np.ndarray:
-        """[n, r] of the probe split."""
-        return self.items[:, :-1]
-
-    def project(self, x) -> np.ndarray:
-        """Coordinates [m, r] of other items [m, p]."""
-        projected = np.empty((len(x), len(self.variances)))
-        for rows in chunks(*np.shape(x)):
-            projected[rows] = ((np.asarray(x[rows], np.float64) - self.mean) * self.inverse_scale) @ self.vectors
-        return projected
-
-    def penalties(self, lam: float, shrinkage: float | None = None) -> np.ndarray:
-        """Diagonal penalty [r] in this basis: `lam`, or `lam (s + shrinkage)` for whitened coordinates."""
-        return np.full(len(self.variances), lam) if shrinkage is None else lam * (self.variances + shrinkage)
-
-    def to_input(self, weights, intercept) -> tuple[np.ndarray, np.ndarray]:
-        """Weights [r, k], intercept [k] in this basis -> the same function of raw features: [p, k], [k]."""
-        kernel = self.inverse_scale[:, None] * (self.vectors @ weights)
-        return kernel, intercept - self.mean @ kernel
-
-    def outputs(self, x, weights, intercept) -> np.ndarray:
-        """What weights [r, k] and an intercept [k] in this basis say of other items [m, p]: [m, k]."""
-        kernel, bias = self.to_input(weights, intercept)
-        said = [np.asarray(x[rows], np.float64) @ kernel + bias for rows in chunks(*np.shape(x))]
-        return np.concatenate(said) if said else np.empty((0, len(bias)))
-
-
-def basis(x, scaling: str = "raw") -> Basis:
-    """Eigenbasis of `x` [n, p], by the smaller of the p x p covariance and the n x n Gram.
-
-    Directions with less than about 1e-13 of the largest variance are below the resolution of float64 and dropped.
-    """
-    if scaling not in ("raw", "standardised"):
-        raise UserError("scaling", scaling, "raw or standardised")
-    n, p = np.shape(x)
-    parts, inverse_scale = chunks(n, p), np.ones(p)
-    mean = sum(np.asarray(x[rows], np.float64).sum(0) for rows in parts) / n
-
-    def scaled(rows):
-        return (np.asarray(x[rows], np.float64) - mean) * inverse_scale
-
-    if scaling == "standardised":
-        inverse_scale = inverse_spread(sum((scaled(rows) ** 2).sum(0) for rows in parts) / n, mean)
-    if p <= n:
-        variances, vectors = np.linalg.eigh(sum(z.T @ z for z in map(scaled, parts)) / n)
-    else:
-        z = scaled(slice(None))
-        variances, left = np.linalg.eigh(z @ z.T / n)
-        vectors = z.T @ left
-    keep = variances > max(variances[-1], 0.0) * max(n, p) * np.finfo(np.float64).eps
-    vectors = vectors[:, keep][:, ::-1]
-    if p > n:
-        vectors = vectors / np.linalg.norm(vectors, axis=0)
-    items = np.ones((n, vectors.shape[1] + 1))
-    for rows in parts:
-        items[rows, :-1] = scaled(rows) @ vectors
-    variances = sum((items[rows, :-1] ** 2).sum(0) for rows in parts) / n
-    return Basis(scaling, mean, inverse_scale, vectors, variances, items)
-
-
-def chunks(n: int, width: int) -> list[slice]:
-    """Rows of n x `width` numbers, at most CHUNK numbers at a time."""
-    size = max(1, CHUNK // max(1, width))
-    return [slice(start, start + size) for start in range(0, n, size)]
-
-
-def inverse_spread(variance, mean) -> np.ndarray:
-    """1 / standard deviation [p] of features of a `variance` and `mean` [p]; 0 for constant ones."""
-    std = np.sqrt(variance)
-    # below that is rounding, of the unit's own mean or of the other units
-    varies = std > SMALLEST_SPREAD * np.maximum(np.abs(mean), std.max(initial=1e-300))
-    return np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
-
-
-def ridge(
-    space: Basis, targets, lambdas=GRID, *, whitened: bool = False, classes: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression of `targets` [n, m] for every penalty: weights [len(lambdas), r, m] and intercept [m]. With a
-    number of `classes`, labels int [n] stand for their one-hots.
-
-    Minimises `mean |y - f|^2 + lam |w|^2` in the scaling's own coordinates with a free intercept. If `whitened`, the
-    values are shrinkages and the penalty is `WHITENED_PENALTY` in the whitened coordinates.
-    """
-    if classes:
-        sums = class_sums(space.items, targets, classes)
-        intercept = sums[:, -1] / len(targets)
-        cross = sums[:, :-1].T / len(targets)  # coordinates have mean 0
-    else:
-        targets = np.asarray(targets, np.float64)
-        intercept = targets.mean(0)
-        cross = space.coordinates.T @ (targets - intercept) / len(targets)
-    shifts = [space.penalties(WHITENED_PENALTY, v) if whitened else space.penalties(v) for v in lambdas]
-    return np.stack([cross / (space.variances + shift)[:, None] for shift in shifts]), intercept
-
-
-def squared_errors(weights, coordinates, targets) -> np.ndarray:
-    """Mean squared errors [L, m] of `weights` [L, r, m] at `coordinates` [n, r].
-
-    `targets` [n, m] come less the intercept. `mean (y - z w)^2` multiplied out: second moments replace a pass over the
-    items for every penalty.
-    """
-    n, (steps, r, m) = len(targets), weights.shape
-    moments, cross = coordinates.T @ coordinates / n, coordinates.T @ targets / n
-    flat = weights.transpose(1, 0, 2).reshape(r, steps * m)
-    return (targets**2).mean(0) - 2.0 * (weights * cross).sum(1) + (flat * (moments @ flat)).sum(0).reshape(steps, m)
-
-
-def class_sums(items, labels, classes: int) -> np.ndarray:
-    """[K, r]: the sum of the `items` [n, r] of each class; the last of a basis' own items is their number."""
-    rows = np.asarray(labels), np.arange(len(labels))
-    member = sparse.csr_array((np.ones(len(labels)), rows), shape=(classes, len(labels)))
-    return np.asarray(member @ items)
 
 
 @dataclass(frozen=True)
@@ -193,10 +61,7 @@ def logistic(
     if start is None:
         intercept = np.log(information.prior(labels, num_classes))
         start = Fit(np.zeros((len(space.variances), num_classes)), intercept - intercept.mean(), 0.0, 0.0, 0)
-    theta = np.vstack([start.weights, start.intercept])
-    if binary:
-        theta = theta @ np.array([[-1.0], [1.0]])
-    theta = np.ascontiguousarray(theta.T)
+    theta = np.ascontiguousarray(_logits(start))
     minimise = _newton if binary and theta.size**2 * len(labels) <= CHEAP_HESSIAN else _lbfgs
     before = 0
     if theta.size * len(labels) >= LARGE:
@@ -206,6 +71,27 @@ def logistic(
     if binary:
         theta = theta * np.array([[-0.5, 0.5]])
     return Fit(theta[:-1], theta[-1], *report, before + iterations)
+
+
+def held_out(coordinates, labels, num_classes: int) -> Callable[[Fit], float]:
+    """What says the mean log-loss (nats) of a Fit on other items, of `coordinates` [n, r] and `labels` int [n]."""
+    counts = np.bincount(labels, minlength=num_classes)
+    sums = np.hstack([class_sums(coordinates, labels, num_classes), counts[:, None]])
+    parts, log_loss = chunks(len(labels), num_classes), _log_loss(num_classes)
+
+    def loss(fit: Fit) -> float:
+        theta = _logits(fit)
+        kernel, bias = theta[:, :-1], theta[:, -1:]
+        total = sum(log_loss(kernel @ coordinates[rows].T + bias)[0] for rows in parts)
+        return (total - float((theta * sums[-len(theta) :]).sum())) / len(labels)
+
+    return loss
+
+
+def _logits(fit: Fit) -> np.ndarray:
+    """Weights and last the intercepts [k, r + 1] of k logits: of every class, or of class 1 beside class 0."""
+    theta = np.vstack([fit.weights, fit.intercept]).T
+    return theta[1:] - theta[:1] if len(theta) == 2 else theta
 
 
 @dataclass(frozen=True)
@@ -268,10 +154,14 @@ class _Objective:
 
 
 def _objective(space, sums, penalties) -> _Objective:
-    penalties = np.append(penalties, 0.0)
+    penalties, log_loss = np.append(penalties, 0.0), _log_loss(len(sums))
     if len(sums) == 2:  # |W|^2 = |v|^2 / 2 for v = W_1 - W_0
-        return _Objective(space, sums[1:], penalties / 2.0, _sigmoid_loss)
-    return _Objective(space, sums, penalties, _softmax_loss)
+        return _Objective(space, sums[1:], penalties / 2.0, log_loss)
+    return _Objective(space, sums, penalties, log_loss)
+
+
+def _log_loss(num_classes: int) -> Callable:
+    return _sigmoid_loss if num_classes == 2 else _softmax_loss
 
 
 def _softmax_loss(logits) -> tuple[float, np.ndarray]:
