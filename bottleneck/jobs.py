@@ -11,6 +11,9 @@ from typing import Protocol
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from bottleneck import workers
+
+MANY = 64  # tasks, from which on workers are worth their start
 # Held while NumPy reads an array: it parses a header, in which threads disturb each other under CPython 3.11
 # ("SystemError: AST constructor recursion depth mismatch").
 PARSING = threading.Lock()
@@ -55,6 +58,8 @@ def carry_out(stage: str, unit: str, groups: list[list], work: Callable, stop: S
 
 
 def _side_by_side(each: Callable, groups: list[list], failed: threading.Event) -> None:
+    if sum(map(len, groups)) >= MANY:
+        workers.start()
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         ended, _ = wait([pool.submit(each, group) for group in groups], return_when=FIRST_EXCEPTION)

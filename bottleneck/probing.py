@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 from tqdm import tqdm
 
+from bottleneck import workers
 from bottleneck.analysis import concatenation, information, intervals, nonlinear, probes
 from bottleneck.data.component import Component
 from bottleneck.features import extract
@@ -145,7 +146,7 @@ class Probe(extract.Reads):
     def without(self, store, fitted: probes.Probe) -> list[concatenation.Without]:
         """What the joined features no longer say without each member, one by one."""
         widths = [store.features(m.source, m.layer, self.component)["probe"].shape[1] for m in self.members]
-        return concatenation.without(fitted, self.features(store), self.labels, widths)
+        return workers.call(concatenation.without, fitted, self.features(store), self.labels, widths)
 
     def classifier(self, store) -> dict[str, np.ndarray]:
         """split -> logits [n, outputs] of the network's own classifier; of several members the logarithm of their mean
@@ -168,7 +169,7 @@ class Probe(extract.Reads):
         """A non-linear probe (see analysis.nonlinear), its information beyond the same null as that of linear ones."""
         y, null = self.labels, self.null
         known = {"label": (y, self.component.num_classes)}
-        read = nonlinear.probe(self.features(store), known)["label"]
+        read = workers.call(nonlinear.probe, self.features(store), known)["label"]
         own = information.prior(y["probe"], len(null))
         shift = {split: np.log2(own[y[split]]) - np.log2(null[y[split]]) for split in ("val", "test")}
         loss = -np.log(2) * (read.val_bits + np.log2(own[y["val"]]).mean())
@@ -178,7 +179,7 @@ class Probe(extract.Reads):
         count = self.component.num_classes
         task = "classification" if count else "regression"
         how = dict(scalings=self.scalings, task=task, prior=self.null, rejected=rejected)
-        return probes.linear_probe(x, y, count, **how)
+        return workers.call(probes.linear_probe, x, y, count, **how)
 
     def few(self, store, draw: int) -> probes.Probe:
         """A probe on `shots` examples a class: the subset depends on the seed and the draw, not on the arm."""

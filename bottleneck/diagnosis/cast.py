@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from bottleneck import workers
 from bottleneck.analysis import gap, information, intervals, ladder, nonlinear, screen
 from bottleneck.analysis.screen import Reading
 from bottleneck.data.component import Component
@@ -123,13 +124,13 @@ def linear(store, member: Member, component: Component) -> dict[str | None, Read
     """factor -> the whitened ridge probe's reading."""
     return store.remember(
         ("linear", extract.of_member(member, component)),
-        lambda: screen.screen(store.features(member.source, member.layer, component), factors(component)),
+        lambda: workers.call(screen.screen, store.features(member.source, member.layer, component), factors(component)),
     )
 
 
 def entangled(store, member: Member, component: Component, targets: dict) -> dict:
     """factor -> the non-linear probe's reading."""
-    return nonlinear.probe(store.features(member.source, member.layer, component), targets)
+    return workers.call(nonlinear.probe, store.features(member.source, member.layer, component), targets)
 
 
 def table(readings: list, outcome: str = "bits") -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bottleneck import workers
 from bottleneck.analysis import intervals, ladder, screen
 from bottleneck.analysis.ridge import GRID
 from bottleneck.diagnosis.cast import (
@@ -76,14 +77,14 @@ class Ladder(Diagnosis):
         }
         control = {}
         if tasks:
-            plain = [screen.screen(store.features(m.source, m.layer, component), tasks) for m in last]
+            plain = [workers.call(screen.screen, store.features(m.source, m.layer, component), tasks) for m in last]
             control = {"linear": plain, "nonlinear": rungs["nonlinear"]}
         return Climbed(rungs, control, reasons)
 
     def prominent(self, store, member: Member, known: dict) -> dict:
         """factor -> the raw-scale ridge probe's reading at the penalty that serves the pretraining task best."""
         x = store.features(member.source, member.layer, self.component)
-        return screen.screen(x, known, penalty=self.penalty(store, member))
+        return workers.call(screen.screen, x, known, penalty=self.penalty(store, member))
 
     def penalty(self, store, member: Member) -> float:
         """The raw-scale ridge penalty of the least validation error on the mixture's own labels, weighted as it is; of
@@ -95,9 +96,8 @@ class Ladder(Diagnosis):
             total = 0.0
             for component, weight in weighted:
                 y, classes = factors(component)[LABEL]
-                total = total + weight * screen.errors(
-                    store.features(member.source, member.layer, component), y, classes
-                )
+                x = store.features(member.source, member.layer, component)
+                total = total + weight * workers.call(screen.errors, x, y, classes)
             return float(GRID[int(total.argmin())])
 
         read = tuple((extract.of_member(member, component), weight) for component, weight in weighted)
@@ -140,7 +140,7 @@ class Ladder(Diagnosis):
         readings = []
         for m in last:
             x = {s: x[masks[s]] for s, x in store.features(m.source, m.layer, self.component).items()}
-            readings.append(screen.screen(x, {factor: (y, count)})[factor])
+            readings.append(workers.call(screen.screen, x, {factor: (y, count)})[factor])
         at["protocol"] = "linear"
         yield Finding("disjoint_information", intervals.two_way(table(readings)), "bits", at)
         yield Finding("disjoint_accuracy", intervals.two_way(table(readings, "correct")), "fraction", at)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bottleneck import workers
 from bottleneck.analysis import intervals, screen, seeds
 from bottleneck.diagnosis.cast import Diagnosis, factors, linear, linears, reference, testable
 from bottleneck.features.join import collect
@@ -32,7 +33,7 @@ class Seeds(Diagnosis):
     def findings(self, store):
         known = factors(self.component)
         joined = {
-            arm: screen.screen(collect(store, members, self.component), known)
+            arm: workers.call(screen.screen, collect(store, members, self.component), known)
             for arm, members in self.arms.items()
             if len(members) > 1
         }

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from bottleneck import price
+from bottleneck import price, workers
 from bottleneck.analysis import probes as solved
 from bottleneck.data.component import Component
 from bottleneck.errors import UserError
@@ -121,7 +121,8 @@ def solved_head(members: tuple[Member, ...], component: Component, scalings, sto
     y = {split: component.splits[split].labels for split in SPLITS}
     task = "classification" if component.num_classes else "regression"
     x = collect(store, members, component)
-    probe = solved.linear_probe(x, y, component.num_classes, scalings=scalings, task=task, prior=null(component))
+    how = dict(scalings=scalings, task=task, prior=null(component))
+    probe = workers.call(solved.linear_probe, x, y, component.num_classes, **how)
     return {"kernel": probe.weights.astype(np.float32), "bias": probe.intercept.astype(np.float32)}
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -95,6 +97,33 @@ def test_calibration_is_never_worse_than_its_stated_bound(scale, useful):
     assert result.val_log_loss <= np.log(4) + 1e-6 + (1 + np.log(n + 1)) / n
     assert 0 <= result.mix < 1 and 0.01 <= result.temperature <= 100
     assert result == result and information.calibrate(logits, labels, p).temperature == result.temperature
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1.0, 30.0, 1e3])
+@pytest.mark.parametrize("classes, n", [(2, 20), (2, 400), (5, 400)])
+def test_no_point_of_a_grid_calibrates_better(classes, n, scale):
+    for seed in range(5):
+        rng = np.random.default_rng([classes, n, seed])
+        labels, p = rng.integers(classes, size=n), rng.dirichlet(np.full(classes, 5.0))
+        logits = scale * (seed * np.eye(classes)[labels] / 2 + rng.normal(size=(n, classes)))
+        wrong, base = information.against(logits, labels), p[labels]
+        grid = itertools.product(np.logspace(-2, 2, 40), np.append(np.logspace(-np.log10(n + 1), -0.1, 20), 0.999))
+        least = min(information._succession(wrong, base, point)[0] for point in grid)
+        found = information.calibrate(logits, labels, p)
+        ours, _, _ = information._succession(wrong, base, (1.0 / found.temperature, found.mix))
+        assert ours <= least + 1e-9
+        assert found.mix >= 1.0 / (n + 1.0)
+
+
+def test_the_derivatives_of_the_calibrated_loss():
+    rng = np.random.default_rng(0)
+    labels, p = rng.integers(3, size=50), np.array([0.2, 0.3, 0.5])
+    wrong, base = information.against(rng.normal(size=(50, 3)), labels), p[labels]
+    at, step = np.array([0.7, 0.3]), 1e-5
+    _, gradient, hessian = information._succession(wrong, base, at)
+    ends = [[information._succession(wrong, base, at + sign * step * axis) for sign in (1, -1)] for axis in np.eye(2)]
+    np.testing.assert_allclose(gradient, [(up[0] - down[0]) / (2 * step) for up, down in ends], rtol=1e-6)
+    np.testing.assert_allclose(hessian, [(up[1] - down[1]) / (2 * step) for up, down in ends], rtol=1e-6)
 
 
 def test_a_flawless_validation_split_does_not_make_one_mistake_ruinous():

@@ -1,0 +1,123 @@
+"""Workers: the same bits as here, errors as they are, nothing of JAX, and none is left behind."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from bottleneck import workers
+from bottleneck.analysis import probes
+from bottleneck.errors import UserError
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Workers of this test alone."""
+    monkeypatch.setattr(workers, "_pool", None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    workers.start()
+    pool = workers._pool
+    yield pool
+    pool.shutdown(cancel_futures=True)
+
+
+def process(*arrays) -> int:
+    return os.getpid()
+
+
+def blas_threads() -> set[int]:
+    np.ones((300, 300)) @ np.ones((300, 300))
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def mistaken(value):
+    raise UserError("key", value, "another")
+
+
+def knows_jax() -> bool:
+    return "jax" in sys.modules
+
+
+def split(n, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 6)).astype(np.float32)
+    return x, (x[:, 0] + x[:, 1] > 0).astype(int)
+
+
+def test_without_workers_what_is_called_is_computed_here(monkeypatch):
+    monkeypatch.setattr(workers, "_pool", None)
+    assert workers.call(process) == os.getpid()
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    workers.start()
+    assert workers.call(process) == os.getpid()
+
+
+def test_a_probe_has_the_same_bits_wherever_it_is_solved(started):
+    data = {name: split(n, seed) for seed, (name, n) in enumerate((("probe", 60), ("val", 40), ("test", 50)))}
+    x, y = ({name: each[i] for name, each in data.items()} for i in (0, 1))
+    here, there = probes.linear_probe(x, y, 2), workers.call(probes.linear_probe, x, y, 2)
+    np.testing.assert_array_equal(there.bits, here.bits)
+    np.testing.assert_array_equal(there.weights, here.weights)
+    assert there.scalings == here.scalings
+
+
+def test_a_worker_is_another_process_of_one_blas_thread_without_jax(started):
+    assert workers.call(process) != os.getpid()
+    assert workers.call(blas_threads) == {1}
+    assert not workers.call(knows_jax)
+
+
+def test_a_mistake_comes_back_as_it_is(started):
+    with pytest.raises(UserError, match="key='that': expected another"):
+        workers.call(mistaken, "that")
+    assert workers.call(process) != os.getpid()
+
+
+def test_many_bytes_stay_here(started, monkeypatch):
+    monkeypatch.setattr(workers, "MANY", 800)
+    assert workers.call(process, {"x": [np.zeros(100)]}) != os.getpid()
+    assert workers.call(process, {"x": [np.zeros(101)]}) == os.getpid()
+
+
+def test_a_signal_to_all_of_a_job_does_not_end_workers(started):
+    worker = workers.call(process)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(worker, number)
+    assert workers.call(process) != os.getpid() and workers._pool is started
+
+
+def test_what_a_killed_worker_had_in_hand_is_computed_here(started):
+    workers.call(process)
+    for worker in list(started._processes):
+        os.kill(worker, signal.SIGKILL)
+    while workers._pool is started:  # until the loss is noticed
+        workers.call(process)
+    assert workers.call(process) == os.getpid()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks in /proc")
+def test_workers_do_not_outlive_their_parent():
+    code = "import time; from bottleneck import workers; from tests.workers_test import process; "
+    code += "workers.start(); print(workers.call(process), flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        assert alive(worker)
+        parent.kill()
+    patience = time.monotonic() + 20
+    while alive(worker) and time.monotonic() < patience:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(pid: int) -> bool:
+    """Whether it runs; one that has ended may still wait for its parent to ask how."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
