@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -21,6 +22,7 @@ def started(monkeypatch):
     """Workers of this test alone."""
     monkeypatch.setattr(workers, "_pool", None)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(workers, "_repeats", lambda: False)
     workers.start()
     pool = workers._pool
     yield pool
@@ -79,6 +81,18 @@ def test_a_mistake_comes_back_as_it_is(started):
     assert workers.call(process) != os.getpid()
 
 
+@pytest.mark.parametrize("run, says", [(["script.py"], ["begun", "here"]), (["-m", "script"], ["begun"])])
+def test_a_script_is_not_carried_out_once_more(tmp_path, run, says):
+    said = "from bottleneck import workers\nfrom tests.workers_test import process\nimport os\n"
+    said += "print('begun', flush=True)\nworkers.start()\nif workers._pool is None:\n"
+    said += "    assert workers.call(process) == os.getpid()\n    print('here')\n"
+    (tmp_path / "script.py").write_text(said)
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, *run], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == says
+
+
 def test_many_bytes_stay_here(started, monkeypatch):
     monkeypatch.setattr(workers, "MANY", 800)
     assert workers.call(process, {"x": [np.zeros(100)]}) != os.getpid()
@@ -99,6 +113,43 @@ def test_what_a_killed_worker_had_in_hand_is_computed_here(started):
     while workers._pool is started:  # until the loss is noticed
         workers.call(process)
     assert workers.call(process) == os.getpid()
+
+
+def test_no_more_is_computed_at_a_time_than_there_is_room_for():
+    room, log = workers.Room(10), []
+    inside, go = threading.Barrier(3), threading.Event()
+
+    def first(wanted):
+        with room.take(wanted):
+            inside.wait(10)
+            go.wait(10)
+            log.append(wanted)
+
+    def last():
+        with room.take(1000):  # more than there ever is
+            log.append("all")
+
+    threads = [threading.Thread(target=first, args=(wanted,)) for wanted in (4, 6)]
+    for thread in threads:
+        thread.start()
+    inside.wait(10)
+    assert room.left == 0
+    threads.append(threading.Thread(target=last))
+    threads[-1].start()
+    time.sleep(0.05)
+    assert not log
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert log[-1] == "all" and sorted(log[:2]) == [4, 6] and room.left == 10
+
+
+def test_room_is_given_back_by_what_failed(monkeypatch):
+    monkeypatch.setattr(workers, "MANY", 0)
+    before = workers._room.left
+    with pytest.raises(UserError):
+        workers.call(mistaken, np.zeros(3))
+    assert workers._room.left == before
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks in /proc")
