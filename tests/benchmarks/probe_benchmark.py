@@ -213,10 +213,10 @@ def main():
             for row in compared(*size, args.lam, args.limit):
                 print(line(row), flush=True)
                 found["rows"].append(row)
-        ridge = found["ridge"] = ridges(*sizes[0])
+        paths = found["ridge"] = ridges(*sizes[0])
     print(
-        f"ridge, {len(ridge.GRID)} penalties, first size: {ridge['seconds']:.2f} s, RidgeClassifierCV "
-        f"{ridge['sklearn_seconds']:.2f} s, ratio {ridge['ratio']:.1f}"
+        f"ridge, {len(ridge.GRID)} penalties, first size: {paths['seconds']:.2f} s, RidgeClassifierCV "
+        f"{paths['sklearn_seconds']:.2f} s, ratio {paths['ratio']:.1f}"
     )
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))
