@@ -15,6 +15,7 @@ from tests import photographs
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = pathlib.Path(__file__).with_name("mini_imagenet.py")
 UNFINISHED = 3
+RESUMED = "runs/*/resume/*/manifest.json"
 
 
 def launch(workdir, data, arg="", processes=2) -> subprocess.Popen:
@@ -32,10 +33,11 @@ def ended(launched) -> tuple[int, str]:
 
 
 def preempted(workdir, data, arg, points: int) -> None:
-    """Starts the study and ends the launcher by SIGTERM once so many resume points have been seen."""
-    launched, seen = launch(workdir, data, arg), set()
+    """Starts the study and ends the launcher by SIGTERM once so many new resume points have been seen."""
+    before, seen = set(workdir.glob(RESUMED)), set()
+    launched = launch(workdir, data, arg)
     while len(seen) < points and launched.poll() is None:
-        seen |= set(workdir.glob("runs/*/resume/*/manifest.json"))
+        seen |= set(workdir.glob(RESUMED)) - before
         time.sleep(0.005)
     launched.send_signal(signal.SIGTERM)
     code, said = ended(launched)
