@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -60,7 +59,7 @@ def carry_out(stage: str, unit: str, groups: list[list], work: Callable, stop: S
 def _side_by_side(each: Callable, groups: list[list], failed: threading.Event) -> None:
     if sum(map(len, groups)) >= MANY:
         workers.start()
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(workers.cores())
     try:
         ended, _ = wait([pool.submit(each, group) for group in groups], return_when=FIRST_EXCEPTION)
         for done in ended:

@@ -1,13 +1,29 @@
-"""The C library's memory: kept by the process that trains, instead of returned to the system at every step."""
+"""How much memory there is, and the C library's: kept by the process that trains, instead of returned at every step."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+import pathlib
 
 MOST = 2**31 - 1  # bytes of one allocation that are kept, and of all that is free at the end of the heap
 MOST_OLD = 2**25  # of older versions, the most that they take
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # malloc.h
+_GROUP = pathlib.Path("/sys/fs/cgroup")
+_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of a control group, version 2 and 1
+
+
+def available() -> float:
+    """The bytes that this process may use: the machine's, or those of its control group (a container, a SLURM job);
+    infinitely many where nothing says."""
+    most = [float("inf")]
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not everywhere
+        most.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for name in _LIMITS:
+        with contextlib.suppress(ValueError, OSError):  # ValueError: "max"
+            most.append(int((_GROUP / name).read_text()))
+    return min(most)
 
 
 def keep() -> None:

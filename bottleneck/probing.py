@@ -198,7 +198,8 @@ class Probe(extract.Reads):
         if not self.component.num_classes:
             mean = {s: np.mean([o[s] for o in outputs], axis=0) for s in SCORED}
             return dataclasses.replace(squared(mean, self.labels), dim=dim)
-        mean = {s: np.log(np.mean([special.softmax(o[s], axis=1) for o in outputs], axis=0)) for s in SCORED}
+        each = {s: special.log_softmax([o[s] for o in outputs], axis=-1) for s in SCORED}
+        mean = {s: special.logsumexp(each[s], axis=0) - np.log(len(outputs)) for s in SCORED}
         return dataclasses.replace(score(mean, self.labels, self.null), dim=dim)
 
     def alone(self, store, member: Member, x: dict) -> tuple[np.ndarray, np.ndarray]:

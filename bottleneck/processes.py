@@ -16,8 +16,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from bottleneck.errors import UserError
 from bottleneck.signals import HANDLED, Stop, Stopped
 
@@ -171,8 +169,10 @@ def meet(name: str) -> None:
     client().wait_at_barrier(f"bottleneck/{name}/{_meetings[name]}", 1000 * MEETING)
 
 
-def agreed(values) -> np.ndarray:
+def agreed(values):
     """[processes, n]: the n numbers of every process, in all of them."""
+    import numpy as np  # not needed to begin, as workers do
+
     values = np.asarray(values)
     if count() == 1:
         return values[None]

@@ -17,11 +17,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import context
 
-import numpy as np
+from bottleneck import memory
 
 MANY = 2**26  # bytes of arrays that are not sent
-SHARE = 0.5  # of this machine's memory, for what is computed here
+MOST = 32  # workers
+SHARE = 0.5  # of the memory that there is, for what is computed here
 TIMES = 3  # its own size, that a probe takes: coordinates in float64, and what is made of them (measured)
 
 
@@ -47,24 +49,41 @@ class Room:
                 self._changed.notify_all()
 
 
+class _Worker(context.SpawnProcess):
+    def terminate(self) -> None:
+        """As a pool ends those that are left of a broken one, and waits for them: they do not heed SIGTERM."""
+        self.kill()
+
+
+class _Spawn(context.SpawnContext):
+    Process = _Worker
+
+
 _pool: concurrent.futures.ProcessPoolExecutor | None = None
 _starting = threading.Lock()
-_room = Room(SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+_room = Room(SHARE * memory.available())
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start() -> None:
-    """As many workers as cores, from now to the end of this process; none where one core is all there is."""
+    """From now on `call` has as many workers as cores, which begin when they are needed and end with this process; none
+    where one core is all there is."""
     global _pool
     with _starting:
-        if _pool is None and (count := os.cpu_count() or 1) > 1 and not _repeats():
-            spawn = multiprocessing.get_context("spawn")
-            _pool = concurrent.futures.ProcessPoolExecutor(count, spawn, _begin)
+        if _pool is None and (count := min(cores(), MOST)) > 1 and not _repeats():
+            _pool = concurrent.futures.ProcessPoolExecutor(count, _Spawn(), _begin)
 
 
 def _repeats() -> bool:
-    """Whether a new process would carry out the main module once more: Python does that with scripts run by path."""
+    """Whether a new process would carry out a user's main module once more, as Python does with all but notebooks and
+    packages. Ours do nothing when they are imported."""
     main = sys.modules["__main__"]
-    return getattr(main, "__spec__", None) is None and hasattr(main, "__file__")
+    name = getattr(getattr(main, "__spec__", None), "name", "")
+    return hasattr(main, "__file__") and not name.startswith("bottleneck.") and not name.endswith(".__main__")
 
 
 def call(function: Callable, *args, **options):
@@ -76,10 +95,13 @@ def call(function: Callable, *args, **options):
     if pool is None:
         return function(*args, **options)
     try:
-        return pool.submit(function, *args, **options).result()
+        asked = pool.submit(function, *args, **options)
+    except (BrokenProcessPool, OSError):  # of which the second is that no process could be begun
+        return _alone(pool, function, args, options)
+    try:
+        return asked.result()
     except BrokenProcessPool:  # a worker was killed, as for want of memory
-        _stop(pool)
-        return function(*args, **options)
+        return _alone(pool, function, args, options)
 
 
 def size(held) -> int:
@@ -88,26 +110,30 @@ def size(held) -> int:
         return sum(map(size, held.values()))
     if isinstance(held, list | tuple):
         return sum(map(size, held))
-    return held.nbytes if isinstance(held, np.ndarray) else 0
+    return getattr(held, "nbytes", 0)
 
 
-def _stop(pool) -> None:
+def _alone(pool, function: Callable, args, options):
+    """What is called, here, as all will be from now on."""
     global _pool
     with _starting:
         if _pool is pool:
             _pool = None
+    return function(*args, **options)
 
 
 def _begin() -> None:
     """In a worker: signals are the parent's to answer, which it does not outlive; one BLAS thread, as in `jobs`."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is loaded, which else begins with a thread for every core
+
     from threadpoolctl import threadpool_limits
 
     from bottleneck.analysis import nonlinear  # noqa: F401  loads what is needed
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
     threadpool_limits(1, "blas")
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 
 def _end_with(parent) -> None:

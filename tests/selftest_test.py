@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bottleneck import analyze, selftest
+from bottleneck import analyze, selftest, workers
 from bottleneck.analysis import screen
 
 
@@ -29,6 +29,7 @@ def test_a_pipeline_that_misreads_fails(monkeypatch, capsys, tmp_path):
         found = honest(x, targets, penalty)
         return {name: type(r)(**{**vars(r), "bits": np.ones_like(r.bits)}) for name, r in found.items()}
 
+    monkeypatch.setattr(workers, "_pool", None)
     monkeypatch.setattr(screen, "screen", peeking)
     monkeypatch.setattr(selftest, "solvable", lambda workdir: [])
     assert analyze.main(["analyze", "--selftest"]) == 1

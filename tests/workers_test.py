@@ -16,12 +16,14 @@ from bottleneck import workers
 from bottleneck.analysis import probes
 from bottleneck.errors import UserError
 
+ROOT = pathlib.Path(__file__).parents[1]
+
 
 @pytest.fixture
 def started(monkeypatch):
     """Workers of this test alone."""
     monkeypatch.setattr(workers, "_pool", None)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
     monkeypatch.setattr(workers, "_repeats", lambda: False)
     workers.start()
     pool = workers._pool
@@ -55,7 +57,7 @@ def split(n, seed):
 def test_without_workers_what_is_called_is_computed_here(monkeypatch):
     monkeypatch.setattr(workers, "_pool", None)
     assert workers.call(process) == os.getpid()
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(workers, "cores", lambda: 1)
     workers.start()
     assert workers.call(process) == os.getpid()
 
@@ -81,16 +83,47 @@ def test_a_mistake_comes_back_as_it_is(started):
     assert workers.call(process) != os.getpid()
 
 
-@pytest.mark.parametrize("run, says", [(["script.py"], ["begun", "here"]), (["-m", "script"], ["begun"])])
-def test_a_script_is_not_carried_out_once_more(tmp_path, run, says):
+@pytest.mark.parametrize("run", [["script.py"], ["-m", "script"]])
+def test_a_script_is_not_carried_out_once_more(tmp_path, run):
     said = "from bottleneck import workers\nfrom tests.workers_test import process\nimport os\n"
-    said += "print('begun', flush=True)\nworkers.start()\nif workers._pool is None:\n"
-    said += "    assert workers.call(process) == os.getpid()\n    print('here')\n"
+    said += "print('begun', flush=True)\nworkers.start()\nprint(workers.call(process) == os.getpid())"
     (tmp_path / "script.py").write_text(said)
-    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, *run], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert spoken([*run], tmp_path) == ["begun", "True"]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_the_end_does_not_wait_for_what_a_killed_worker_left_behind(tmp_path, last):
+    code = f"""if True:
+        import os, signal, threading, time
+        from bottleneck import workers
+        from tests.workers_test import process
+        workers.cores = lambda: 2
+        workers.start()
+        both = [threading.Thread(target=workers.call, args=(time.sleep, 1)) for _ in range(2)]
+        [thread.start() for thread in both], [thread.join() for thread in both]
+        os.kill(sorted(workers._pool._processes)[{-int(last)}], signal.SIGKILL)
+        while workers.call(process) != os.getpid():
+            pass
+        print("done")"""
+    assert spoken(["-c", code], tmp_path) == ["done"]
+
+
+def spoken(command, place) -> list[str]:
+    """What a Python process says, which has to end well and soon."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=place, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == says
+    return done.stdout.split()
+
+
+def test_a_process_that_cannot_be_begun_is_done_without(started, monkeypatch):
+    def full(*args, **options):
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(started, "submit", full)
+    assert workers.call(process) == os.getpid() and workers._pool is None
 
 
 def test_many_bytes_stay_here(started, monkeypatch):

@@ -125,6 +125,7 @@ def calibrate(logits, labels, p) -> Calibration:
     low, high = (1.0 / TEMPERATURES[1], least), (1.0 / TEMPERATURES[0], 1.0 - 1e-9)
     # nearly convex, not quite: of two starts the lower end wins
     found = [minimum(objective, start, low, high) for start in (low, (1.0, 0.5))]
+    found.append((objective((1.0, least))[0], (1.0, least)))  # as they are
     _, (inverse, mix) = min(found, key=lambda end: end[0])
     fitted = Calibration(float(1.0 / inverse), float(mix), p, 0.0)
     return Calibration(fitted.temperature, fitted.mix, p, log_loss(apply(fitted, logits), labels))
@@ -166,12 +167,12 @@ def minimum(objective, start, low, high) -> tuple[float, np.ndarray]:
         step[free] = axes @ (axes.T @ gradient[free] / np.maximum(np.abs(curvatures), 1e-300))
         size = 1.0
         while True:
-            ahead = np.clip(theta - size * step, low, high)
-            fall = float(gradient @ (theta - ahead))
-            if fall <= 1e-15 * max(1.0, abs(value)):  # as low as numbers can tell
+            if not size * float(gradient @ step) > 1e-15 * max(1.0, abs(value)):  # as low as numbers can tell
                 return value, theta
+            ahead = np.clip(theta - size * step, low, high)
+            fall = float(gradient @ (theta - ahead))  # below 0 where a bound has turned the step
             found = objective(ahead)
-            if found[0] <= value - 1e-4 * fall:
+            if fall > 0.0 and found[0] <= value - 1e-4 * fall:
                 break
             size /= 2.0
         theta, (value, gradient, hessian) = ahead, found

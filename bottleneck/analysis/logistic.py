@@ -21,6 +21,7 @@ TOLERANCE = 1e-6  # on the largest gradient entry, in preconditioned coordinates
 MAX_ITERATIONS = 2000
 CHEAP_HESSIAN = 2**23  # products in it: up to these, one is made in each step
 LARGE = 2**32  # products in a pass over the items, from which on an accelerator is asked (not measured)
+HEAVY = 2**27  # bytes of items likewise: fewer may be solved by workers, which have none
 FLATTEST = 1e-10  # mean curvature of a log-loss: below, all probabilities are 0 or 1
 
 
@@ -64,7 +65,7 @@ def logistic(
     theta = np.ascontiguousarray(_logits(start))
     minimise = _newton if binary and theta.size**2 * len(labels) <= CHEAP_HESSIAN else _lbfgs
     before = 0
-    if theta.size * len(labels) >= LARGE:
+    if theta.size * len(labels) >= LARGE and space.items.nbytes >= HEAVY:
         theta, before = _begun(objective, theta, tolerance)
     theta, *report, iterations = minimise(objective, theta, tolerance)
     theta = theta.T

@@ -9,6 +9,7 @@ import dataclasses
 from functools import partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bottleneck import price, workers
 from bottleneck.analysis import probes as solved
@@ -122,7 +123,8 @@ def solved_head(members: tuple[Member, ...], component: Component, scalings, sto
     task = "classification" if component.num_classes else "regression"
     x = collect(store, members, component)
     how = dict(scalings=scalings, task=task, prior=null(component))
-    probe = workers.call(solved.linear_probe, x, y, component.num_classes, **how)
+    with threadpool_limits(1, "blas"):  # as where probes are solved side by side
+        probe = workers.call(solved.linear_probe, x, y, component.num_classes, **how)
     return {"kernel": probe.weights.astype(np.float32), "bias": probe.intercept.astype(np.float32)}
 
 

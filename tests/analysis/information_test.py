@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import numpy as np
@@ -113,6 +114,31 @@ def test_no_point_of_a_grid_calibrates_better(classes, n, scale):
         ours, _, _ = information._succession(wrong, base, (1.0 / found.temperature, found.mix))
         assert ours <= least + 1e-9
         assert found.mix >= 1.0 / (n + 1.0)
+
+
+@pytest.mark.parametrize("classes, scale", [(2, 1e-2), (10, 1e-2), (10, 1.0), (3, 30.0)])
+def test_every_start_ends_where_the_loss_is_flat(classes, scale):
+    """Free of bounds; also where a bound turns a step of Newton's uphill."""
+    for seed in range(40):
+        rng = np.random.default_rng([classes, seed])
+        labels, p = rng.integers(classes, size=20), rng.dirichlet(np.full(classes, 5.0))
+        wrong = information.against(scale * rng.normal(size=(20, classes)), labels)
+        low, high = np.array([0.01, 1.0 / 21.0]), np.array([100.0, 1.0 - 1e-9])
+        for start in ((0.01, 1.0 / 21.0), (1.0, 0.5)):
+            objective = functools.partial(information._succession, wrong, p[labels])
+            value, at = information.minimum(objective, start, low, high)
+            _, gradient, _ = objective(at)
+            assert np.abs(at - np.clip(at - gradient, low, high)).max() < 1e-6
+            assert value <= objective(np.array(start))[0]
+
+
+@pytest.mark.parametrize("odd", [-np.inf, np.inf, np.nan, 1e30])
+def test_logits_that_are_no_numbers_end(odd):
+    labels = np.arange(20) % 2
+    logits = np.random.default_rng(0).normal(size=(20, 2))
+    logits[3, 0] = odd
+    with np.errstate(all="ignore"):
+        information.calibrate(logits, labels, np.array([0.5, 0.5]))
 
 
 def test_the_derivatives_of_the_calibrated_loss():

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bottleneck import workers
 from bottleneck.analysis import accelerator, eigenbasis, information, logistic, ridge
 from tests.analysis.eigenbasis_test import features
 
@@ -99,6 +100,19 @@ def test_newton_and_lbfgs_find_the_same_probe(n, p, lam, monkeypatch):
     np.testing.assert_allclose(newton.weights.sum(1), 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_loss_of_items_held_out(classes, monkeypatch):
+    x, labels = features(90, 8, max(classes, 3))
+    labels %= classes
+    space = eigenbasis.basis(x[:60], "standardised")
+    fit, others = logistic.logistic(space, labels[:60], 1e-2, num_classes=classes), space.project(x[60:])
+    log_q = information.log_softmax(others @ fit.weights + fit.intercept)
+    expected = information.log_loss(log_q, labels[60:])
+    for chunk in (eigenbasis.CHUNK, 20):
+        monkeypatch.setattr(eigenbasis, "CHUNK", chunk)
+        assert logistic.held_out(others, labels[60:], classes)(fit) == pytest.approx(expected, rel=1e-12)
+
+
 def test_newton_goes_on_from_a_probe_that_is_sure_of_everything():
     x, labels = features(50, 5, 2)
     space = eigenbasis.basis(x, "standardised")
@@ -126,6 +140,7 @@ def test_what_begins_on_an_accelerator_ends_where_the_host_does(classes, memory,
     host = logistic.logistic(space, labels, 1e-3, num_classes=classes)
     monkeypatch.setattr(accelerator, "there", lambda: True)
     monkeypatch.setattr(logistic, "LARGE", 1)
+    monkeypatch.setattr(logistic, "HEAVY", 1)
     monkeypatch.setattr(accelerator, "memory", lambda: memory)
     monkeypatch.setattr(eigenbasis, "CHUNK", 31 * 150)  # three parts
     device = logistic.logistic(space, labels, 1e-3, num_classes=classes)
@@ -135,6 +150,17 @@ def test_what_begins_on_an_accelerator_ends_where_the_host_does(classes, memory,
 
 def test_only_where_there_is_one(monkeypatch):
     monkeypatch.setattr(logistic, "LARGE", 1)
+    monkeypatch.setattr(logistic, "HEAVY", 1)
     monkeypatch.setattr(accelerator, "Objective", lambda *args: pytest.fail("there is no accelerator"))
     x, labels = features(60, 5, 3)
     assert logistic.logistic(eigenbasis.basis(x), labels, 1e-2, num_classes=3).grad_norm <= logistic.TOLERANCE
+
+
+def test_no_accelerator_is_asked_for_what_workers_may_solve(monkeypatch):
+    """Where it is solved, by a thread or by a worker, must not change its bits."""
+    monkeypatch.setattr(logistic, "LARGE", 1)
+    monkeypatch.setattr(accelerator, "there", lambda: pytest.fail("an accelerator was asked"))
+    rng = np.random.default_rng(0)
+    space = eigenbasis.basis(rng.normal(size=(60, 5)).astype(np.float32))
+    assert logistic.HEAVY >= 2 * workers.MANY  # coordinates are float64
+    logistic.logistic(space, rng.integers(3, size=60), 1.0, num_classes=3)

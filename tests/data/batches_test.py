@@ -188,12 +188,12 @@ def test_iterators_leave_no_thread_and_no_process(components, monkeypatch):
     monkeypatch.setattr(component, "HELD_BYTES", 0)
     made = tables(components)
     assert gone()
-    before = threading.active_count()
+    before, children = threading.active_count(), set(multiprocessing.active_children())
     for count in (0, 1, 5, 5, 5):
         batches = stream.batches(components, made, 11, BATCH, "iid", 0, 5, threads=4)
         for _ in range(count):
             next(batches)
-        assert not multiprocessing.active_children()
+        assert set(multiprocessing.active_children()) <= children
     assert workers() or count == 5
     del batches
     assert gone() and threading.active_count() == before

@@ -133,14 +133,17 @@ def smooth(width, height):
 @hypothesis.given(
     st.tuples(st.integers(1, 400), st.integers(1, 400)), st.sampled_from([(8, 8), (24, 60)]), st.integers(1, 8)
 )
+@hypothesis.example((65, 64), (8, 8), 1)  # 9 x 8 pixels, the last of which is mostly beyond the edge
 def test_a_jpeg_decoded_at_a_part_of_its_size_looks_as_if_it_were_whole(size, shape, orientation):
+    """To within a pixel: sides are no multiples of what they are divided by."""
+    pixel = 210 / min(shape)  # in steps of light
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = smooth(*size)
     content = encoded(stored, "JPEG", quality=95, exif=exif)
     for fit in ("crop", "stretch"):
         whole = images.decode(encoded(Image.open(io.BytesIO(content)), exif=exif), shape, fit)  # a PNG is never shrunk
-        assert np.abs(images.decode(content, shape, fit).astype(int) - whole).max() <= 16
+        assert np.abs(images.decode(content, shape, fit).astype(int) - whole).max() <= pixel + 4
 
 
 @pytest.mark.parametrize(

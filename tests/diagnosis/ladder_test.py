@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bottleneck import workers
 from bottleneck.analysis import screen
 from bottleneck.diagnosis.ladder import Ladder
 from bottleneck.planning import plan as plans
@@ -24,6 +25,7 @@ def test_points_that_differ_in_the_items_read_have_a_penalty_each(split, tiny, t
         asked.append(len(y[split]))
         return np.eye(1, 45, len(asked) - 1)[0] * -1.0  # another penalty at every call
 
+    monkeypatch.setattr(workers, "_pool", None)
     monkeypatch.setattr(screen, "errors", errors)
     found = []
     for count in (40, 44, 40):

@@ -27,7 +27,8 @@ def part(quick: bool, only: str = "", config: str = "") -> Iterator[dict]:
     config = config or str(ROOT / "tests" / "tiny.py" if quick else ROOT / "configs" / "mixture.py")
     with tempfile.TemporaryDirectory() as directory:
         out = pathlib.Path(directory) / "times.json"
-        command = [sys.executable, "-m", "bill.wall", str(out), f"--config={config}", f"--workdir={directory}/work"]
+        code = "from bill import wall; wall.carry_out()"  # no main module, as a module of ours that workers may load
+        command = [sys.executable, "-c", code, str(out), f"--config={config}", f"--workdir={directory}/work"]
         start = time.perf_counter()
         done = subprocess.run(command, env=environment(), stdout=subprocess.DEVNULL, check=False)
         seconds = time.perf_counter() - start
@@ -87,7 +88,7 @@ def main(out: str, *argv: str) -> int:
     return code
 
 
-if __name__ == "__main__":
+def carry_out() -> None:
     code = main(*sys.argv[1:])
     sys.stdout.flush()
     os._exit(code)
