@@ -3,7 +3,7 @@
     python -m bottleneck.main --config=configs/mixture.py
 
 Procedural 16-pixel images, two classes, five components whose labels follow different factors, in one label space.
-What to expect, from 5 seeds (bits of 1; 4 minutes with all analyses on 2 CPU cores, 10 on old ones, smoke about a minute):
+What to expect, from 5 seeds (bits of 1; 4 minutes with all analyses on 2 CPU cores, 10 on old ones, smoke one):
 
     component                              direct  alone  mixture  exposure + interference   causes
     easy      colour                         1.00           1.00   retained
