@@ -160,7 +160,7 @@ class Probe(extract.Reads):
             outputs = np.stack([logits[split][:, classes].astype(np.float64) for logits in each])
             mean = outputs.mean(0)
             if self.component.num_classes:
-                mean = special.logsumexp(special.log_softmax(outputs, axis=-1), axis=0) - np.log(len(each))
+                mean = mean_prediction(outputs)
             joined[split] = each[0][split].astype(np.float64)
             joined[split][:, classes] = mean
         return joined
@@ -198,8 +198,7 @@ class Probe(extract.Reads):
         if not self.component.num_classes:
             mean = {s: np.mean([o[s] for o in outputs], axis=0) for s in SCORED}
             return dataclasses.replace(squared(mean, self.labels), dim=dim)
-        each = {s: special.log_softmax([o[s] for o in outputs], axis=-1) for s in SCORED}
-        mean = {s: special.logsumexp(each[s], axis=0) - np.log(len(outputs)) for s in SCORED}
+        mean = {s: mean_prediction([o[s] for o in outputs]) for s in SCORED}
         return dataclasses.replace(score(mean, self.labels, self.null), dim=dim)
 
     def alone(self, store, member: Member, x: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -230,6 +229,11 @@ class Probe(extract.Reads):
                 f"({held.probe:.6f} > {held.head:.6f} nats): do not trust it"
             )
         return held
+
+
+def mean_prediction(logits) -> np.ndarray:
+    """Logarithm of the mean probability [n, K] that `logits` [M, n, K] of several classifiers give."""
+    return special.logsumexp(special.log_softmax(logits, axis=-1), axis=0) - np.log(len(logits))
 
 
 def named(members: tuple[Member, ...]) -> tuple[tuple[str, str], ...]:

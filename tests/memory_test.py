@@ -26,3 +26,13 @@ def test_memory_that_was_freed_is_used_again_without_a_page_fault():
         return int(subprocess.run([sys.executable, "-c", FAULTS, *given], capture_output=True, check=True).stdout)
 
     assert run("keep") < 100 < 2**26 // 4096 // 2 < run()
+
+
+def test_a_control_group_says_how_much_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    machine = memory.available()
+    assert machine > 0
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.available() == machine
+    (tmp_path / "memory.max").write_text("1048576\n")
+    assert memory.available() == 2**20
