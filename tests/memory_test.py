@@ -1,10 +1,12 @@
-"""What the C library frees is kept."""
+"""How much memory there is, and what the C library frees is kept."""
 
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from bottleneck import memory
 
 FAULTS = """
 import resource, sys
