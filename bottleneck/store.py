@@ -235,16 +235,19 @@ class Store:
     def features_path(self, key: str) -> pathlib.Path:
         return self.workdir / "features" / key
 
+    def pass_path(self, source: Source, component: Component, splits=SPLITS) -> pathlib.Path:
+        """Where a pass leaves its features."""
+        return self.features_path(extract.key(source, component, splits))
+
     def extract(self, source: Source, component: Component, layers: tuple[str, ...], splits=SPLITS) -> dict:
         """Makes one pass and leaves it on disk: (layer, split) -> [n, ...]."""
         passed = source.extract(self, component, layers, splits)
-        directory = self.features_path(extract.key(source, component, splits))
-        cache.write(directory, passed, component, source.identity)
+        cache.write(self.pass_path(source, component, splits), passed, component, source.identity)
         return passed
 
     def features(self, source: Source, layer: str, component: Component, splits=SPLITS) -> dict[str, np.ndarray]:
         """split -> [n, ...] of one layer. What is on disk but cannot be trusted is named and made again."""
-        directory = self.features_path(extract.key(source, component, splits))
+        directory = self.pass_path(source, component, splits)
 
         def read():
             try:

@@ -20,9 +20,10 @@ def objection(x) -> str:
     features) are exact at any precision.
     """
     x = _floats(x)
-    if not np.isfinite(x).all():
+    ends = np.array([x.min(initial=0.0), x.max(initial=0.0)])  # NaN, where there is one
+    if not np.isfinite(ends).all():
         return "NaN or infinity among the numbers"
-    largest = float(np.abs(x).max(initial=0.0))
+    largest = float(np.abs(ends).max())
     if largest > LARGEST or 0.0 < largest < SMALLEST:
         return f"numbers of size {largest:.0e}, whose squares leave the range of float64"
     bits = max(significant_bits(x), BFLOAT16_BITS)  # numbers with fewer bits are codes, not a still shorter format

@@ -1,4 +1,4 @@
-"""Images in a folder: `split/class/...`, or a `metadata` table with path, split, label and any factors."""
+"""Images in a folder: `split/class/...`, a `metadata` table with path, split, label and any factors, or `class/...`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ DECODER = images.DECODER
 @dataclasses.dataclass(frozen=True)
 class FolderSpec:
     """path: a folder of `train/class/` and `test/class/` (perhaps `val`, `valid` or `validation`, in any letter case),
-    or one that holds `metadata`.
+    or one that holds `metadata`; or one of `class/`, of whose images the share `held_out` is the test set, by the hash
+    of each one's path.
 
     Images below a class folder, at any depth, are of that class; names that begin with a dot are no data. The
     `metadata` file is a table (separated by comma, semicolon or tab; UTF-8, or UTF-16 with a byte order mark) with
@@ -42,6 +43,7 @@ class FolderSpec:
     split: str = identity.field(default="split")
     label: str = identity.field(default="label")
     ignore: tuple[str, ...] = identity.field(default=())
+    held_out: float = identity.field(default=0.0)
     fit: Literal["crop", "stretch"] = "crop"
     background: tuple[int, int, int] = images.WHITE
 
@@ -49,6 +51,8 @@ class FolderSpec:
 
     def __post_init__(self):
         check_background(self.background)
+        if not 0 <= self.held_out < 1:
+            raise UserError("held_out", self.held_out, "a share of the images, below 1")
 
 
 def check_background(background: tuple[int, ...]) -> None:
@@ -100,7 +104,7 @@ def _place(spec):
 
 
 def _listing(spec):
-    where = (spec.metadata, spec.image, spec.split, spec.label, spec.ignore)
+    where = (spec.metadata, spec.image, spec.split, spec.label, spec.ignore, spec.held_out)
     return content.listed(("folder", _place(spec), where), functools.partial(_list, spec))
 
 
@@ -116,7 +120,7 @@ def _list(spec):
     for split in ("train", "test"):
         if split not in rows.splits:
             seen = ", ".join(sorted(p.name for p in root.iterdir() if not p.name.startswith("."))[:10]) or "nothing"
-            expected = f"images in {split}/CLASS/, or rows of {spec.metadata} with {spec.split}={split}; here: {seen}"
+            expected = f"images in {split}/CLASS/ (or CLASS/, with held_out), or rows of {spec.metadata} with {spec.split}={split}; here: {seen}"
             raise UserError("source.path", spec.path, expected)
     content.settled(rows.files)
     whole = hashlib.sha256(repr((str(root), rows)).encode(errors="surrogatepass"))
@@ -133,21 +137,38 @@ def _walk(spec, root):
             raise UserError("source.path", spec.path, expected)
         if split:
             folders[split] = entry
-        elif not entry.name.startswith("."):
+        elif not entry.name.startswith(".") and not (spec.held_out and entry.is_dir()):
             kind = "folders that are no split (train, val, test)" if entry.is_dir() else "files outside the splits"
             rows.left_out.append((kind, entry.name))
     for split in ("train", "val", "test"):
-        for entry in sorted(folders[split].iterdir()) if split in folders else ():
-            if not entry.is_dir() or entry.name.startswith("."):
-                hidden = entry.name.startswith(".")
-                reason = "hidden files or folders" if hidden else "files outside a class folder"
-                rows.left_out.append((reason, f"{folders[split].name}/{entry.name}"))
-                continue
-            before = len(rows.files)
-            _walk_class(root, entry, split, rows)
-            if len(rows.files) == before:
-                rows.left_out.append(("class folders without a readable image", f"{folders[split].name}/{entry.name}"))
+        if split in folders:
+            _walk_split(root, folders[split], split, rows)
+    if spec.held_out and not folders:
+        _walk_split(root, root, "train", rows)
+        rows.splits[:] = ["test" if _hashed(file.path) < spec.held_out else "train" for file in rows.files]
     return rows
+
+
+def _hashed(path: str) -> float:
+    """A number in [0, 1) that follows from an item's name alone."""
+    name = unicodedata.normalize("NFC", path).encode(errors="surrogateescape")
+    return int.from_bytes(hashlib.sha256(b"held out " + name).digest()[:6]) / 2**48
+
+
+def _walk_split(root, folder, split, rows):
+    """The class folders of one split."""
+    shown = "" if folder == root else f"{folder.name}/"
+    for entry in sorted(folder.iterdir()):
+        if not entry.is_dir() or entry.name.startswith("."):
+            hidden = entry.name.startswith(".")
+            reason = "hidden files or folders" if hidden else "files outside a class folder"
+            if shown:  # of the folder itself that is said already
+                rows.left_out.append((reason, f"{shown}{entry.name}"))
+            continue
+        before = len(rows.files)
+        _walk_class(root, entry, split, rows)
+        if len(rows.files) == before:
+            rows.left_out.append(("class folders without a readable image", f"{shown}{entry.name}"))
 
 
 def _walk_class(root, folder, split, rows):

@@ -33,9 +33,10 @@ class Cast:
     seeds: tuple[int, ...]
     layer: str  # the probe's
     trained: dict[tuple[int | None, str], tuple[Member, ...]]  # (kept step, layer) -> members; step None: foreign
-    direct: dict[str, tuple[Member, ...]]  # component -> members of its direct runs
+    direct: dict[str, tuple[Member, ...]]  # component -> members of its direct runs; of an audit, network -> its own
     targets: dict[str, Component]
-    components: tuple[str, ...]  # of the mixture; the other targets lie outside
+    components: tuple[str, ...]  # of the mixture; the other targets lie outside. Of an audit: the names in `direct`
+    prefix: str = "direct-"  # of what rows call those that are held against it
 
     @property
     def steps(self) -> list:
@@ -146,7 +147,7 @@ def linears(store, members, component: Component, factor: str | None, outcome: s
 def reference(store, diagnosis: Diagnosis, factor: str | None) -> tuple[str, np.ndarray]:
     """Whose direct training reads `factor` best on the target (chosen on validation), and its bits [S, N].
 
-    For the label it is the target's own, as in the gap.
+    For the label it is the target's own, as in the gap; where nothing is trained on it, the best as well.
     """
     cast, component = diagnosis.cast, diagnosis.component
 
@@ -154,7 +155,7 @@ def reference(store, diagnosis: Diagnosis, factor: str | None) -> tuple[str, np.
         return np.mean([linear(store, m, component)[factor].val_bits for m in cast.direct[name]])
 
     best = diagnosis.subject
-    if factor is not LABEL:
+    if factor is not LABEL or best not in cast.direct:
         best = max((name for name in dict.fromkeys((best, *cast.components)) if name in cast.direct), key=val)
     return best, linears(store, cast.direct[best], component, factor)
 

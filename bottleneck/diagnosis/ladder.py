@@ -119,7 +119,7 @@ class Ladder(Diagnosis):
         for protocol in ("prominent", "nonlinear"):
             at = self.at(last, factor=factor, protocol=protocol)
             yield from reading_findings(self, [r[factor] for r in climbed.rungs[protocol]], **at)
-        yield from each(self.cast.direct[name], arm=f"direct-{name}")
+        yield from each(self.cast.direct[name], arm=f"{self.cast.prefix}{name}")
         yield from each((PIXELS,), arm="pixels", layer=None)
 
     def guards(self, store, climbed: Climbed, factor: str | None, values: dict, count: int):
@@ -173,7 +173,7 @@ class Ladder(Diagnosis):
         for layer, gain in landed.gains.items():
             where = {**at, "reference": "random", "protocol": "linear", "layer": layer}
             yield Finding("over_untrained", gain, "bits", where)
-        at |= {"reference": f"direct-{name}", "n_seeds": len(whole), "n_examples": whole.shape[1]}
+        at |= {"reference": f"{self.cast.prefix}{name}", "n_seeds": len(whole), "n_examples": whole.shape[1]}
         at["layer"] = landed.layer or (last.layer if landed.rung in tables else None)
         rung = ladder.RUNGS.index(landed.rung) if landed.rung in ladder.RUNGS else None
         extra = {
@@ -183,7 +183,7 @@ class Ladder(Diagnosis):
             "control": landed.control,
         }
         extra |= {
-            "reference": f"direct-{name}",
+            "reference": f"{self.cast.prefix}{name}",
             "reference_bits": float(whole.mean()),
             "shares": landed.shares,
             "entropy": bits,

@@ -47,7 +47,7 @@ class Seeds(Diagnosis):
         members = self.cast.at()
         name, whole = reference(store, self, factor)
         bits = linears(store, members, self.component, factor)
-        at = self.at(members[0], factor=factor, protocol="linear", reference=f"direct-{name}")
+        at = self.at(members[0], factor=factor, protocol="linear", reference=f"{self.cast.prefix}{name}")
         evidence = seeds.evidence(bits, whole, self.margin)
         for seed, items, joint in zip(self.cast.seeds, bits - self.margin * whole, evidence.seeds, strict=True):
             extra = {"joint_ci": [joint.low, joint.high], "level": joint.level}

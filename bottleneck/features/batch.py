@@ -14,15 +14,21 @@ BYTES = 2**25  # fewer items where they are large: 222 images of 224 x 224 pixel
 
 def size(examples: Examples, multiple: int = 1) -> int:
     """Items in a batch of `examples`, a `multiple` of the devices that share it."""
-    each = examples.fetch(np.arange(min(1, len(examples)))).nbytes
-    fitting = max(1, min(ITEMS, BYTES // max(1, each)))
+    fitting = of(examples.fetch(np.arange(min(1, len(examples)))).nbytes)
     return fitting + -fitting % multiple
 
 
-def padded(examples: Examples, size: int, before: Callable = lambda: None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(x [size, ...], the rows it holds) of all `examples`, the last batch padded by repeating its first item; `before`
-    is called before each is fetched."""
-    for start in range(0, len(examples), size):
+def of(each: int) -> int:
+    """Items in a batch, of so many bytes each."""
+    return max(1, min(ITEMS, BYTES // max(1, each)))
+
+
+def padded(
+    examples: Examples, size: int, before: Callable = lambda: None, begin: int = 0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(x [size, ...], the rows it holds) of all `examples` from `begin` on, the last batch padded by repeating its
+    first item; `before` is called before each is fetched."""
+    for start in range(begin, len(examples), size):
         before()
         rows = np.arange(start, min(start + size, len(examples)))
         yield examples.fetch(np.concatenate([rows, np.full(size - len(rows), start)])), rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -41,12 +42,9 @@ def write(directory: pathlib.Path, layers: dict, component: Component, source: l
     stated = json.loads(json.dumps({**PASS, "source": source}))  # as it will be read
     files = before["files"] if all(before.get(k) == v for k, v in stated.items()) else {}
     for (layer, split), x in layers.items():
-        path, content = directory / f"{layer}-{split}.npy", io.BytesIO()
-        np.save(content, x, allow_pickle=False)
-        data = content.getvalue()  # no view: CPython 3.12.1 crashes when it collects one that a failed write held
-        atomic.write(path, data)
+        path = directory / f"{layer}-{split}.npy"
         files[path.name] = {
-            "sha256": hashlib.sha256(data).hexdigest(),
+            "sha256": _put(path, x),
             "ids": _ids(component, split),
             "spatial": tap_and_mode(layer)[1],
             "shape": x.shape,
@@ -55,6 +53,21 @@ def write(directory: pathlib.Path, layers: dict, component: Component, source: l
             "objection": objection(x),
         }
     atomic.write(directory / "manifest.json", json.dumps({"files": files, **stated}, indent=1))
+
+
+def _put(path: pathlib.Path, x: np.ndarray) -> str:
+    """Writes `x`; one that lies in a file of its own beside `path` (features.parts) takes its place. The SHA-256."""
+    if isinstance(x, np.memmap) and pathlib.Path(x.filename).parent == path.parent.absolute():
+        with pathlib.Path(x.filename).open("rb") as file:
+            os.fsync(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.replace(x.filename, path)
+        return digest
+    content = io.BytesIO()
+    np.save(content, x, allow_pickle=False)
+    data = content.getvalue()  # no view: CPython 3.12.1 crashes when it collects one that a failed write held
+    atomic.write(path, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def holds(directory: pathlib.Path, layers, splits) -> bool:

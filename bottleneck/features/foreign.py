@@ -16,14 +16,12 @@ Nothing here executes a pickle.
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
-import inspect
 import io
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
@@ -32,16 +30,9 @@ from bottleneck.analysis.precision import objection
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.features.batch import padded, size
+from bottleneck.features.networks.preprocessing import InputSpec, Preprocessing
 
 SPLITS = ("probe", "val", "test")  # what probes read
-# How arguments that switch networks between training and evaluation are called, and their value for evaluation.
-EVALUATION = {
-    "train": False,
-    "training": False,
-    "is_training": False,
-    "deterministic": True,
-    "use_running_average": True,
-}
 
 
 def save(directory: str | pathlib.Path, target: str, split: str, features, ids) -> None:
@@ -123,142 +114,16 @@ def _through(examples, forward: Callable) -> np.ndarray:
     return np.concatenate([np.asarray(forward(x), np.float32)[: len(rows)] for x, rows in batches])
 
 
-def _forward(apply, variables, layer: str, data) -> Callable:
+def _forward(apply, variables, layer: str, data: DataSpec) -> Callable:
     """uint8 images [B, H, W, 3] (or vectors [B, d]) -> features [B, p]."""
+    prepare = Preprocessing(InputSpec(), data.mean, data.std)
     torch = sys.modules.get("torch")  # not loaded: nothing is one of its modules
     if torch and isinstance(apply, torch.nn.Module):
-        return _torch(torch, apply, variables, layer, data)
-    import flax
-    import jax
-    from flax import linen, nnx
-
-    from bottleneck.data.resident import normalise
-
-    mean, std = np.float32(data.mean), np.float32(data.std)
-    if isinstance(apply, nnx.Module | nnx.GraphDef):
-        call, variables = _nnx(nnx, apply, variables)
+        from bottleneck.features.networks import torch as networks
     else:
-        if isinstance(variables, str | pathlib.Path):
-            from bottleneck import checkpoint
-
-            variables = checkpoint.foreign(pathlib.Path(variables).expanduser())
-        call = _linen(apply) if isinstance(apply, linen.Module) else apply
-    variables = jax.device_put(jax.tree.map(_widened, variables))
-
-    @jax.jit
-    def compiled(variables, x):
-        with jax.default_matmul_precision("highest"):
-            return _pooled(_tap(call(variables, normalise(x, mean, std)), layer))
-
-    def forward(x):
-        try:
-            return compiled(variables, x)
-        except flax.errors.FlaxError as error:
-            raise _unfit(apply, error) from error
-
-    return forward
-
-
-def _linen(module) -> Callable:
-    import jax.numpy as jnp
-
-    switches = _switches(type(module))
-    if hasattr(module, "dtype"):
-        module = module.clone(dtype=jnp.float32)
-    return lambda variables, x: module.apply(variables, x, **switches)
-
-
-def _nnx(nnx, network, states) -> tuple[Callable, tuple]:
-    """The call of an NNX network in evaluation mode, and its states."""
-    import jax.numpy as jnp
-
-    if isinstance(network, nnx.Module):
-        network, states = nnx.split(network)
-    states = states if isinstance(states, tuple) else (states,)  # nnx.split by filters gives several
-    try:
-        switches = _switches(type(nnx.merge(network, *states)))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise _unfit(network, error) from error
-
-    def call(states, x):
-        module = nnx.merge(network, *states)
-        module.eval()
-        module.set_attributes(dtype=jnp.float32, raise_if_not_found=False)
-        return module(x, **switches)
-
-    return call, states
-
-
-def _torch(torch, module, variables, layer: str, data) -> Callable:
-    """As `_forward`, of a PyTorch module; a copy of it, so that the caller's stays as it is, on its device."""
-    module = copy.deepcopy(module).float().eval()
-    if isinstance(variables, str | pathlib.Path):
-        variables = _torch_file(torch, pathlib.Path(variables).expanduser())
-    if variables is not None:
-        try:
-            module.load_state_dict(variables)
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise _unfit(module, error) from error
-    device = next((p.device for p in module.parameters()), "cpu")
-    mean, std = np.float32(data.mean), np.float32(data.std)
-
-    def forward(x):
-        if x.dtype == np.uint8:
-            x = ((np.float32(x) / 255 - mean) / std).transpose(0, 3, 1, 2)
-        precise = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        with torch.inference_mode(), torch.autocast(torch.device(device).type, enabled=False), precise:
-            tap = _tap(module(torch.from_numpy(np.ascontiguousarray(x)).to(device)), layer)
-            return _pooled(tap.permute(0, 2, 3, 1) if tap.ndim == 4 else tap).cpu().numpy()
-
-    return forward
-
-
-def _torch_file(torch, path: pathlib.Path):
-    """The state dict in a file, as weights alone."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except ImportError:
-        raise UserError("variables", str(path), "safetensors to be installed (pip install safetensors)") from None
-    except Exception as error:  # each format has errors of its own
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-        raise UserError("variables", str(path), f"a file of weights alone, never of other objects ({reason})") from None
-
-
-def _switches(network: type) -> dict[str, bool]:
-    """The arguments of a network's call that bring it to evaluation mode."""
-    known = inspect.signature(network.__call__).parameters
-    return {name: value for name, value in EVALUATION.items() if name in known}
-
-
-def _tap(outputs, layer: str):
-    """The tap `layer` of what a network returns: an array, (logits, array), (logits, taps) or taps."""
-    logits, outputs = outputs[:2] if isinstance(outputs, tuple) else (None, outputs)
-    taps = dict(outputs) if isinstance(outputs, Mapping) else {"features": outputs}
-    taps |= {} if logits is None else {"logits": logits}
-    if layer not in taps:
-        raise UserError("layer", layer, f"one of what the network returns: {', '.join(map(str, taps))}")
-    return taps[layer]
-
-
-def _pooled(tap):
-    """Maps [B, H, W, C] or tokens [B, T, C] averaged to [B, C]."""
-    return tap.mean(tuple(range(1, tap.ndim - 1))) if tap.ndim > 2 else tap
-
-
-def _unfit(network, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
-    return UserError("variables", type(network).__name__, f"those of this network, in evaluation mode ({reason})")
-
-
-def _widened(leaf):
-    import jax.numpy as jnp
-
-    floating = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
-    return leaf.astype(np.float32) if floating else leaf
+        from bottleneck.features.networks import flax as networks
+    read = networks.returned(apply, variables, layer)
+    return lambda x: read(prepare(x))
 
 
 def _numpy(x) -> np.ndarray:

@@ -19,11 +19,10 @@ POOLED, FLATTENED, POSITIONS = ("pooled", "flattened", "positions")
 
 
 def tap_and_mode(layer: str) -> tuple[str, str]:
-    """`layer` as (tap, spatial mode): "stage2" is ("stage2", "pooled"). Raises UserError on an unknown mode."""
-    tap, dot, mode = layer.partition(".")
-    if dot and mode not in (FLATTENED, POSITIONS):
-        raise UserError("layer", layer, f"{tap} (average-pooled), {tap}.{FLATTENED} or {tap}.{POSITIONS}")
-    return tap, mode or POOLED
+    """`layer` as (tap, spatial mode): "stage2" is ("stage2", "pooled"). A dot that no mode follows is of the tap's
+    name, as those of other networks have them ("layer1.0")."""
+    tap, _, mode = layer.rpartition(".")
+    return (tap, mode) if tap and mode in (FLATTENED, POSITIONS) else (layer, POOLED)
 
 
 def spatial(tap, mode: str):

@@ -14,6 +14,7 @@ from bottleneck.data.resident import normalise
 from bottleneck.data.source import Examples
 from bottleneck.features.batch import padded, size
 from bottleneck.features.layers import LOGITS, spatial, tap_and_mode
+from bottleneck.features.parts import Parts
 from bottleneck.models import statistics
 from bottleneck.signals import Stop
 
@@ -48,6 +49,20 @@ def through(examples: Examples, read: Callable, stop: Stop) -> dict[str, np.ndar
                 whole[name] = np.empty((len(examples), *values.shape[1:]), np.float32)
             whole[name][rows] = np.asarray(values)[: len(rows)]
     return whole
+
+
+def grown(examples: Examples, read: Callable, stop: Stop, layers, split: str, parts: Parts, size: int) -> dict:
+    """As `through` in batches of `size`, but onto disk, and from where a pass that was cut short came to: layer ->
+    float32 [n, ...], mapped."""
+    count = len(examples)
+    done = min(parts.rows(layer, split, count) for layer in layers)
+    done -= 0 if done == count else done % size
+    for layer in layers:
+        parts.keep(layer, split, done)
+    for x, rows in padded(examples, size, stop.check, done):
+        for layer, values in read(x).items():
+            parts.append(layer, split, count, np.asarray(values)[: len(rows)])
+    return {layer: parts.whole(layer, split) for layer in layers}
 
 
 def batches(examples: Examples, stop: Stop):

@@ -7,22 +7,28 @@ all that comes after (probes, gaps, ladder, CKA, seeds) takes any of them.
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import cached_property
 from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
-from bottleneck import identity
+from bottleneck import identity, jobs
 from bottleneck.analysis.probes import pool_pixels
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.features import foreign, passes
+from bottleneck.features import batch, foreign, parts, passes
 from bottleneck.features.layers import LAST, LOGITS
+from bottleneck.features.networks import network
+from bottleneck.features.networks.network import Network
+from bottleneck.features.networks.preprocessing import Preprocessing
+from bottleneck.features.networks.uses import Uses
 from bottleneck.training.run import Run
 
 SPLITS = ("probe", "val", "test")  # what probes read; the training split is read where a task asks for it
+MEASURED = 256  # probe items on which an untrained network's BatchNorm is measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +157,63 @@ class Arrays(Source):
         if set(layers) != {LAST}:
             raise UserError("layer", sorted(layers), f"{LAST!r}, the one layer of {self.directory}")
         return {(LAST, split): read[split] for split in splits}
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign(Source):
+    """A network that is not ours (features.networks): what it is made by, the layer that is its "features" ("": found),
+    what it is shown, the shape of that, and the SHA-256 of its weights and of its structure, which are its identity.
+    `untrained`: the same architecture from this seed, with BatchNorm statistics of the component's probe items."""
+
+    uses: Uses = Uses("", "")
+    last: str = ""
+    prepare: Preprocessing | None = None
+    shape: tuple[int, ...] = ()
+    content: str = ""
+    structure: str = ""
+    untrained: int | None = None
+
+    @property
+    def identity(self) -> list:
+        weights = {"untrained": self.untrained} if self.untrained is not None else {"weights": self.content}
+        return ["network", weights, self.structure, self.last, self.prepare.identity]
+
+    def network(self) -> Network:
+        """Itself, in memory. Raises UserError where its weights are others by now."""
+        loaded = network.load(self.uses, self.last, self.shape, network.stamp(self.uses))
+        if (loaded.content, loaded.structure) != (self.content, self.structure):
+            raise UserError("networks", self.name, "the weights that were there when the audit began")
+        return loaded if self.untrained is None else loaded.blank(self.untrained)
+
+    def extract(self, store, component, layers, splits):
+        with network.ONE, parts.claimed(store.pass_path(self, component, splits)) as growing:
+            loaded, size = self.network(), batch.of(4 * math.prod(self.shape))
+            loaded.check(layers)
+            if self.untrained is not None and loaded.measure:
+                loaded.measure(
+                    self.shown(
+                        component.splits["probe"].take(np.arange(min(MEASURED, len(component.splits["probe"])))),
+                        size,
+                        store.stop,
+                    )
+                )
+            items, whole = sum(len(component.splits[split]) for split in splits), {}
+            with jobs.progress(f"{self.name} on {component.name}", items, "image") as bar:
+
+                def read(x):
+                    bar.update(len(x))
+                    return loaded.read(self.prepare(x), layers)
+
+                for split in splits:
+                    place = (layers, split, growing, size)
+                    grown = passes.grown(component.splits[split], read, store.stop, *place)
+                    whole |= {(layer, split): x for layer, x in grown.items()}
+        return whole
+
+    def shown(self, examples, size: int, stop):
+        """Whole batches of what the network is shown."""
+        for x, rows in batch.padded(examples, size, stop.check):
+            yield self.prepare(x[: len(rows)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,11 +16,13 @@ TITLES = {
     "steps": "Steps by steps",
     "seeds": "Seeds by seeds",
     "direct": "Mixture by direct training",
+    "networks": "Networks by networks",
 }
 WARNING = "Context, never a verdict: a lost feature of little variance hardly moves it."
 MEMBER = re.compile(r"(?P<run>.+)/(?P<seed>\d+)@(?P<step>\d+):(?P<layer>.+)")
 # What the axes of each comparison's heatmaps run over.
 AXES = {"layers": ("layer",), "steps": ("step",), "seeds": ("seed",), "direct": ("run", "seed", "step")}
+AXES["networks"] = AXES["direct"]
 WORDS = {"run": "{}", "seed": "seed {}", "step": "step {}", "layer": "{}"}
 
 
@@ -38,6 +40,7 @@ def sentence(pairs: list[dict]) -> str:
     """The range of each comparison, and what they could not show."""
     said = []
     for kind, words in (
+        ("networks", "networks"),
         ("direct", "mixture and direct training"),
         ("seeds", "seeds"),
         ("steps", "steps"),

@@ -1,0 +1,153 @@
+"""Audits networks that are not ours: which of your components they serve, where, and what another would add.
+
+    python -m bottleneck.audit --networks a=timm:resnet18:weights.safetensors b=torch:mymodule:build c=features/
+                               --data photos/ sketches/ [--workdir DIR] [--reference NAME]
+    python -m bottleneck.audit --config=configs/audit.py
+
+A network is NAME=USES, as `timm:NAME:WEIGHTS`, `torch:MODULE:FUNCTION[:WEIGHTS]`, `flax:`, `nnx:` or `apply:` likewise,
+or a directory of saved features; several separated by commas are seeds of one recipe. Data are folders of
+`train/CLASS/` and `test/CLASS/`, folders of `CLASS/` (three tenths of each are then the test set), or .npz files;
+NAME=PATH gives one a name. --config.networks.a.input.size=224 and the like set any key, of a file's audit or of this
+one. What is done in the work directory is not done again: the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import sys
+
+import ml_collections
+
+from bottleneck import cli, memory
+from bottleneck import config as configs
+from bottleneck.errors import UserError
+
+FLAGS = {
+    "--networks": dict(metavar="NAME=USES", nargs="+", help="what is audited"),
+    "--data": dict(metavar="[NAME=]PATH", nargs="+", help="the components: folders of images or .npz files"),
+    "--config": dict(metavar="FILE.py[:ARGUMENTS]", help="the audit, instead of --networks and --data"),
+    "--reference": dict(
+        metavar="NAME", help="best (default: of those audited), one of the networks, or direct: a network trained here"
+    ),
+    "--image_size": dict(metavar="PIXELS", help="to which images are read (default: 256, or that of .npz files)"),
+    "--items": dict(metavar="N", help="images of a component at most: half for probes, a fifth for choices, the rest test"),
+    "--workdir": dict(metavar="DIR", help="where features, rows and the report go (default: runs/NAME)"),
+    "--dry_run": dict(action="store_true", help="print what would be read and run; write nothing"),
+    "--output": dict(metavar="DIR", help="where the report goes instead, for a work directory that is read only"),
+}
+ITEMS = 4000  # of a component, unless told
+LARGE = 256  # pixels to which images in folders are read
+TEST = 0.3  # of the images of a folder without a test set
+SHARES = {"probe": 0.5, "val": 0.2, "test": 0.3}
+
+
+def main(argv: list[str]) -> int:
+    """Runs the audit that `argv` asks for; returns the exit status (see --help)."""
+    return cli.carry_out(run, argv)
+
+
+def run(argv: list[str]) -> int:
+    """As `main`; raises UserError."""
+    parser = cli.Parser("python -m bottleneck.audit", __doc__, overrides=True)
+    for name, described in FLAGS.items():
+        parser.add_argument(name, **described)
+    args = parser.read(argv)
+    if args is None:
+        return cli.DONE
+    if bool(args.config) == bool(args.networks or args.data) or bool(args.networks) != bool(args.data):
+        raise UserError("command line", parser.given, "--networks and --data, or --config (--help lists the flags)")
+    with cli.jax_as_found():
+        from bottleneck import execute, study  # after the flags: --help needs no JAX
+        from bottleneck.auditing.spec import AuditSpec
+
+        if args.config:
+            config = configs.load(args.config, args.overrides, AuditSpec, study.spec_of)
+        else:
+            config = asked(args)
+            for key, text in args.overrides:
+                configs.override(config, key, text, AuditSpec, study.spec_of)
+        if args.reference:
+            configs.override(config.unlock(), "reference", args.reference, AuditSpec, study.spec_of)
+        place, output = (path and pathlib.Path(path).expanduser() for path in (args.workdir, args.output))
+        return execute.study(config, place, dry_run=args.dry_run, output=output)
+
+
+def asked(args) -> ml_collections.ConfigDict:
+    """The config that the flags stand for."""
+    networks = dict(_named("--networks", text) for text in args.networks)
+    data = dict(_named("--data", text) for text in args.data)
+    if len(networks) < len(args.networks) or len(data) < len(args.data):
+        raise UserError("command line", "--networks, --data", "another name for each (NAME=...)")
+    sources = {name: _source(path) for name, path in data.items()}
+    size = _number("--image_size", args.image_size) or _size(sources)
+    items = _number("--items", args.items) or ITEMS
+    config = ml_collections.ConfigDict()
+    config.name = pathlib.Path(args.workdir).name if args.workdir else "audit"
+    config.data = dict(image_size=size)
+    config.components = {
+        name: dict(source=source, sizes=_sizes(name, source, size, items)) for name, source in sources.items()
+    }
+    config.networks = {
+        name: dict(uses=tuple(text.split(",")) if "," in text else text) for name, text in networks.items()
+    }
+    return config
+
+
+def _named(flag: str, text: str) -> tuple[str, str]:
+    """NAME=REST; of data without a name, that of the file or folder."""
+    name, equals, rest = text.partition("=")
+    if equals and rest and re.fullmatch(r"\w[\w.-]*", name):
+        return name, rest
+    if flag == "--networks":
+        raise UserError(flag, text, "NAME=USES, such as a=timm:resnet18:weights.safetensors")
+    return re.sub(r"[^\w-]", "_", pathlib.Path(text).expanduser().resolve().stem), text
+
+
+def _number(flag: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(flag, text, "a whole number above 0")
+    return int(text)
+
+
+def _source(path: str) -> dict:
+    """The source of a folder or a .npz file."""
+    place = pathlib.Path(path).expanduser()
+    if place.is_dir():
+        return {"name": "folder", "path": path, "held_out": TEST}
+    if place.suffix == ".npz" and place.is_file():
+        return {"name": "arrays", "path": path}
+    raise UserError("--data", path, "a folder of images or a .npz file that is there")
+
+
+def _size(sources: dict[str, dict]) -> int:
+    """The side of the largest images of .npz files; folders are read at LARGE."""
+    from bottleneck.data import source as loaded
+
+    sides = [LARGE] if any(source["name"] == "folder" for source in sources.values()) else []
+    for source in sources.values() if not sides else ():
+        notes = loaded.load_source(loaded.source_spec(source), loaded.DataSpec()).notes
+        sides += [max(size) for size in notes.sizes]
+    return max(sides)
+
+
+def _sizes(name: str, source: dict, size: int, items: int) -> dict[str, int]:
+    """How many items of each split a component has: of `items`, or of as many as it holds."""
+    from bottleneck.data import source as loaded
+
+    try:
+        held = loaded.load_source(loaded.source_spec(source), loaded.DataSpec(image_size=size)).splits
+    except UserError as error:
+        raise error.under(f"components.{name}") from None
+    wanted = {split: round(share * items) for split, share in SHARES.items()}
+    left = len(held["train"]) - 2 * len(set(held["train"].labels.tolist()))  # every class stays among training items
+    scale = min(1.0, left / (wanted["probe"] + wanted["val"] * ("val" not in held)))
+    sizes = {split: max(2, int(scale * wanted[split])) for split in ("probe", "val")}
+    return {**sizes, "test": min(wanted["test"], len(held["test"]))}
+
+
+if __name__ == "__main__":
+    memory.keep()
+    sys.exit(main(sys.argv))

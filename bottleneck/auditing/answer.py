@@ -1,0 +1,277 @@
+"""The answer of an audit: verdicts over all ordered pairs of networks and components, what each adds, and sentences.
+
+Every number it adds is a row of the metrics `gap` (of an ordered pair), `served` (beside the reference, with the
+sentence), `added` (with its controls) and `group_accuracy`; of networks by name in `arm` and `reference`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bottleneck.analysis import concatenation, gap, intervals, probes, served
+from bottleneck.auditing.spec import BEST, DIRECT, AuditSpec
+from bottleneck.choose import entropy
+from bottleneck.data.component import Component
+from bottleneck.diagnosis.cast import LABEL, factors
+from bottleneck.items import PROTOCOL, Items
+from bottleneck.probing import Probe
+from bottleneck.rows import Finding
+from bottleneck.tasks import Task
+
+REDUCED = ("pca", "whitened")  # how two networks are brought to the dimensions of one
+LEAST = 10  # test items of a group, below which nothing is said of it
+DEPTHS = {
+    "prominent": "at its features it stands out, for the ladder's own probes",
+    "linear": "at its features it is there for whitened ridge probes",
+    "nonlinear": "at its features it is readable only non-linearly",
+    "nowhere": "no layer that was looked at reads it in full",
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network of the audit: its seeds and its layers."""
+
+    name: str
+    seeds: tuple[int, ...]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Audit(Task):
+    """Joins all probes of an audit."""
+
+    asked: AuditSpec
+    networks: tuple[Named, ...]
+    targets: dict[str, Component]
+    probes: tuple[Probe, ...]
+    diagnoses: tuple[Task, ...]
+
+    KIND = "audit"
+    VERSION = 1
+    STAGE = "analyze"
+    JOINS = True
+
+    @property
+    def identity(self):
+        named = [(each.name, each.seeds, each.layers) for each in self.networks]
+        return [named, list(self.targets), self.asked.reference, self.asked.margin]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(output for task in (*self.probes, *self.diagnoses) for output in task.makes))
+
+    @property
+    def joined(self):
+        return self.probes
+
+    @property
+    def names(self) -> list[str]:
+        return [each.name for each in self.networks]
+
+    def run(self, store) -> None:
+        store.write(self, list(_Joined(self, store).findings()))
+
+
+class _Joined:
+    """What the probes of an audit say together."""
+
+    def __init__(self, task: Audit, store):
+        self.task, self.store, self.asked = task, store, task.asked
+        self.items = Items(store, task.probes)
+        self.sides = [*task.names, *([DIRECT] if self.asked.reference == DIRECT else [])]
+        tables = {c: {name: self.items.table(name, c) for name in self.sides} for c in task.targets}
+        self.entropies = {c: entropy(component) for c, component in task.targets.items()}
+        self.tables = tables
+        self.verdicts = served.pairs(tables, self.entropies, self.asked.margin)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self.means()
+        for component in self.task.targets:
+            for (of, name, other), verdict in self.verdicts.items():
+                if of == component:
+                    yield self.pair(component, name, other, verdict)
+            additions = dict(self.additions(component))
+            yield from self.added(component, additions)
+            for name in self.task.names:
+                yield from self.served(component, name, additions)
+                yield from self.groups(component, name)
+
+    def means(self) -> Iterator[Finding]:
+        """Information and accuracy of every network, floor and set, over seeds; of few examples over draws too."""
+        for (arm, target, protocol, shots, _), group in self.items.probes.items():
+            at = dict(arm=arm, target=target, protocol=protocol, n_shot=shots)
+            at["dim"] = max((r["dim"] for probe in group for r in self.store.rows(probe) if r["dim"]), default=None)
+            for outcome, metric, unit in (("information", "information", "bits"), ("correct", "accuracy", "fraction")):
+                draws = self.items.draws(arm, target, outcome, protocol=protocol, shots=shots)
+                mean = intervals.few_shot([(1.0, draws)])
+                yield Finding(metric, concatenation.over_sets(mean) if "+" in arm else mean, unit, at)
+        for target, component in self.task.targets.items():
+            probe, test = component.splits["probe"].labels, component.splits["test"].labels
+            at = dict(arm="majority", target=target, n_examples=len(test))
+            yield Finding("accuracy", probes.majority(probe, test), "fraction", at)
+
+    def pair(self, component: str, name: str, other: str, verdict: gap.Verdict) -> Finding:
+        """Whether a network reaches what another one does."""
+        at = dict(arm=name, reference=other, target=component, protocol=PROTOCOL)
+        extra = {
+            "verdict": verdict.verdict,
+            "p": verdict.p,
+            "adjusted_p": verdict.adjusted_p,
+            "family": len(self.verdicts),
+            "margin": self.asked.margin,
+            "needs": verdict.needs,
+        }
+        return Finding("gap", verdict.gap, "bits", {**at, "extra": extra})
+
+    @functools.cache  # noqa: B019  lives as long as one task runs
+    def reference(self, component: str) -> str:
+        """What a component is held against: what was declared, else the network of the least validation loss there."""
+        if self.asked.reference != BEST:
+            return self.asked.reference
+
+        def loss(name: str) -> float:
+            group = self.items.probes[name, component, PROTOCOL, None, None]
+            values = [r["value"] for probe in group for r in self.store.rows(probe) if r["split"] == "val"]
+            return float(np.mean(values))
+
+        return min(self.task.names, key=loss)
+
+    def served(self, component: str, name: str, additions: dict) -> Iterator[Finding]:
+        """Whether a network serves a component, in a sentence."""
+        reference = self.reference(component)
+        tables = self.tables[component]
+        if name == reference:
+            verdict = served.itself(tables[name], self.entropies[component], self.asked.margin)
+        else:
+            verdict = self.verdicts[component, name, reference]
+        both = {
+            other: each for (one, other), each in additions.items() if one == name and each.restores and other != name
+        }
+        told = served.Told(
+            component,
+            name,
+            "direct training" if reference == DIRECT else reference,
+            self.asked.reference == BEST,
+            verdict,
+            self.points(component, name, reference) if name != reference else None,
+            self.depth(component, name),
+            tuple((other, each.joined) for other, each in both.items()),
+        )
+        at = dict(arm=name, reference=reference, target=component, protocol=PROTOCOL)
+        extra = {
+            "verdict": verdict.verdict,
+            "status": served.WORDS.get(verdict.verdict, verdict.verdict),
+            "sentence": served.sentence(told),
+            "adjusted_p": verdict.adjusted_p,
+            "margin": self.asked.margin,
+            "entropy": self.entropies[component],
+            "restored_by": list(both),
+            "provisional": 1 < len(tables[name]) < 4,
+        }
+        yield Finding("served", verdict.mixture, "bits", {**at, "extra": extra})
+        if told.points is not None:
+            yield Finding("gap", told.points, "points", at)
+
+    def points(self, component: str, name: str, reference: str) -> intervals.Interval:
+        """The reference's accuracy less the network's, in points."""
+        ours, theirs = (self.items.table(each, component, "correct") for each in (name, reference))
+        return intervals.contrast([(100.0, theirs), (-100.0, ours)], paired=False)
+
+    def depth(self, component: str, name: str) -> str:
+        """Where the ladder finds a component's own label in a network, in words."""
+        for task in self.task.diagnoses:
+            if task.KIND == "ladder" and (task.subject, task.cast.arm) == (component, name):
+                rungs = [r for r in self.store.rows(task) if r["metric"] == "rung" and r["factor"] is None]
+                for extra in (r["extra"] for r in rungs):
+                    rung, layer = extra["rung"], rungs[0]["layer"]
+                    sure = "" if extra["certain"] else " (the intervals do not decide)"
+                    if rung == "earlier":
+                        return f"it is readable at {layer} and no more at the features{sure}"
+                    return DEPTHS[rung] + sure if rung in DEPTHS else ""
+        return ""
+
+    # What others add
+
+    def additions(self, component: str) -> Iterator[tuple[tuple[str, str], served.Addition]]:
+        """(network, other) -> what the other adds to the network."""
+        if "additions" not in self.asked.kinds:
+            return
+        reference = self.tables[component][self.reference(component)]
+        for name, other in itertools.permutations(self.task.names, 2):
+            joined = self.joint(component, name, other)
+            twice, alone = (self.first(component, arm, len(joined)) for arm in (f"{name}-twice", name))
+            matched = self.matched(component, name, other)
+            yield (
+                (name, other),
+                served.addition(joined, alone, matched, twice, reference, self.asked.margin),
+            )
+
+    def joint(self, component: str, one: str, other: str) -> np.ndarray:
+        """Both side by side, whichever was named first: [U, N]."""
+        table = self.items.table(f"{one}+{other}", component)
+        return self.items.table(f"{other}+{one}", component) if table is None else table
+
+    def first(self, component: str, arm: str, count: int) -> np.ndarray:
+        """The first `count` seeds of an arm, which are those of the sets."""
+        return self.items.table(arm, component)[:count]
+
+    def matched(self, component: str, one: str, other: str) -> np.ndarray:
+        """Both reduced to the dimensions of the first, by whichever way validation prefers."""
+
+        def loss(arm: str) -> float:
+            group = self.items.probes[arm, component, PROTOCOL, None, None]
+            return float(np.mean([r["value"] for p in group for r in self.store.rows(p) if r["split"] == "val"]))
+
+        arms = [arm for arm, target, *_ in self.items.probes if target == component and arm in self.reduced(one, other)]
+        return self.items.table(min(arms, key=loss), component)
+
+    @staticmethod
+    def reduced(one: str, other: str) -> list[str]:
+        return [f"{one}+{other}-{how}" for how in REDUCED]
+
+    def added(self, component: str, additions: dict[tuple[str, str], served.Addition]) -> Iterator[Finding]:
+        """What each network adds to each other one, and to all others together."""
+        for (name, other), each in additions.items():
+            at = dict(arm=other, reference=name, target=component, protocol=PROTOCOL)
+            extra = {"real": each.real, "dimension": each.dimension, "restores": each.restores, "control": ""}
+            yield Finding("added", concatenation.over_sets(each.added), "bits", {**at, "extra": extra})
+            for control in ("matched", "repeated"):
+                value = concatenation.over_sets(getattr(each, control))
+                yield Finding("added", value, "bits", {**at, "extra": {"control": control}})
+        everyone = self.items.table("all", component)
+        for name in self.task.names if everyone is not None and additions else ():
+            others = [each for each in self.task.names if each != name]
+            without = self.items.table(f"all-but-{name}", component)
+            without = self.joint(component, *others) if without is None else without
+            both = intervals.contrast([(1.0, everyone), (-1.0, without[: len(everyone)])])
+            at = dict(arm=name, reference="all others", target=component, protocol=PROTOCOL)
+            yield Finding("added", concatenation.over_sets(both), "bits", {**at, "extra": {"control": ""}})
+
+    # Groups
+
+    def groups(self, component: str, name: str) -> Iterator[Finding]:
+        """Accuracy on the test items of every class and of every value of a known factor; the lowest is marked."""
+        test = self.task.targets[component].splits["test"]
+        correct = self.items.table(name, component, "correct")
+        classes = self.task.targets[component].classes
+        columns = {"class": (test.labels, classes)}
+        known = factors(self.task.targets[component])
+        columns |= {factor: (values["test"], None) for factor, (values, _) in known.items() if factor is not LABEL}
+        found = []
+        for column, (values, words) in columns.items():
+            for value in np.unique(values):
+                mask = values == value
+                if mask.sum() >= LEAST:
+                    said = words[value] if words else str(value)
+                    found.append((f"{column} {said}", intervals.two_way(correct[:, mask])))
+        lowest = min(found, key=lambda each: each[1].value, default=(None,))[0]
+        for group, accuracy in found:
+            extra = {"group": group, "lowest": group == lowest, "groups": len(found)}
+            at = dict(arm=name, target=component, protocol=PROTOCOL, extra=extra)
+            yield Finding("group_accuracy", accuracy, "fraction", at)

@@ -1,0 +1,122 @@
+"""An audit: everything a config of one may say, as typed data."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Literal
+
+from bottleneck import identity
+from bottleneck.data.component import ComponentSpec
+from bottleneck.data.source import DataSpec
+from bottleneck.errors import UserError
+from bottleneck.features.networks import uses
+from bottleneck.features.networks.preprocessing import InputSpec
+from bottleneck.protocols import ProbeSpec
+from bottleneck.study import MixtureSpec, StudySpec
+from bottleneck.training.augment import AugmentSpec
+from bottleneck.training.objectives import ObjectiveSpec
+from bottleneck.training.optimizers import OptimizerSpec
+from bottleneck.training.run import TrainSpec
+
+BEST, DIRECT = "best", "direct"  # references that are no network of the audit
+TAKEN = (BEST, DIRECT, "pixels", "random", "majority", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """A network as `uses` names it (features.networks.uses), or several texts: seeds of one recipe, whose intervals are
+    then over seeds. `layers` that the ladder looks at, by the names of modules, besides the features; by default a few
+    over the whole depth. `features`: the layer whose output the probes read; by default what goes into the classifier.
+    `input`: what it is shown; by default timm's own configuration, or images as the study has them."""
+
+    uses: str | tuple[str, ...]
+    layers: tuple[str, ...] = ()
+    features: str = ""
+    input: InputSpec | None = None
+
+    def __post_init__(self):
+        if not self.made_by:
+            raise UserError("uses", self.uses, "at least one network")
+        if len({each.kind for each in self.made_by}) > 1:
+            raise UserError("uses", self.uses, "seeds of one recipe, all of one kind")
+        if len(set(self.made_by)) < len(self.made_by):
+            raise UserError("uses", self.uses, "another network for every seed")
+        if self.is_arrays and (self.layers or self.features or self.input):
+            raise UserError("uses", self.uses, "a network where layers, features or input are given: arrays have one")
+
+    @property
+    def made_by(self) -> tuple[uses.Uses, ...]:
+        """One a seed."""
+        texts = (self.uses,) if isinstance(self.uses, str) else self.uses
+        return tuple(map(uses.parse, texts))
+
+    @property
+    def is_arrays(self) -> bool:
+        return self.made_by[0].kind == "arrays"
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditSpec:
+    """Everything an audit may say.
+
+    `reference`: what a network has to reach `margin` of on a component to serve it: "best", the best audited one there
+    (chosen on validation); one of them by name; or "direct", networks of ours that are trained on the component's own
+    train split (`model`, `optimizer`, `train`, `seeds` of them; from the converted weights `init`, a fine-tuned copy).
+    `kinds`: what is asked beside the probes. `untrained`: whether the same architectures are read without training.
+    `probe`: scalings of the probes, and shots and draws of the few-shot curves; none without shots.
+    """
+
+    name: str
+    components: dict[str, ComponentSpec]
+    networks: dict[str, NetworkSpec]
+    data: DataSpec = DataSpec()
+    reference: str = BEST
+    margin: float = 0.9
+    probe: ProbeSpec = ProbeSpec(protocols=("linear_probe",))
+    kinds: tuple[Literal["ladder", "additions", "cka", "seeds"], ...] = ("ladder", "additions", "cka", "seeds")
+    untrained: bool = True
+    model: dict = dataclasses.field(default_factory=lambda: {"name": "mlp"})
+    optimizer: OptimizerSpec = OptimizerSpec()
+    objective: ObjectiveSpec = ObjectiveSpec()
+    augment: AugmentSpec = AugmentSpec()
+    train: TrainSpec = TrainSpec()
+    seeds: int = 1
+    retain_features: bool = identity.field(default=True)
+
+    def __post_init__(self):
+        if not self.components:
+            raise UserError("components", {}, "at least one component")
+        if not self.networks:
+            raise UserError("networks", {}, "at least one network")
+        for name in self.networks:
+            if name in TAKEN or not re.fullmatch(r"\w[\w.]*", name):
+                expected = f"names of letters, digits, '_' and '.', other than {', '.join(TAKEN)}"
+                raise UserError("networks", name, expected)
+        if self.reference not in (BEST, DIRECT, *self.networks):
+            raise UserError("reference", self.reference, f"one of {', '.join((BEST, DIRECT, *self.networks))}")
+        if not 0 < self.margin <= 1:
+            raise UserError("margin", self.margin, "a fraction in (0, 1]")
+        if set(self.probe.protocols) - {"linear_probe"} or self.probe.layer != "features":
+            raise UserError("probe.protocols", self.probe.protocols, "'linear_probe', on the networks' own features")
+        if self.seeds < 1:
+            raise UserError("seeds", self.seeds, "at least 1")
+
+    @property
+    def study(self) -> StudySpec:
+        """The study whose components these are; of its runs only `direct` is ever trained."""
+        return StudySpec(
+            name=self.name,
+            components=self.components,
+            mixture=MixtureSpec(dict.fromkeys(self.components, 1.0), label_space="disjoint"),
+            model=self.model,
+            data=self.data,
+            optimizer=self.optimizer,
+            objective=self.objective,
+            augment=self.augment,
+            train=self.train,
+            seeds=self.seeds,
+            arms=("mixture", "direct"),
+            probe=self.probe,
+            margin=self.margin,
+        )

@@ -1,0 +1,116 @@
+"""A network that is not ours, as the rest of the package sees it, and how one is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from bottleneck.errors import UserError, nearest
+from bottleneck.features.layers import LAST, LOGITS, tap_and_mode
+from bottleneck.features.networks.uses import Uses
+
+MOST_TAPS = 4  # layers before the last that are looked at where none are named
+HELD = 4  # networks in memory
+ONE = threading.Lock()  # one pass at a time: each has all cores, and the memory of one batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A network in evaluation mode, float32.
+
+    taps: its layers from input to output, as they are called in it, the last "features"; default: those that are looked
+    at where none are named; `read(x, layers)` gives of
+    images x, float32 [B, h, w, 3] or vectors [B, d], layer -> float32 [B, ...] in the layer's spatial mode
+    (features.layers). content: SHA-256 of its weights; structure: of what it is but for them. said: what a reader
+    should know, in words. blank: seed -> the same architecture, untrained; None where nobody knows how to make one.
+    measure: has BatchNorm statistics measured on batches of x; None where it has none.
+    """
+
+    taps: tuple[str, ...]
+    default: tuple[str, ...]
+    read: Callable[[np.ndarray, tuple[str, ...]], dict[str, np.ndarray]]
+    content: str
+    structure: str
+    said: str
+    blank: Callable[[int], Network] | None = None
+    measure: Callable[[Iterable[np.ndarray]], None] | None = None
+
+    def check(self, layers: Iterable[str]) -> None:
+        """Raises UserError on a layer that it has not."""
+        for layer in layers:
+            if tap_and_mode(layer)[0] not in self.taps:
+                raise UserError("layer", layer, f"a layer of the network{nearest(layer, self.taps)}: {some(self.taps)}")
+
+
+def some(names: tuple[str, ...], most: int = 12) -> str:
+    """Names as a list, in the middle shortened."""
+    if len(names) > most:
+        names = (*names[: most - 1], "...", names[-1])
+    return ", ".join(names)
+
+
+def named(returned) -> dict:
+    """Taps of what a network returns: an array, (logits, array), (logits, taps) or taps."""
+    logits, returned = returned[:2] if isinstance(returned, tuple) else (None, returned)
+    taps = dict(returned) if isinstance(returned, Mapping) else {LAST: returned}
+    return taps | ({} if logits is None else {LOGITS: logits})
+
+
+def unfit(network, error: Exception) -> UserError:
+    """The one line for variables that are not a network's."""
+    reason = " ".join(str(error).split())[:200]
+    return UserError("variables", type(network).__name__, f"those of this network, in evaluation mode ({reason})")
+
+
+def spread(names: list[str], most: int = MOST_TAPS) -> list[str]:
+    """At most so many of `names`, evenly over all, the last among them."""
+    if len(names) <= most:
+        return names
+    return [names[(i + 1) * len(names) // most - 1] for i in range(most)]
+
+
+def digest(named: Iterable[tuple[str, str, tuple, bytes]]) -> str:
+    """SHA-256 of weights, (name, dtype, shape, bytes) each, whatever their order."""
+    whole = hashlib.sha256()
+    for name, dtype, shape, content in sorted(named, key=lambda each: each[0]):
+        whole.update(f"{name} {dtype} {tuple(shape)} ".encode())
+        whole.update(hashlib.sha256(content).digest())
+    return whole.hexdigest()
+
+
+@functools.lru_cache(maxsize=HELD)
+def load(made_by: Uses, features: str, shape: tuple[int, ...], stamp: tuple) -> Network:
+    """The network; `features` names the layer that is "features" ("": found). `shape`: of one input. `stamp`: another
+    one once the file of weights is another. Raises UserError."""
+    if made_by.kind in ("torch", "timm"):
+        try:
+            from bottleneck.features.networks import torch
+        except ImportError as error:
+            raise missing(made_by.kind, error) from None
+        return torch.load(made_by, features, shape)
+    from bottleneck.features.networks import flax
+
+    return flax.load(made_by, features, shape)
+
+
+def missing(package: str, error: ImportError) -> UserError:
+    """The one line for a package that is not installed."""
+    said = str(error).splitlines()[0]
+    return UserError("uses", package, f"{package} to be installed: pip install 'bottleneck[{package}]' ({said})")
+
+
+def stamp(made_by: Uses) -> tuple:
+    """(size, time) of the weights, of a directory the newest of its files. Raises UserError where they are missing."""
+    if not made_by.weights:
+        return ()
+    path = pathlib.Path(made_by.weights).expanduser()
+    if not path.exists():
+        raise UserError("uses", made_by.weights, "weights that are there")
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return tuple(sorted((str(each), each.stat().st_size, each.stat().st_mtime_ns) for each in files))

@@ -1,0 +1,135 @@
+"""What a network is shown: images of the study, at the size, crop and scale that the network was trained with."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from bottleneck import identity
+from bottleneck.data import images
+from bottleneck.errors import UserError
+from bottleneck.features.networks import uses
+
+FILTERS = {name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos")}
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSpec:
+    """The shorter side is resized to `size` / `crop` pixels and the middle `size` x `size` cut out, then `mean` and
+    `std` (in units of [0, 1]) are taken off: how torchvision and timm evaluate. Without a size images stay as the study has
+    them; without `mean` and `std` they are normalised as the study says. `function`, MODULE:FUNCTION, does all of that
+    instead: of a Pillow image it makes an array or tensor [3, h, w] or [h, w, 3], always the same one."""
+
+    size: int | None = None
+    crop: float = 1.0
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    function: str = ""
+
+    def __post_init__(self):
+        if self.size is not None and self.size < 1:
+            raise UserError("size", self.size, "at least 1 pixel")
+        if not 0 < self.crop <= 1:
+            raise UserError("crop", self.crop, "a share of the side in (0, 1]")
+        if self.std is not None and min(self.std) <= 0:
+            raise UserError("std", self.std, "three positive numbers")
+        if (self.mean is None) != (self.std is None):
+            raise UserError("mean", self.mean, "both mean and std, or neither")
+        if self.function and self != InputSpec(function=self.function):
+            raise UserError("function", self.function, "nothing beside it: it does all of the preprocessing")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """`spec` with the study's mean and std where it has none of its own."""
+
+    spec: InputSpec
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def identity(self) -> list:
+        if self.spec.function:
+            return ["function", self.spec.function, *self.checked[1:]]
+        return [identity.canonical(self.spec), self.mean, self.std]
+
+    @property
+    def said(self) -> str:
+        """In words, for the reader."""
+        spec = self.spec
+        if spec.function:
+            shape, low, high = self.checked[0], *self.checked[1:3]
+            return f"prepared by {spec.function}: {shape[1]} x {shape[0]} pixels, a test image from {low} to {high}"
+        numbers = ", ".join(f"{m:g}/{s:g}" for m, s in zip(self.mean, self.std))
+        size = "as the study has them"
+        if spec.size:
+            size = f"{spec.size} x {spec.size}, the middle {100 * spec.crop:g}% by {spec.interpolation} filter"
+        return f"images {size}; mean/std {numbers}"
+
+    @functools.cached_property
+    def checked(self) -> tuple:
+        """(shape, smallest, largest number) of what the user's function makes of a test image. Raises UserError."""
+        return _checked(self.spec.function, self._user())
+
+    def _user(self) -> Callable:
+        return uses.function(*self.spec.function.rsplit(":", 1))
+
+    def shape(self, stored: tuple[int, ...]) -> tuple[int, ...]:
+        """What the network is shown of an item of the shape (H, W, 3) or (d,): (h, w, 3) or (d,)."""
+        if len(stored) != 3:
+            return stored
+        if self.spec.function:
+            return self.checked[0]
+        return (self.spec.size, self.spec.size, 3) if self.spec.size else stored
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 [n, H, W, 3] to float32 [n, h, w, 3]; vectors [n, d] stay as they are."""
+        if pictures.ndim != 4:
+            return np.asarray(pictures, np.float32)
+        if self.spec.function:
+            made = self._user()
+            return np.stack([channels_last(made(Image.fromarray(picture))) for picture in pictures])
+        if self.spec.size:
+            shape = (self.spec.size, self.spec.size)
+            pictures = images.many(lambda i: self.resized(pictures[i]), range(len(pictures)), shape)
+        scaled = pictures.astype(np.float32) / np.float32(255)
+        return (scaled - np.float32(self.mean)) / np.float32(self.std)
+
+    def resized(self, picture: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] to [size, size, 3]."""
+        size = self.spec.size
+        whole, (height, width) = math.floor(size / self.spec.crop), picture.shape[:2]
+        shorter = min(height, width)
+        if shorter != whole:
+            sides = (math.floor(whole * width / shorter), math.floor(whole * height / shorter))
+            resized = Image.fromarray(picture).resize(sides, FILTERS[self.spec.interpolation])
+            picture = np.asarray(resized)
+        top, left = (round((side - size) / 2) for side in picture.shape[:2])
+        return picture[top : top + size, left : left + size]
+
+
+def channels_last(x) -> np.ndarray:
+    """An array or tensor [3, h, w] or [h, w, 3] as float32 [h, w, 3]."""
+    x = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, np.float32)
+    return x.transpose(1, 2, 0) if x.ndim == 3 and x.shape[0] == 3 and x.shape[2] != 3 else x
+
+
+def _checked(name: str, function: Callable) -> tuple:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 48, 3), np.uint8))
+    try:
+        once, again = channels_last(function(picture)), channels_last(function(picture))
+    except Exception as error:  # the user's code may raise anything
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise UserError("input.function", name, f"a function of one Pillow image ({reason})") from error
+    if once.ndim != 3 or once.shape[2] != 3 or not np.isfinite(once).all():
+        raise UserError("input.function", name, f"finite numbers [3, h, w] or [h, w, 3], not {list(once.shape)}")
+    if not np.array_equal(once, again):
+        raise UserError("input.function", name, "the same numbers for the same image (this draws at random)")
+    return once.shape, float(once.min()), float(once.max())
