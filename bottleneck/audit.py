@@ -31,7 +31,9 @@ FLAGS = {
         metavar="NAME", help="best (default: of those audited), one of the networks, or direct: a network trained here"
     ),
     "--image_size": dict(metavar="PIXELS", help="to which images are read (default: 256, or that of .npz files)"),
-    "--items": dict(metavar="N", help="images of a component at most: half for probes, a fifth for choices, the rest test"),
+    "--items": dict(
+        metavar="N", help="images of a component at most: half for probes, a fifth for choices, the rest test"
+    ),
     "--workdir": dict(metavar="DIR", help="where features, rows and the report go (default: runs/NAME)"),
     "--dry_run": dict(action="store_true", help="print what would be read and run; write nothing"),
     "--output": dict(metavar="DIR", help="where the report goes instead, for a work directory that is read only"),

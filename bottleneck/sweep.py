@@ -77,7 +77,7 @@ class Sweep:
 
 
 def plan(config) -> Plan | Sweep | AuditPlan:
-    """The plan of what a config asks for: a study, a study at all points of its sweep, or an audit. Raises UserError."""
+    """The plan of what a config asks for: a study, one at all points of a sweep, or an audit. Raises UserError."""
     study = spec(config)
     if isinstance(study, AuditSpec):
         return audits.plan(study)

@@ -1,4 +1,4 @@
-"""From an audit to the graph of its tasks: passes over the networks, probes, diagnoses, and the task that joins them."""
+"""From an audit to the graph of its tasks: passes over networks, probes, diagnoses, and what joins them."""
 
 from __future__ import annotations
 

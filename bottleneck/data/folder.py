@@ -120,7 +120,8 @@ def _list(spec):
     for split in ("train", "test"):
         if split not in rows.splits:
             seen = ", ".join(sorted(p.name for p in root.iterdir() if not p.name.startswith("."))[:10]) or "nothing"
-            expected = f"images in {split}/CLASS/ (or CLASS/, with held_out), or rows of {spec.metadata} with {spec.split}={split}; here: {seen}"
+            table_rows = f"rows of {spec.metadata} with {spec.split}={split}"
+            expected = f"images in {split}/CLASS/ (or CLASS/, with held_out), or {table_rows}; here: {seen}"
             raise UserError("source.path", spec.path, expected)
     content.settled(rows.files)
     whole = hashlib.sha256(repr((str(root), rows)).encode(errors="surrogatepass"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bottleneck import atomic
 from bottleneck.report import (
+    audit,
     claims,
     curves,
     findings,
@@ -38,6 +39,7 @@ class Content:
     rows: list[dict]  # of the main answer
     chapters: list[Section]  # of the main answer and of a sweep
     sections: list[Section]  # of the analyses
+    judged: list[dict]  # of an audit: whether a network serves a component
     clauses: dict[str, str]  # what the analyses add to a target's sentence
     overview: Table | None  # where, when and in which seeds, in a few words
 
@@ -68,10 +70,11 @@ def read(rows: list[dict]) -> Content:
     main, kinds = lookup.split(rows)
     study = ", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name"
     answered = [
-        *chapters(main),
+        *(chapters(main) if main else audit.sections(kinds)),
         *filter(None, (part.section(kinds) for part in (claims, removed, sweep_figures, spread_figure, law_figure))),
     ]
-    return Content(study, main, answered, sections(kinds), findings.clauses(kinds), findings.overview(kinds))
+    judged = audit.judged(kinds.get(audit.KIND, []))
+    return Content(study, main, answered, sections(kinds), judged, findings.clauses(kinds), findings.overview(kinds))
 
 
 def chapters(rows: list[dict]) -> list[Section]:
@@ -156,6 +159,8 @@ def render(content: Content, provenance: dict, reading: dict[str, list[str]] | N
 
 def about(content: Content) -> str:
     """What the page is about: what a mixture costs, unless it holds nothing but claims."""
+    if any(section.name == audit.KIND for section in content.chapters):
+        return "What each network serves"
     only_claims = [section.name for section in content.chapters] == [claims.KIND]
     return "Published results, held against ours" if only_claims else "What the mixture cost each component"
 
@@ -175,6 +180,14 @@ def _drawn(rows: list[dict]) -> list[str]:
 def _sentences(content: Content) -> dict[str, list[dict]]:
     """Sentences under the headings of their families, with the words to stress apart."""
     groups: dict[str, list[dict]] = {"": [], OUTSIDE: []}
+    for row in content.judged:
+        head, _, text = lookup.extra(row)["sentence"].partition(f" by {row['arm']}")
+        said = {
+            "verdict": lookup.extra(row)["verdict"],
+            "head": head,
+            "text": f" by {row['arm']}{text}" if text else "",
+        }
+        groups.setdefault(row["target"], []).append({**said, "clause": ""})
     for said in tables.sentences(content.rows, content.clauses):
         row, verdict, sentence = said["row"], said["verdict"], said["sentence"]
         who, is_so, _ = sentence.partition(f" is {verdict}")  # the words to stress

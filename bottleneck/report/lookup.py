@@ -19,8 +19,11 @@ SCALES = {"fraction": (100, 1), "points": (1, 1)}  # unit -> factor and decimals
 
 
 def split(rows: list[dict]) -> tuple[list[dict], dict[str, list[dict]]]:
-    """The rows of the main answer, and those of the analyses by kind. How relatedness predicts the gaps is its own."""
+    """The rows of the main answer, and those of the analyses by kind. How relatedness predicts the gaps is its own; an
+    audit's answer, which holds all that is shown of its probes, is of the kind `audit`."""
     main, kinds = [], {}
+    if any(kind(r) == "audit" for r in rows):
+        rows = [r for r in rows if kind(r) not in ANSWERED]
     for r in rows:
         of = "relatedness" if r["metric"] == "relatedness" else kind(r)
         (main if of in ANSWERED else kinds.setdefault(of, [])).append(r)

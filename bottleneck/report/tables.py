@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
-from bottleneck.report import causes, claims, findings, helped, law, removed, representations, spread, sweep
+from bottleneck.report import audit, causes, claims, findings, helped, law, removed, representations, spread, sweep
 from bottleneck.report.lookup import (
     ARMS,
     FLOORS,
@@ -36,7 +36,7 @@ from bottleneck.report.lookup import (
 from bottleneck.report.table import MISSING, Number, Table, encodable, text
 from bottleneck.rows import select
 
-JOINED = (claims, removed, sweep, spread, law)  # what is said of the points of a sweep together
+JOINED = (audit, claims, removed, sweep, spread, law)  # what is said of an audit, or of the points of a sweep together
 __all__ = ["MISSING", "Number", "Table", "all_tables", "terminal", "text"]  # what a table is made of, for its users
 PROTOCOLS = {
     PROBE: "linear probe",

@@ -21,6 +21,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -65,6 +66,22 @@ class Watch:
             self.best, self.weights, self.bias, self.seconds = value, weights.copy(), bias.copy(), now
         if value <= self.target * (1 + EQUAL) or now > self.limit:
             raise Reached
+
+
+@contextlib.contextmanager
+def ended_after(seconds: float):
+    """Raises Reached in what takes longer: a solver that does not come back between its iterations."""
+
+    def end(*_):
+        raise Reached
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 1.1 * seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def ours(x, labels, classes, lam):
@@ -135,11 +152,15 @@ def compared(n, p, classes, lam, limit) -> Iterator[dict]:
     for name, solve in (("torch", by_torch), ("scikit-learn", by_sklearn)):
         watch = Watch(target, limit)
         try:
-            solve(z, labels, classes, lam, watch)
+            with ended_after(limit):
+                solve(z, labels, classes, lam, watch)
         except Reached:
             pass
         except ImportError as error:
             yield dict(solver=name, missing=str(error), **size)
+            continue
+        if watch.weights is None:
+            yield dict(solver=name, missing=f"no result in {limit:g} s", **size)
             continue
         accuracy, bits = said(z_test, test_labels, watch.weights, watch.bias)
         excess = watch.best / target - 1.0

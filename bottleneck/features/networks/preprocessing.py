@@ -22,9 +22,9 @@ FILTERS = {name: Image.Resampling[name.upper()] for name in ("nearest", "bilinea
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
     """The shorter side is resized to `size` / `crop` pixels and the middle `size` x `size` cut out, then `mean` and
-    `std` (in units of [0, 1]) are taken off: how torchvision and timm evaluate. Without a size images stay as the study has
-    them; without `mean` and `std` they are normalised as the study says. `function`, MODULE:FUNCTION, does all of that
-    instead: of a Pillow image it makes an array or tensor [3, h, w] or [h, w, 3], always the same one."""
+    `std` (in units of [0, 1]) are taken off: how torchvision and timm evaluate. Without a size images stay as the study
+    has them; without `mean` and `std` they are normalised as the study says. `function`, MODULE:FUNCTION, does all of
+    that instead: of a Pillow image it makes an array or tensor [3, h, w] or [h, w, 3], always the same one."""
 
     size: int | None = None
     crop: float = 1.0

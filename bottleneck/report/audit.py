@@ -1,0 +1,287 @@
+"""The report of an audit: what each network serves, what every two of them differ by, and what one adds to another."""
+
+from __future__ import annotations
+
+from bottleneck.report import curves, heatmap, lookup
+from bottleneck.report.curves import curve, hues
+from bottleneck.report.drawing import GREEN, INK, OCHRE, PURPLE, VERMILLION, panels, reach
+from bottleneck.report.lookup import PROBE, ends, extra, find, number, plain, several, values
+from bottleneck.report.section import Figure, Section
+from bottleneck.report.table import MISSING, Number, Table, trim
+from bottleneck.rows import select
+
+KIND = "audit"
+STATUSES = {"retained": GREEN, "lost": VERMILLION, "inconclusive": PURPLE, "untestable": INK}
+BLANK = "-untrained"
+
+
+def sections(kinds: dict[str, list[dict]]) -> list[Section]:
+    """In reading order; none without an audit."""
+    rows = kinds.get(KIND, [])
+    if not rows:
+        return []
+    made = (
+        Section("audit", "What each network serves", "", (figure(rows), table(rows)), methods(rows)),
+        Section("additions", "What another network adds", added_sentence(rows), tuple(filter(None, additions(rows)))),
+        Section("few-shot", "From few examples", "", tuple(filter(None, [few_shot(rows)]))),
+        Section("pairs", "Every two networks", "", tuple(filter(None, [pairs(rows)]))),
+        Section("groups", "Where each network is worst", "", tuple(filter(None, [groups(rows)]))),
+    )
+    return [section for section in made if section.parts]
+
+
+def sentences(kinds: dict[str, list[dict]]) -> list[str]:
+    """One for every network and component."""
+    return [extra(r)["sentence"] for r in judged(kinds.get(KIND, []))]
+
+
+def tables(kinds: dict[str, list[dict]]) -> list[Table]:
+    """What the terminal shows."""
+    rows = kinds.get(KIND, [])
+    return [each for each in (table(rows), added(rows)) if each.rows] if rows else []
+
+
+def judged(rows: list[dict]) -> list[dict]:
+    """The rows that say whether a network serves a component."""
+    return select(rows, metric="served")
+
+
+def networks(rows: list[dict]) -> list[str]:
+    return values(judged(rows), "arm")
+
+
+def read(rows: list[dict], arm: str, target: str, metric: str = "information", **more) -> dict | None:
+    """What an arm reads of a component, by linear probe."""
+    return find(rows, arm=arm, target=target, metric=metric, **{"protocol": PROBE, **more})
+
+
+def table(rows: list[dict]) -> Table:
+    """One line per component and network."""
+    lines = []
+    for r in judged(rows):
+        target, name = r["target"], r["arm"]
+        against = read(rows, r["reference"], target)
+        share = 100 * r["value"] / against["value"] if against and against["value"] > 0 else None
+        lines.append(
+            (
+                target,
+                name,
+                extra(r)["status"] + ("*" if extra(r).get("provisional") else ""),
+                number(r),
+                number(read(rows, name, target, "accuracy"), half=True),
+                r["reference"],
+                plain(share, 0),
+                number(find(rows, arm=name, reference=r["reference"], target=target, metric="gap", unit="bits")),
+                number(read(rows, f"{name}{BLANK}", target), half=True),
+                number(read(rows, "pixels", target), half=True),
+                plain(extra(r)["entropy"]),
+            )
+        )
+    header = ("component", "network", "verdict", "bits", "accuracy (%)", "against", "% of it", "gap (bits)")
+    header += ("untrained (bits)", "pixels (bits)", "label (bits)")
+    margin = next((extra(r)["margin"] for r in judged(rows)), 0.9)
+    caption = (
+        f"{lookup.counts(judged(rows))}. Served: at least {100 * margin:g}% of the bits of the network in the column "
+        "against, tested with Holm's adjustment over all ordered pairs of networks and components; printed intervals "
+        "are 95%, unadjusted. Untrained: the same architecture. Pixels: pooled to at most 1,024. Label: its entropy."
+    )
+    if any(extra(r).get("provisional") for r in judged(rows)):
+        caption += " * provisional: fewer than 4 seeds."
+    return trim(Table("served", "What each network serves", caption, header, tuple(lines)))
+
+
+def figure(rows: list[dict]) -> Figure:
+    """Per component: the bits of every network, of the same untrained, and of the pixels."""
+    names = networks(rows)
+    every = [v for name in names for r in select(judged(rows), arm=name) for v in (0.0, r["value"], *ends(r))]
+    room = reach([*every, *(extra(r)["entropy"] for r in judged(rows))])
+
+    def draw(axes, target):
+        pixels = read(rows, "pixels", target)
+        if pixels:
+            axes.axvline(pixels["value"], color=INK, linewidth=0.8, linestyle=(0, (1.5, 2.5)), alpha=0.6)
+        for y, name in enumerate(names):
+            r = find(judged(rows), arm=name, target=target)
+            colour = STATUSES.get(extra(r)["verdict"], INK)
+            axes.plot(ends(r), [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+            axes.plot([r["value"]], [y], marker="o", markersize=6, color=colour, linestyle="")
+            blank = read(rows, f"{name}{BLANK}", target)
+            if blank:
+                style = dict(marker="o", markersize=5, markerfacecolor="none", color=OCHRE, linestyle="")
+                axes.plot([blank["value"]], [y], **style)
+        axes.axvline(extra(find(judged(rows), target=target))["entropy"], color=INK, linewidth=0.7, alpha=0.4)
+        axes.set(xlim=room, ylim=(len(names) - 0.4, -0.6))
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", length=0)
+
+    size = dict(inner=0.3 * max(2, len(names)), left=0.3 + 0.075 * max(map(len, names)))
+    drawn = tuple(
+        panels(f"served-{target}", [target], draw, xlabel="bits", **size) for target in values(judged(rows), "target")
+    )
+    key = (("served", GREEN, False), ("not served", VERMILLION, False), ("inconclusive", PURPLE, False))
+    key += (("untrained", OCHRE, False),)
+    caption = (
+        "What a linear probe reads of a component's label, with 95% intervals. Dotted: the pixels; thin line: all that "
+        "there is to read."
+    )
+    return Figure("served", "Bits that are readable", caption, drawn, key)
+
+
+def added_rows(rows: list[dict], control: str = "") -> list[dict]:
+    return [r for r in select(rows, metric="added") if extra(r)["control"] == control]
+
+
+def added_sentence(rows: list[dict]) -> str:
+    """Which additions are real, the largest first."""
+    real = [r for r in added_rows(rows) if extra(r).get("real")]
+    if not added_rows(rows):
+        return ""
+    if not real:
+        return "No network adds to another what its own features twice would not."
+    real.sort(key=lambda r: -r["value"])
+    each = [f"{r['arm']} to {r['reference']} on {r['target']} ({r['value']:z.2f} bits)" for r in real]
+    kept = sum(extra(r)["dimension"] for r in real)
+    said = f"Beyond the same features twice, by the 95% interval: {several(each, 6)}."
+    return f"{said} In {kept} of {len(real)} something of it stays when both are reduced to the dimensions of one."
+
+
+def additions(rows: list[dict]) -> list[Figure | Table | None]:
+    return [added_figure(rows), added(rows) if added_rows(rows) else None]
+
+
+def added_figure(rows: list[dict]) -> Figure | None:
+    """Per component: networks by what each other one adds."""
+    of = added_rows(rows)
+    if not of:
+        return None
+    names = networks(rows)
+    columns = (*names, *(["all others"] if any(r["reference"] == "all others" for r in of) else []))
+    most = max(max(r["value"] for r in of), 1e-9)
+    drawn = []
+    for target in values(of, "target"):
+        cells = []
+        for name in names:
+            row = []
+            for column in columns:
+                both = dict(arm=name, reference=column) if column == "all others" else dict(arm=column, reference=name)
+                r = find(of, target=target, **both)
+                row.append(None if r is None else (min(1.0, max(0.0, r["value"] / most)), f"{r['value']:z.2f}"))
+            cells.append(tuple(row))
+        breaks = (len(names),) if len(columns) > len(names) else ()
+        grid = heatmap.Grid(target, tuple(names), columns, tuple(cells), breaks=breaks, across="adds", down="to")
+        drawn.append(heatmap.draw(grid))
+    last = " Last column: what the network adds to all others together." if len(columns) > len(names) else ""
+    caption = f"Bits that the features of the column add to those of the line, side by side.{last}"
+    return Figure("added", "Bits added", caption, tuple(drawn), fixed=True)
+
+
+def added(rows: list[dict]) -> Table:
+    """Every addition with its controls."""
+    lines = []
+    for r in added_rows(rows):
+        same = dict(target=r["target"], arm=r["arm"], reference=r["reference"])
+        controls = {extra(c)["control"]: c for c in select(rows, metric="added", **same) if extra(c)["control"]}
+        said = extra(r)
+        lines.append(
+            (
+                r["target"],
+                r["reference"],
+                r["arm"],
+                number(r),
+                number(controls.get("matched")),
+                number(controls.get("repeated")),
+                MISSING if "real" not in said else "yes" if said["real"] else "no",
+                MISSING if said.get("restores") is None else "yes" if said["restores"] else "no",
+            )
+        )
+    header = ("component", "to", "adds", "bits", "same dimension (bits)", "twice (bits)", "adds more", "restores")
+    caption = (
+        "Conditional usable information: both side by side less the first alone. Same dimension: both reduced to as "
+        "many dimensions as the first has. Twice: the first's features twice instead. Adds more: the interval lies "
+        "above 0 and beyond the latter. Restores: both together surely reach the margin of the reference. 95% "
+        "intervals, unadjusted."
+    )
+    return trim(Table("additions", "What each adds", caption, header, tuple(lines)))
+
+
+def few_shot(rows: list[dict]) -> Figure | None:
+    """Accuracy over the examples a class, per component."""
+    few = [{**r, "step": r["n_shot"]} for r in select(rows, metric="accuracy", protocol="k_shot", seed="all")]
+    colours = hues(networks(rows))
+    drawn = {}
+    for target in values(few, "target"):
+        drawn[target] = []
+        for name, hue in colours.items():
+            full = read(rows, name, target, "accuracy")
+            level = 100 * full["value"] if full else None
+            drawn[target].append(curve(select(few, arm=name, target=target), name, hue, 100, level=level))
+    caption = "Linear probes on so many examples a class, mean over draws with 95% intervals; beside each, on all."
+    return curves.figure(
+        "few-shot", "Few-shot probes", caption, drawn, xlabel="examples per class", ylabel="accuracy (%)", ceiling=100
+    )
+
+
+def pairs(rows: list[dict]) -> Table | None:
+    """Every ordered pair and component: the family of tests."""
+    tested = [r for r in select(rows, metric="gap", unit="bits") if "adjusted_p" in extra(r)]
+    lines = [
+        (
+            r["target"],
+            r["arm"],
+            r["reference"],
+            {"retained": "as well", "lost": "less"}.get(extra(r)["verdict"], extra(r)["verdict"]),
+            number(r),
+            MISSING if extra(r)["adjusted_p"] is None else Number(extra(r)["adjusted_p"], digits=4),
+        )
+        for r in tested
+    ]
+    caption = (
+        f"As well: the network surely reaches the margin of the other's bits; less: it surely does not. One family of "
+        f"{len(tested)} tests, Holm's adjustment; intervals are 95%, unadjusted."
+    )
+    header = ("component", "network", "beside", "verdict", "gap (bits)", "adjusted p")
+    return trim(Table("pairs", "Every two networks", caption, header, tuple(lines))) if lines else None
+
+
+def groups(rows: list[dict]) -> Table | None:
+    """The group of each component on which a network is right least often."""
+    worst = [r for r in select(rows, metric="group_accuracy") if extra(r)["lowest"]]
+    lines = [
+        (
+            r["target"],
+            r["arm"],
+            extra(r)["group"],
+            plain(r["n_examples"], 0),
+            number(r),
+            number(read(rows, r["arm"], r["target"], "accuracy")),
+        )
+        for r in worst
+    ]
+    caption = (
+        "The lowest of all classes and known factors, found on the test items themselves: lower than on new ones. "
+        f"{several(sorted({str(extra(r)['groups']) for r in worst}))} groups per component; all are rows."
+    )
+    header = ("component", "network", "group", "items", "accuracy (%)", "on all (%)")
+    return trim(Table("groups", "Lowest groups", caption, header, tuple(lines))) if lines else None
+
+
+def methods(rows: list[dict]) -> str:
+    """How verdicts came about."""
+    ours = judged(rows)
+    single = any(r["n_seeds"] == 1 for r in ours)
+    chosen = {r["reference"] for r in ours}
+    return (
+        "Features were read once in evaluation mode, float32; linear probes were fitted on probe items, chosen on "
+        "validation and read on test once. A component is held against "
+        + (
+            f"the network that reads it best on validation ({several(sorted(chosen))})"
+            if len(chosen) > 1
+            else several(sorted(chosen))
+        )
+        + ". Verdicts test D, the margin's share of the reference's information less the network's, against 0."
+        + (
+            " Where a network is one checkpoint, intervals are over test items and speak of this checkpoint."
+            if single
+            else ""
+        )
+    )
