@@ -41,9 +41,7 @@ def _lite(size: str):
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(
-        arg, dict(smoke=dict(networks="0", items=120)), smoke=False, data="", networks="012", items=1500
-    )
+    arg = parse_arg(arg, dict(smoke=dict(networks="0", items=120)), smoke=False, data="", networks="012", items=1500)
     config = ml_collections.ConfigDict()
     config.name = "audit"
     config.data = dict(image_size=32, probe=arg.items // 2, val=arg.items // 5, test=3 * arg.items // 10)

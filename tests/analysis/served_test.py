@@ -1,0 +1,100 @@
+"""Which networks serve a component: verdicts over pairs, additions and sentences, on tables whose truth is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bottleneck.analysis import gap, served
+from bottleneck.analysis.intervals import holm
+
+
+def table(mean, seeds=1, items=400, spread=0.3, seed=0):
+    """[S, N] bits of this mean: item effects shared by all tables of one `items`, noise of its own."""
+    rng = np.random.default_rng([seed, round(1000 * abs(mean)), seeds])
+    shared = np.random.default_rng(9).normal(size=items)
+    noise = rng.normal(size=(seeds, items))
+    x = spread * (shared + 0.3 * (noise - noise.mean()))
+    return mean + x - x.mean()
+
+
+TABLES = {"one": {"a": table(0.9), "b": table(0.3)}, "two": {"a": table(0.5), "b": table(0.52, seed=1)}}
+ENTROPIES = {"one": 1.0, "two": 1.0}
+
+
+def test_every_ordered_pair_is_one_test_of_one_family():
+    verdicts = served.pairs(TABLES, ENTROPIES)
+    assert set(verdicts) == {(c, x, y) for c in TABLES for x, y in (("a", "b"), ("b", "a"))}
+    p = {key: gap.judge({key: (TABLES[key[0]][key[2]], TABLES[key[0]][key[1]], 1.0)})[key].p for key in verdicts}
+    adjusted = dict(zip(p, holm(list(p.values()))))
+    assert {key: v.adjusted_p for key, v in verdicts.items()} == pytest.approx(adjusted)
+    assert {key: v.verdict for key, v in verdicts.items()} == {
+        ("one", "a", "b"): "retained",
+        ("one", "b", "a"): "lost",
+        ("two", "a", "b"): "retained",
+        ("two", "b", "a"): "retained",
+    }
+
+
+def test_a_component_that_the_other_does_not_read_is_untestable_beside_it():
+    verdicts = served.pairs({"one": {"a": table(0.9), "b": table(0.0, spread=0.05)}}, {"one": 1.0})
+    assert verdicts["one", "a", "b"].verdict == "untestable" and verdicts["one", "b", "a"].verdict == "lost"
+
+
+def test_beside_itself_a_network_serves_what_it_reads():
+    assert served.itself(table(0.9), 1.0).verdict == "retained"
+    assert served.itself(table(0.0, spread=0.05), 1.0).verdict == "untestable"
+
+
+def test_seeds_of_different_recipes_are_not_paired():
+    """Each recipe's spread over seeds counts by itself: pairing would cancel what they happen to share."""
+    shift = np.array([[-0.2], [0.0], [0.2], [0.1], [-0.1]])
+    a, b = table(0.8, 5) + shift, table(0.8, 5, seed=2) + shift
+    held = served.pairs({"one": {"a": a, "b": b}}, {"one": 1.0})["one", "a", "b"].gap
+    paired = gap.judge({"x": (b, a, 1.0)}, paired=True)["x"].gap
+    assert held.high - held.low > 2 * (paired.high - paired.low) and held.unit == "seeds and items"
+
+
+def test_an_addition_is_real_beyond_the_same_features_twice():
+    alone, joined = table(0.3), table(0.9)
+    real = served.addition(joined, alone, table(0.6), table(0.301), table(0.95))
+    assert real.real and real.dimension and real.restores and real.added.value == pytest.approx(0.6)
+    assert not served.addition(alone + 0.004, alone, alone, alone).real  # less than is worth a word
+    twice = served.addition(table(0.5), alone, alone, table(0.5))
+    assert not twice.real and twice.restores is None
+    narrow = served.addition(joined, alone, alone - 0.05, alone)
+    assert narrow.real and not narrow.dimension
+
+
+def told(component="one", network="b", reference="a", **more):
+    verdict = served.pairs(TABLES, ENTROPIES)[component, network, reference]
+    return served.Told(component, network, reference, True, verdict, **more)
+
+
+def test_the_sentence_says_by_how_much_where_and_what_restores_it():
+    joined = served.addition(table(0.92), table(0.3), table(0.3), table(0.3)).joined
+    said = served.sentence(told(depth="it is readable at layer2", restored_by=(("a", joined),)))
+    assert said.startswith("one is not served by b: 0.30 bits, 33% of the 0.90 of a, the best audited, a gap of 0.60")
+    assert "this checkpoint, 400 test items" in said and "it is readable at layer2" in said
+    assert said.endswith("; a beside it (0.92 bits together) restores it.")
+    assert served.sentence(told()).endswith("; no other audited network beside it is sure to restore it.")
+
+
+def test_the_sentence_of_what_is_served_stops_there():
+    said = served.sentence(told("two", "b", "a", depth="nowhere"))
+    assert said.startswith("two is served by b: 0.52 bits, 104% of the 0.50 of a") and "nowhere" not in said
+    itself = dataclasses.replace(told("one", "a", "b"), reference="a", verdict=served.itself(TABLES["one"]["a"], 1.0))
+    assert served.sentence(itself).startswith("one is served by a, the best audited network there: 0.90 bits, 0.8")
+
+
+def test_seeds_and_provisional_verdicts_are_said():
+    tables = {"one": {"a": table(0.9, 3), "b": table(0.3, 3)}}
+    verdict = served.pairs(tables, ENTROPIES)["one", "b", "a"]
+    said = served.sentence(served.Told("one", "b", "a", False, verdict))
+    assert "(3 seeds, 400 test items, provisional)" in said and "the best audited" not in said
+
+
+def test_untestable_is_said_with_what_was_needed():
+    verdicts = served.pairs({"one": {"a": table(0.9), "b": table(0.0, spread=0.05)}}, {"one": 1.0})
+    said = served.sentence(served.Told("one", "a", "b", False, verdicts["one", "a", "b"]))
+    assert said.startswith("one is untestable: b itself shows 0.00 bits (upper 95% limit 0.00") and "0.020" in said

@@ -1,0 +1,202 @@
+"""The command: networks that a file describes, folders and arrays; what is killed goes on; mistakes are one line."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from bottleneck import audit
+from bottleneck.rows import read, select
+
+ROOT = pathlib.Path(__file__).parents[2]
+NETS = """
+import time
+import flax.linen as nn
+
+class Net(nn.Module):
+    width: int = 8
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.relu(nn.Conv(self.width, (3, 3), (2, 2), name="stem")(x))
+        x = nn.relu(nn.Conv(self.width, (3, 3), (2, 2), name="stage")(x))
+        return None, x.reshape(len(x), -1)
+
+def small():
+    return Net()
+
+def wide():
+    return Net(24)
+
+def slow():
+    import jax
+    def apply(variables, x):
+        def wait(x):
+            time.sleep(0.4)
+            return x
+        return jax.pure_callback(wait, jax.ShapeDtypeStruct(x.shape, x.dtype), x).mean((1, 2))
+    return apply
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory of two .npz files, a folder of classes, a module of networks and their weights."""
+    place = tmp_path_factory.mktemp("audit")
+    rng = np.random.default_rng(0)
+    for name, size in (("plain", 220), ("noisy", 200)):
+        y = np.arange(size) % 2
+        x = rng.integers(0, 90, (size, 12, 12, 3))
+        x[:, :6] += (70 * y)[:, None, None, None]
+        parts = dict(x_train=x[60:].astype(np.uint8), y_train=y[60:], x_test=x[:60].astype(np.uint8), y_test=y[:60])
+        np.savez(place / f"{name}.npz", **parts)
+    for i in range(120):
+        folder = place / "photos" / ("light" if i % 2 else "dark")
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = rng.integers(0, 120, (14, 16, 3)) + 100 * (i % 2)
+        Image.fromarray(picture.astype(np.uint8)).save(folder / f"{i}.png")
+    (place / "nets.py").write_text(NETS)
+    sys.path.insert(0, str(place))
+    import nets
+
+    for name, net in (("small", nets.Net()), ("wide", nets.Net(24))):
+        variables = net.init(jax.random.key(1), jnp.zeros((1, 12, 12, 3)))
+        if name == "wide":
+            variables = net.init(jax.random.key(1), jnp.zeros((1, 12, 12, 3)))
+        content = flax.serialization.msgpack_serialize(jax.device_get(dict(variables)))
+        (place / f"{name}.msgpack").write_bytes(content)
+    sys.path.remove(str(place))
+    return place
+
+
+def command(place, *more, data=("plain.npz", "noisy.npz"), networks=("small", "wide")):
+    uses = [f"{name}=flax:{place}/nets.py:{name}:{place}/{name}.msgpack" for name in networks]
+    return ["audit", "--networks", *uses, "--data", *(str(place / each) for each in data), *more]
+
+
+def test_from_flags_to_a_report(place, tmp_path, capsys):
+    assert audit.main(command(place, f"--workdir={tmp_path}/first", "--config.probe.shots=2")) == 0
+    said = capsys.readouterr().out
+    assert "What each network serves" in said and "small: Net, " in said and "weights " in said
+    rows = read(tmp_path / "first" / "results.jsonl")
+    assert {r["arm"] for r in select(rows, metric="served")} == {"small", "wide"}
+    assert {r["layer"] for r in select(rows, protocol="linear", arm="small", seed="all", metric="information")} == {
+        "stem",
+        "stage",
+        "features",
+    }
+    assert select(rows, arm="small-untrained", metric="information", seed="all")
+    manifest = json.loads(next((tmp_path / "first" / "features").glob("*/manifest.json")).read_text())
+    assert manifest["source"][0] in ("network", "pixels")
+    again = len(list((tmp_path / "first" / "rows").glob("*.jsonl")))
+    assert audit.main(command(place, f"--workdir={tmp_path}/first", "--config.probe.shots=2")) == 0
+    assert len(list((tmp_path / "first" / "rows").glob("*.jsonl"))) == again
+
+
+def test_folders_of_classes_are_split_by_name(place, tmp_path, capsys):
+    more = (f"--workdir={tmp_path}/photos", "--image_size=12", "--config.kinds=()", "--config.probe.shots=1")
+    assert audit.main(command(place, *more, data=("photos",), networks=("small",))) == 0
+    said = capsys.readouterr().out
+    assert "photos (folder)" in said and "2 classes (dark, light)" in said and "photos is served by small" in said
+
+
+def test_direct_training_may_be_the_reference(place, tmp_path):
+    more = ("--reference=direct", "--config.kinds=()", "--config.probe.shots=2", "--config.train.steps=30")
+    more += ("--config.model={'name': 'mlp', 'width': 16, 'depth': 1}", f"--workdir={tmp_path}/direct")
+    assert audit.main(command(place, *more, data=("plain.npz",), networks=("small",))) == 0
+    rows = read(tmp_path / "direct" / "results.jsonl")
+    (served,) = select(rows, metric="served")
+    assert served["reference"] == "direct" and "of direct training" in served["extra"]["sentence"]
+
+
+def test_what_is_killed_goes_on(place, tmp_path):
+    """A slow network, killed between two of its batches: the next process reads the rest, and the rows are the same."""
+    networks = f"slow=apply:{place}/waits.py:apply:{place}/none.msgpack"
+    (place / "none.msgpack").write_bytes(flax.serialization.msgpack_serialize({"params": {}}))
+    (place / "waits.py").write_text(
+        "import jax, time, os\n"
+        "def wait(x):\n    time.sleep(float(os.environ.get('WAIT', 0)))\n    return x\n"
+        "def apply(variables, x):\n"
+        "    x = jax.pure_callback(wait, jax.ShapeDtypeStruct(x.shape, x.dtype), x)\n"
+        "    return x.reshape(len(x), -1)\n"
+    )
+
+    def run(workdir, wait, **more):
+        argv = [sys.executable, "-m", "bottleneck.audit", "--networks", networks, "--data", str(place / "plain.npz")]
+        argv += [f"--workdir={workdir}", "--config.kinds=()", "--config.probe.shots=2", "--config.untrained=False"]
+        environment = {**os.environ, "WAIT": str(wait)}
+        return subprocess.Popen(argv, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+
+    whole = run(tmp_path / "whole", 0)
+    assert whole.wait(300) == 0, whole.stderr.read()
+    for sent in (signal.SIGKILL, signal.SIGTERM):
+        cut = run(tmp_path / sent.name, 0.5)
+        until = time.time() + 240
+        while not list((tmp_path / sent.name).glob("features/*/.*.part")) and time.time() < until:
+            assert cut.poll() is None, cut.stderr.read()
+            time.sleep(0.05)
+        cut.send_signal(sent)
+        assert cut.wait(60) == (3 if sent == signal.SIGTERM else -sent)
+        again = run(tmp_path / sent.name, 0)
+        assert again.wait(300) == 0
+        rows = [(tmp_path / each / "results.jsonl").read_text() for each in ("whole", sent.name)]
+        assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(
+    "argv, expected",
+    [
+        (["audit"], "--networks and --data, or --config"),
+        (["audit", "--networks", "a=timm:x:y"], "--networks and --data"),
+        (["audit", "--networks", "timm:x:y", "--data", "{place}/plain.npz"], "NAME=USES"),
+        (["audit", "--networks", "a={place}/nowhere", "--data", "{place}/plain.npz"], "networks.a"),
+        (
+            ["audit", "--networks", "a=flax:{place}/nets.py:none", "--data", "{place}/plain.npz"],
+            "a function of that module",
+        ),
+        (["audit", "--networks", "a=flax:{place}/nets.py:small", "--data", "{place}/none.npz"], "--data"),
+        (
+            ["audit", "--networks", "a=flax:{place}/nets.py:small:{place}/wide.msgpack", "--data", "{place}/plain.npz"],
+            "networks.a",
+        ),
+        (["audit", "--networks", "best=flax:{place}/nets.py:small", "--data", "{place}/plain.npz"], "other than best"),
+        (
+            [
+                "audit",
+                "--networks",
+                "a=flax:{place}/nets.py:small:{place}/small.msgpack",
+                "--data",
+                "{place}/plain.npz",
+                "--reference=b",
+            ],
+            "one of best, direct, a",
+        ),
+        (
+            [
+                "audit",
+                "--networks",
+                "a=flax:{place}/nets.py:small:{place}/small.msgpack",
+                "--data",
+                "{place}/plain.npz",
+                "--config.networks.a.layers=stemm",
+            ],
+            "did you mean 'stem'",
+        ),
+        (["audit", "--networks", "a=torch:{place}/nets.py:none", "--data", "{place}/plain.npz"], "networks.a"),
+    ],
+)
+def test_mistakes_are_one_line(argv, expected, place, tmp_path, capsys):
+    argv = [each.format(place=place) for each in argv]
+    assert audit.main([*argv, f"--workdir={tmp_path}/none"]) == 2
+    said = capsys.readouterr().err
+    assert expected in said and said.count("\n") == 1 and said.startswith("error: ")
+    assert not (tmp_path / "none").exists()

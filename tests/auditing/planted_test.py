@@ -1,0 +1,144 @@
+"""On planted sources an audit says what is planted: a lacks one label, b the other, both together have both."""
+
+import numpy as np
+import pytest
+
+from bottleneck import execute, results
+from bottleneck import rows as row_files
+from bottleneck.analysis import served
+from bottleneck.analysis.concatenation import without  # noqa: F401  (what a joined probe reads by member, see gains)
+from bottleneck.analysis.probes import linear_probe
+from bottleneck.rows import select
+from tests.auditing import planted
+
+SEEDS = 3
+
+
+@pytest.fixture(scope="module", params=[1, SEEDS])
+def found(request, tmp_path_factory):
+    """(rows, seeds) of an audit of a, b and a rotation of b."""
+    place = tmp_path_factory.mktemp("planted")
+    names = ("a", "b", "turned")
+    config = planted.config(place, names, request.param, kinds=("ladder", "additions", "cka", "seeds"))
+    planted.leave(place, planted.targets(config), seeds=request.param)
+    assert execute.study(config, place / "work") == execute.DONE
+    outcome = results.from_disk(place / "work", config)
+    return outcome.rows, request.param, place / "work"
+
+
+def one(rows, **where):
+    (row,) = select(rows, **where)
+    return row
+
+
+def test_sentences_say_what_is_planted(found):
+    rows, seeds, _ = found
+    for component, lacks, has in (("one", "a", "b"), ("two", "b", "a")):
+        poor = one(rows, metric="served", target=component, arm=lacks)["extra"]
+        good = one(rows, metric="served", target=component, arm=has)["extra"]
+        assert (poor["status"], good["status"]) == ("not served", "served")
+        assert has in poor["restored_by"] and f"{has} beside it" in poor["sentence"]
+        assert f"{component} is not served by {lacks}: " in poor["sentence"]
+        assert f"{component} is served by {has}" in good["sentence"]
+        scope = f"{seeds} seeds, 300 test items, provisional" if seeds > 1 else "this checkpoint, 300 test items"
+        assert scope in poor["sentence"]
+    assert one(rows, metric="served", target="two", arm="turned")["extra"]["status"] == "not served"
+
+
+def test_every_ordered_pair_is_tested_once(found):
+    rows, *_ = found
+    tested = [r for r in select(rows, metric="gap", unit="bits") if r["extra"]["family"]]
+    assert len(tested) == 2 * 3 * 2 == tested[0]["extra"]["family"]
+    assert len({(r["arm"], r["reference"], r["target"]) for r in tested}) == 12
+    assert (
+        one(rows, metric="gap", unit="bits", arm="turned", reference="b", target="one")["extra"]["verdict"]
+        == "retained"
+    )
+
+
+def test_additions_and_their_controls(found):
+    rows, *_ = found
+    added = [r for r in select(rows, metric="added") if not r["extra"]["control"] and r["reference"] != "all others"]
+    found_ = {(r["target"], r["reference"], r["arm"]): r for r in added}
+    for component, lacks, has in (("one", "a", "b"), ("two", "b", "a")):
+        assert found_[component, lacks, has]["value"] > 0.7 and found_[component, lacks, has]["extra"]["real"]
+        assert not found_[component, has, lacks]["extra"]["real"]
+    for component in ("one", "two"):
+        for pair in (("b", "turned"), ("turned", "b")):
+            assert found_[component, *pair]["value"] <= 0.01 and not found_[component, *pair]["extra"]["real"]
+    last = one(rows, metric="added", arm="a", reference="all others", target="two")
+    assert (
+        last["value"] > 0.7 and one(rows, metric="added", arm="a", reference="all others", target="one")["value"] < 0.1
+    )
+
+
+def test_floors_few_examples_groups_and_similarity(found):
+    rows, seeds, _ = found
+    assert {r["arm"] for r in select(rows, protocol="k_shot", seed="all")} == {"a", "b", "turned"}
+    assert (
+        one(rows, metric="information", arm="pixels", target="one", seed="all", protocol="linear_probe")["value"] > 0.9
+    )
+    lowest = [r for r in select(rows, metric="group_accuracy", arm="a", target="one") if r["extra"]["lowest"]]
+    assert len(lowest) == 1 and lowest[0]["value"] < 0.7
+    groups = {r["extra"]["group"] for r in select(rows, metric="group_accuracy", target="one")}
+    assert {"class 0", "class 1"} <= groups and any(group.startswith("background ") for group in groups)
+    alike = one(rows, metric="cka", reference="networks", target="one", members=["b/0:features", "turned/0:features"])
+    assert alike["value"] == pytest.approx(1.0, abs=1e-6) and alike["extra"]["record"]["null_sd"] > 0
+    assert bool(select(rows, metric="evidence")) == (seeds > 1)
+    rung = one(rows, metric="rung", arm="a", target="one", factor=None)
+    assert rung["extra"]["rung"] == "nowhere" and rung["extra"]["reference"] in ("b", "turned")
+
+
+def test_the_report_holds_every_sentence(found):
+    rows, _, workdir = found
+    page = (workdir / "report.html").read_text()
+    assert "What each network serves" in page and page.count('<li class="lost">') >= 3
+    for row in select(rows, metric="served"):
+        assert row["extra"]["sentence"].partition(f" by {row['arm']}")[2].partition("(")[0].strip() in page
+
+
+def read(component, x):
+    y = {split: component.splits[split].labels for split in x}
+    return linear_probe(x, y, component.num_classes).bits[None]
+
+
+@pytest.mark.slow
+def test_twenty_of_twenty_draws(tmp_path):
+    """By the same probes and the same verdicts, draw by draw, of one network and of three seeds."""
+    config = planted.config(tmp_path)
+    components = planted.targets(config)
+    right = 0
+    for draw in range(20):
+        planted.leave(tmp_path, components, draw)
+        given = {n: {c: load(tmp_path, n, c, components) for c in components} for n in ("a", "b", "copy", "turned")}
+        tables = {c: {n: read(components[c], given[n][c]) for n in ("a", "b")} for c in components}
+        verdicts = served.pairs(tables, dict.fromkeys(components, 1.0))
+        said = {key: verdict.verdict for key, verdict in verdicts.items()}
+        both = {c: read(components[c], beside(given["a"][c], given["b"][c])) for c in components}
+        restored = [
+            served.addition(both[c], tables[c][lacks], both[c], tables[c][lacks], tables[c][has]).restores
+            for c, lacks, has in (("one", "a", "b"), ("two", "b", "a"))
+        ]
+        nothing = [
+            (read(components[c], beside(given["b"][c], given[n][c])) - tables[c]["b"]).mean()
+            for c in components
+            for n in ("copy", "turned")
+        ]
+        right += said["one", "a", "b"] == said["two", "b", "a"] == "lost" and all(restored) and max(nothing) <= 0.01
+    assert right == 20
+
+
+def load(place, name, target, components):
+    from bottleneck.features import foreign
+
+    return foreign.load(place / f"{name}0", components[target])
+
+
+def beside(x, y):
+    return {split: np.hstack([x[split], y[split]]) for split in x}
+
+
+def test_a_finished_audit_reports_again_without_its_networks(found, tmp_path):
+    _, _, workdir = found
+    rows = row_files.read(workdir / "results.jsonl")
+    assert {r["study"] for r in rows} == {"planted"}

@@ -1,0 +1,234 @@
+"""PyTorch networks, read where they are. Without PyTorch: skipped; .ci/run --torch installs it."""
+
+import importlib.util
+import pickle
+
+import numpy as np
+import pytest
+
+from bottleneck.errors import UserError
+from bottleneck.features.networks import network
+from bottleneck.features.networks.uses import Uses
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+networks = importlib.import_module("bottleneck.features.networks.torch")
+SHAPE = (16, 12, 3)
+X = np.random.default_rng(0).normal(size=(5, *SHAPE)).astype(np.float32)
+SOURCE = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self, before, after):
+        super().__init__()
+        self.conv = nn.Conv2d(before, after, 3, 2, 1)
+        self.norm = nn.BatchNorm2d(after)
+    def forward(self, x):
+        return torch.relu(self.norm(self.conv(x)))
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.stages = nn.Sequential(Block(4, 6), Block(6, 8))
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(8, 3)
+    def forward(self, x):
+        return self.fc(self.drop(self.stages(self.stem(x)).mean((2, 3))))
+
+class Trunk(Net):
+    def forward(self, x):
+        return self.stages(self.stem(x)).mean((2, 3))
+
+class Last(Net):
+    output_fmt = "NHWC"
+    def forward(self, x):
+        return self.stages(self.stem(x)).permute(0, 2, 3, 1)
+
+def net():
+    return Net()
+
+def trunk():
+    return Trunk()
+
+def channels_last():
+    return Last()
+
+def trained():
+    torch.manual_seed(1)
+    return Net()
+
+class Scaled(Net):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+def scaled():
+    return Scaled()
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.fixture
+def module(tmp_path):
+    (tmp_path / "nets.py").write_text(SOURCE)
+    return f"{tmp_path}/nets.py"
+
+
+def moved(module):
+    """A module whose weights, and BatchNorm statistics, are none that anybody starts with."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(0.5 * torch.rand(tensor.shape, generator=generator) + 0.1)
+    return module
+
+
+def load(module, name="net", weights="", features=""):
+    made_by = Uses("torch", f"{module}:{name}", str(weights))
+    return network.load(made_by, features, SHAPE, network.stamp(made_by))
+
+
+@pytest.fixture
+def weights(module, tmp_path):
+    made = moved(Uses("torch", f"{module}:net").function()())
+    torch.save({"state_dict": {f"module.{k}": v for k, v in made.state_dict().items()}}, tmp_path / "w.pt")
+    return tmp_path / "w.pt", made.eval()
+
+
+def by_hand(net, x=X):
+    with torch.inference_mode():
+        stem = net.stem(torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))))
+        first = net.stages[0](stem)
+        return stem.numpy(), first.numpy(), net.stages[1](first).mean((2, 3)).numpy()
+
+
+def test_features_are_what_goes_into_the_classifier(module, weights):
+    path, net = weights
+    held = load(module, weights=path)
+    stem, first, features = by_hand(net)
+    read = held.read(X, ("stem", "stages.0", "stages.0.flattened", "features"))
+    np.testing.assert_allclose(read["features"], features, rtol=1e-6)
+    np.testing.assert_allclose(read["stem"], stem.mean((2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(read["stages.0"], first.mean((2, 3)), rtol=1e-5, atol=1e-6)
+    expected = first.transpose(0, 2, 3, 1).reshape(5, -1)
+    np.testing.assert_allclose(read["stages.0.flattened"], expected, rtol=1e-5, atol=1e-6)
+    assert held.default == ("stages.0", "stages.1", "features") and "the input of fc" in held.said
+    assert held.taps.index("stem") < held.taps.index("stages.0") < held.taps.index("stages.1")
+
+
+def test_without_a_classifier_features_are_the_output(module):
+    held = load(module, "trunk")
+    assert held.read(X, ("features",))["features"].shape == (5, 8) and "its output" in held.said
+
+
+def test_another_layer_may_be_the_features(module, weights):
+    held = load(module, weights=weights[0], features="stages.0")
+    read = held.read(X, ("features", "stages.0"))
+    np.testing.assert_array_equal(read["features"], read["stages.0"])
+    with pytest.raises(UserError, match="features='fx'"):
+        load(module, weights=weights[0], features="fx")
+
+
+def test_maps_whose_channels_come_last_are_known(module):
+    held = load(module, "channels_last")
+    assert held.read(X, ("features",))["features"].shape == (5, 8)
+
+
+def test_batches_do_not_matter_and_the_mode_is_evaluation(module, weights):
+    held = load(module, weights=weights[0])
+    whole, one = held.read(X, ("features",))["features"], held.read(X[2:3], ("features",))["features"]
+    np.testing.assert_allclose(whole[2:3], one, rtol=1e-6)
+
+
+def test_safetensors(module, weights, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
+    safetensors.save_file(weights[1].state_dict(), tmp_path / "w.safetensors")
+    held = load(module, weights=tmp_path / "w.safetensors")
+    assert held.content == load(module, weights=weights[0]).content
+
+
+def test_an_untrained_copy_is_as_the_module_is_built(module, weights):
+    held = load(module, weights=weights[0])
+    blank = held.blank(0)
+    assert blank.content == held.blank(0).content != held.blank(1).content and blank.structure == held.structure
+    redrawn = load(module, "trained").blank(0)  # it brings its own weights: every module draws its own again
+    assert redrawn.content != load(module, "trained").content
+    assert load(module, "scaled").blank(0) is None  # nobody knows how `scale` is drawn
+
+
+def test_batch_statistics_of_an_untrained_copy_are_measured(module, weights):
+    blank = load(module, weights=weights[0]).blank(0)
+    before = blank.read(X, ("features",))["features"]
+    blank.measure([X[:3], X[3:]])
+    after = blank.read(X, ("features",))["features"]
+    assert not np.allclose(before, after)
+    stage = blank.read(X, ("stages.0.norm.flattened",))["stages.0.norm.flattened"].reshape(5, -1, 6)
+    np.testing.assert_allclose(stage.mean((0, 1)), 0, atol=0.3)
+
+
+class Trap:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        ("trap", "weights alone"),
+        ("list", "a state dict"),
+        ("missing", "1 missing .such as fc.bias"),
+        ("unknown", "1 unknown .such as extra"),
+        ("shape", r"fc.weight of shape \[3, 9\], not \[3, 8\]"),
+    ],
+)
+def test_weights_that_do_not_fit_are_one_line(module, weights, tmp_path, content, expected, capsys):
+    state = dict(weights[1].state_dict())
+    if content == "missing":
+        del state["fc.bias"]
+    if content == "unknown":
+        state["extra"] = torch.zeros(1)
+    if content == "shape":
+        state["fc.weight"] = torch.zeros(3, 9)
+    path = tmp_path / "bad.pt"
+    if content == "trap":
+        path.write_bytes(pickle.dumps(Trap()))
+    else:
+        torch.save([1, 2] if content == "list" else state, path)
+    with pytest.raises(UserError, match=expected) as raised:
+        load(module, weights=path)
+    assert "\n" not in str(raised.value) and "executed" not in capsys.readouterr().out
+
+
+def test_what_is_no_module_is_one_line(module):
+    with pytest.raises(UserError, match="returns a torch.nn.Module, not int"):
+        load(module, "nothing")
+
+
+def timm():
+    try:
+        return __import__("timm")
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"timm is not installed, or not for this PyTorch ({error})")
+
+
+def test_timm_brings_its_preprocessing(tmp_path):
+    made = moved(timm().create_model("resnet18", pretrained=False))
+    torch.save(made.state_dict(), tmp_path / "r.pt")
+    made_by = Uses("timm", "resnet18", str(tmp_path / "r.pt"))
+    held = network.load(made_by, "", (32, 32, 3), network.stamp(made_by))
+    x = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        expected = made.eval().forward_head(made.forward_features(x), pre_logits=True)
+    read = held.read(x.numpy().transpose(0, 2, 3, 1), ("features",))["features"]
+    np.testing.assert_allclose(read, expected, rtol=1e-5, atol=1e-5)
+    assert held.default == ("layer1.1", "layer2.1", "layer3.1", "layer4.1", "features")
+    said = networks.timm_input("resnet18")
+    assert said["size"] == 224 and said["mean"] == pytest.approx((0.485, 0.456, 0.406))
+    with pytest.raises(UserError, match="a pretrained file"):
+        network.load(Uses("timm", "resnet18"), "", (32, 32, 3), ())
+    with pytest.raises(UserError, match="a model of timm"):
+        network.load(Uses("timm", "resnet1888", str(tmp_path / "r.pt")), "", (32, 32, 3), ())
