@@ -65,12 +65,14 @@ class Addition:
         return self.matched.low > 0
 
 
-def addition(joined, alone, matched, repeated, reference=None, margin: float = gap.FRACTION) -> Addition:
+def addition(
+    joined, alone, matched, repeated, reference=None, margin: float = gap.FRACTION, paired: bool = False
+) -> Addition:
     """Tables [S, N] in bits, all on the same items: of both side by side, of the other `alone`, of both reduced, of the
-    other twice; and of what a component is held against."""
+    other twice; and of what a component is held against, `paired` where that is one of the two."""
     restores = None
     if reference is not None:
-        restores = contrast([(margin, reference), (-1.0, joined)], paired=False).high < 0
+        restores = bool(contrast([(margin, reference), (-1.0, joined)], paired=paired).high < 0)
     return Addition(
         contrast([(1.0, joined), (-1.0, alone)]),
         contrast([(1.0, matched), (-1.0, alone)]),

@@ -202,14 +202,17 @@ class _Joined:
         """(network, other) -> what the other adds to the network."""
         if "additions" not in self.asked.kinds:
             return
-        reference = self.tables[component][self.reference(component)]
+        against = self.reference(component)
+        reference = self.tables[component][against]
         for name, other in itertools.permutations(self.task.names, 2):
             joined = self.joint(component, name, other)
             twice, alone = (self.first(component, arm, len(joined)) for arm in (f"{name}-twice", name))
             matched = self.matched(component, name, other)
             yield (
                 (name, other),
-                served.addition(joined, alone, matched, twice, reference, self.asked.margin),
+                served.addition(
+                    joined, alone, matched, twice, reference, self.asked.margin, paired=against in (name, other)
+                ),
             )
 
     def joint(self, component: str, one: str, other: str) -> np.ndarray:

@@ -42,17 +42,25 @@ class InputSpec:
             raise UserError("std", self.std, "three positive numbers")
         if (self.mean is None) != (self.std is None):
             raise UserError("mean", self.mean, "both mean and std, or neither")
-        if self.function and self != InputSpec(function=self.function):
+        if self.function and (self.size, self.crop, self.mean) != (None, 1.0, None):
             raise UserError("function", self.function, "nothing beside it: it does all of the preprocessing")
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """`spec` with the study's mean and std where it has none of its own."""
+    """`spec`, and the study's mean and std, which count where it has none of its own."""
 
     spec: InputSpec
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    study_mean: tuple[float, ...]
+    study_std: tuple[float, ...]
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return self.spec.mean or self.study_mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return self.spec.std or self.study_std
 
     @property
     def identity(self) -> list:

@@ -76,8 +76,8 @@ def load(module, name, weights="", kind="flax", features=""):
 
 def saved(tree, place, how):
     if how == "orbax":
-        ocp.StandardCheckpointer().save(place.absolute(), tree)
-        ocp.StandardCheckpointer().wait_until_finished()
+        with ocp.StandardCheckpointer() as writer:
+            writer.save(place.absolute(), tree)
         return place
     if how == "msgpack":
         path = place.with_suffix(".msgpack")
