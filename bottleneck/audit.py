@@ -88,7 +88,8 @@ def asked(args) -> ml_collections.ConfigDict:
     config.name = pathlib.Path(args.workdir).name if args.workdir else "audit"
     config.data = dict(image_size=size)
     config.components = {
-        name: dict(source=source, sizes=_sizes(name, source, size, items)) for name, source in sources.items()
+        name: dict(source=source, sizes=_sizes(name, source, size, items, args.reference == "direct"))
+        for name, source in sources.items()
     }
     config.networks = {
         name: dict(uses=tuple(text.split(",")) if "," in text else text) for name, text in networks.items()
@@ -135,8 +136,9 @@ def _size(sources: dict[str, dict]) -> int:
     return max(sides)
 
 
-def _sizes(name: str, source: dict, size: int, items: int) -> dict[str, int]:
-    """How many items of each split a component has: of `items`, or of as many as it holds."""
+def _sizes(name: str, source: dict, size: int, items: int, trains: bool) -> dict[str, int]:
+    """How many items of each split a component has: of `items`, or of as many as it holds; where a network `trains` on
+    the rest that is at least half of its training set."""
     from bottleneck.data import source as loaded
 
     try:
@@ -145,6 +147,7 @@ def _sizes(name: str, source: dict, size: int, items: int) -> dict[str, int]:
         raise error.under(f"components.{name}") from None
     wanted = {split: round(share * items) for split, share in SHARES.items()}
     left = len(held["train"]) - 2 * len(set(held["train"].labels.tolist()))  # every class stays among training items
+    left = min(left, len(held["train"]) // 2) if trains else left
     scale = min(1.0, left / (wanted["probe"] + wanted["val"] * ("val" not in held)))
     sizes = {split: max(2, int(scale * wanted[split])) for split in ("probe", "val")}
     return {**sizes, "test": min(wanted["test"], len(held["test"]))}

@@ -59,8 +59,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         for size in str(arg.networks)
     }
     if arg.smoke:
-        config.kinds = ()
-        config.probe = dict(protocols=("linear_probe",), shots=(1,), draws=2)
+        config.update(kinds=(), shots=(1,), draws=2)
     return config
 
 

@@ -41,7 +41,7 @@ def pairs(
 
 def itself(table: np.ndarray, entropy: float, margin: float = gap.FRACTION) -> Verdict:
     """The verdict of a network beside itself: served wherever it reads anything at all."""
-    return gap.judge({"itself": (table, table, entropy)}, margin, paired=False)["itself"]
+    return gap.judge({"itself": (table, table, entropy)}, margin)["itself"]
 
 
 @dataclass(frozen=True)

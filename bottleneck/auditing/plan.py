@@ -109,7 +109,7 @@ class _Laid:
             for seed, member in enumerate(each.members(target)):
                 self.planner.probe(each.name, seed, target, (member,))
                 for count in shots:
-                    few = dict(shots=count, draws=self.asked.probe.draws)
+                    few = dict(shots=count, draws=self.asked.draws)
                     self.planner.probe(each.name, seed, target, (member,), "k_shot", **few)
             for member in each.untrained():
                 self.planner.probe(f"{each.name}-untrained", 0, target, (member,))
@@ -117,7 +117,7 @@ class _Laid:
     def shots(self, target: str, component: Component) -> tuple[int, ...]:
         """The numbers of examples a class that the probe split has."""
         fewest = int(np.bincount(component.splits["probe"].labels, minlength=component.num_classes).min())
-        asked = self.asked.probe.shots
+        asked = self.asked.shots
         kept = tuple(count for count in asked if count <= fewest)
         if kept != asked:
             left = ", ".join(str(count) for count in asked if count > fewest)

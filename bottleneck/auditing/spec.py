@@ -63,8 +63,8 @@ class AuditSpec:
     `reference`: what a network has to reach `margin` of on a component to serve it: "best", the best audited one there
     (chosen on validation); one of them by name; or "direct", networks of ours that are trained on the component's own
     train split (`model`, `optimizer`, `train`, `seeds` of them; from the converted weights `init`, a fine-tuned copy).
-    `kinds`: what is asked beside the probes. `untrained`: whether the same architectures are read without training.
-    `probe`: scalings of the probes, and shots and draws of the few-shot curves; none without shots.
+    `scalings` of the probes; `shots`: examples a class of the few-shot curves, `draws` subsets each. `kinds`: what is
+    asked beside the probes. `untrained`: whether the same architectures are read without training.
     """
 
     name: str
@@ -73,7 +73,9 @@ class AuditSpec:
     data: DataSpec = DataSpec()
     reference: str = BEST
     margin: float = 0.9
-    probe: ProbeSpec = ProbeSpec(protocols=("linear_probe",))
+    scalings: tuple[Literal["raw", "standardised", "whitened"], ...] = ("raw", "standardised", "whitened")
+    shots: tuple[int, ...] = (1, 4, 16)
+    draws: int = 5
     kinds: tuple[Literal["ladder", "additions", "cka", "seeds"], ...] = ("ladder", "additions", "cka", "seeds")
     untrained: bool = True
     model: dict = dataclasses.field(default_factory=lambda: {"name": "mlp"})
@@ -97,10 +99,13 @@ class AuditSpec:
             raise UserError("reference", self.reference, f"one of {', '.join((BEST, DIRECT, *self.networks))}")
         if not 0 < self.margin <= 1:
             raise UserError("margin", self.margin, "a fraction in (0, 1]")
-        if set(self.probe.protocols) - {"linear_probe"} or self.probe.layer != "features":
-            raise UserError("probe.protocols", self.probe.protocols, "'linear_probe', on the networks' own features")
         if self.seeds < 1:
             raise UserError("seeds", self.seeds, "at least 1")
+        self.probe  # noqa: B018  refuses scalings, shots and draws that cannot be
+
+    @property
+    def probe(self) -> ProbeSpec:
+        return ProbeSpec(("linear_probe",), scalings=self.scalings, shots=self.shots, draws=self.draws)
 
     @property
     def study(self) -> StudySpec:

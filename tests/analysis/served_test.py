@@ -44,6 +44,8 @@ def test_a_component_that_the_other_does_not_read_is_untestable_beside_it():
 def test_beside_itself_a_network_serves_what_it_reads():
     assert served.itself(table(0.9), 1.0).verdict == "retained"
     assert served.itself(table(0.0, spread=0.05), 1.0).verdict == "untestable"
+    seeds = table(0.73, 5) + np.array([[-0.2], [0.1], [0.0], [0.1], [0.0]])  # its own seeds, seed by seed
+    assert served.itself(seeds, 1.0).verdict == "retained"
 
 
 def test_seeds_of_different_recipes_are_not_paired():

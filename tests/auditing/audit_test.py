@@ -84,7 +84,7 @@ def command(place, *more, data=("plain.npz", "noisy.npz"), networks=("small", "w
 
 
 def test_from_flags_to_a_report(place, tmp_path, capsys):
-    assert audit.main(command(place, f"--workdir={tmp_path}/first", "--config.probe.shots=2")) == 0
+    assert audit.main(command(place, f"--workdir={tmp_path}/first", "--config.shots=2")) == 0
     said = capsys.readouterr().out
     assert "What each network serves" in said and "small: Net, " in said and "weights " in said
     rows = read(tmp_path / "first" / "results.jsonl")
@@ -98,19 +98,25 @@ def test_from_flags_to_a_report(place, tmp_path, capsys):
     manifest = json.loads(next((tmp_path / "first" / "features").glob("*/manifest.json")).read_text())
     assert manifest["source"][0] in ("network", "pixels")
     again = len(list((tmp_path / "first" / "rows").glob("*.jsonl")))
-    assert audit.main(command(place, f"--workdir={tmp_path}/first", "--config.probe.shots=2")) == 0
+    assert audit.main(command(place, f"--workdir={tmp_path}/first", "--config.shots=2")) == 0
     assert len(list((tmp_path / "first" / "rows").glob("*.jsonl"))) == again
 
 
 def test_folders_of_classes_are_split_by_name(place, tmp_path, capsys):
-    more = (f"--workdir={tmp_path}/photos", "--image_size=12", "--config.kinds=()", "--config.probe.shots=1")
+    more = (f"--workdir={tmp_path}/photos", "--image_size=12", "--config.kinds=()", "--config.shots=1")
     assert audit.main(command(place, *more, data=("photos",), networks=("small",))) == 0
     said = capsys.readouterr().out
     assert "photos (folder)" in said and "2 classes (dark, light)" in said and "photos is served by small" in said
 
 
 def test_direct_training_may_be_the_reference(place, tmp_path):
-    more = ("--reference=direct", "--config.kinds=()", "--config.probe.shots=2", "--config.train.steps=30")
+    more = (
+        "--reference=direct",
+        "--config.kinds=()",
+        "--config.shots=2",
+        "--config.train.steps=30",
+        "--config.train.batch=16",
+    )
     more += ("--config.model={'name': 'mlp', 'width': 16, 'depth': 1}", f"--workdir={tmp_path}/direct")
     assert audit.main(command(place, *more, data=("plain.npz",), networks=("small",))) == 0
     rows = read(tmp_path / "direct" / "results.jsonl")
@@ -132,7 +138,7 @@ def test_what_is_killed_goes_on(place, tmp_path):
 
     def run(workdir, wait, **more):
         argv = [sys.executable, "-m", "bottleneck.audit", "--networks", networks, "--data", str(place / "plain.npz")]
-        argv += [f"--workdir={workdir}", "--config.kinds=()", "--config.probe.shots=2", "--config.untrained=False"]
+        argv += [f"--workdir={workdir}/same", "--config.kinds=()", "--config.shots=2", "--config.untrained=False"]
         environment = {**os.environ, "WAIT": str(wait)}
         return subprocess.Popen(argv, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
 
@@ -141,14 +147,14 @@ def test_what_is_killed_goes_on(place, tmp_path):
     for sent in (signal.SIGKILL, signal.SIGTERM):
         cut = run(tmp_path / sent.name, 0.5)
         until = time.time() + 240
-        while not list((tmp_path / sent.name).glob("features/*/.*.part")) and time.time() < until:
+        while not list((tmp_path / sent.name).glob("same/features/*/.*.part")) and time.time() < until:
             assert cut.poll() is None, cut.stderr.read()
             time.sleep(0.05)
         cut.send_signal(sent)
         assert cut.wait(60) == (3 if sent == signal.SIGTERM else -sent)
         again = run(tmp_path / sent.name, 0)
         assert again.wait(300) == 0
-        rows = [(tmp_path / each / "results.jsonl").read_text() for each in ("whole", sent.name)]
+        rows = [(tmp_path / each / "same" / "results.jsonl").read_text() for each in ("whole", sent.name)]
         assert rows[0] == rows[1]
 
 

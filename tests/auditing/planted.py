@@ -17,14 +17,14 @@ def config(place: pathlib.Path, names=("a", "b"), seeds: int = 1, **more) -> ml_
     """An audit of the features that `leave` leaves at `place`."""
     made = ml_collections.ConfigDict()
     made.name = "planted"
-    made.data = dict(image_size=8, train=40, probe=300, val=150, test=300)
+    made.data = dict(image_size=8, train=40, probe=400, val=250, test=300)
     made.components = {
         name: dict(source=dict(name="factors", reliability={factor: 1.0}, seed=i))
         for i, (name, factor) in enumerate((("one", "colour"), ("two", "background")))
     }
     uses = {name: tuple(str(place / f"{name}{seed}") for seed in range(seeds)) for name in names}
     made.networks = {name: dict(uses=each if seeds > 1 else each[0]) for name, each in uses.items()}
-    made.probe = dict(protocols=("linear_probe",), shots=(2,), draws=2)
+    made.update(shots=(2,), draws=2)
     made.update(more)
     return made
 
@@ -45,6 +45,6 @@ def leave(place: pathlib.Path, components, draw: int = 0, seeds: int = 1) -> Non
                     labels, ids = component.splits[split].labels, component.splits[split].ids
                     x = rng.normal(size=(len(ids), WIDTH))
                     if target == reads:
-                        x[:, seed % WIDTH] += 4.0 * labels
+                        x[:, seed % WIDTH] += 3.0 * labels
                     for called, of in ((name, x), *((("copy", x), ("turned", x @ turn)) if name == "b" else ())):
                         foreign.save(place / f"{called}{seed}", target, split, of.astype(np.float32), ids)

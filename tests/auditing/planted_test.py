@@ -9,7 +9,7 @@ from bottleneck.analysis.probes import linear_probe
 from bottleneck.rows import select
 from tests.auditing import planted
 
-SEEDS = 3
+SEEDS = 5
 
 
 @pytest.fixture(scope="module", params=[1, SEEDS])
@@ -38,7 +38,7 @@ def test_sentences_say_what_is_planted(found):
         assert has in poor["restored_by"] and f"{has} beside it" in poor["sentence"]
         assert f"{component} is not served by {lacks}: " in poor["sentence"]
         assert f"{component} is served by {has}" in good["sentence"]
-        scope = f"{seeds} seeds, 300 test items, provisional" if seeds > 1 else "this checkpoint, 300 test items"
+        scope = f"{seeds} seeds, 300 test items)" if seeds > 1 else "this checkpoint, 300 test items"
         assert scope in poor["sentence"]
     if seeds == 1:
         assert one(rows, metric="served", target="two", arm="turned")["extra"]["status"] == "not served"
@@ -63,7 +63,7 @@ def test_additions_and_their_controls(found):
     added = [r for r in select(rows, metric="added") if not r["extra"]["control"] and r["reference"] != "all others"]
     found_ = {(r["target"], r["reference"], r["arm"]): r for r in added}
     for component, lacks, has in (("one", "a", "b"), ("two", "b", "a")):
-        assert found_[component, lacks, has]["value"] > 0.7 and found_[component, lacks, has]["extra"]["real"]
+        assert found_[component, lacks, has]["value"] > 0.5 and found_[component, lacks, has]["extra"]["real"]
         assert not found_[component, has, lacks]["extra"]["real"]
     for component in ("one", "two") if seeds == 1 else ():
         for pair in (("b", "turned"), ("turned", "b")):
@@ -72,7 +72,7 @@ def test_additions_and_their_controls(found):
         return
     last = one(rows, metric="added", arm="a", reference="all others", target="two")
     assert (
-        last["value"] > 0.7 and one(rows, metric="added", arm="a", reference="all others", target="one")["value"] < 0.1
+        last["value"] > 0.5 and one(rows, metric="added", arm="a", reference="all others", target="one")["value"] < 0.1
     )
 
 
@@ -108,7 +108,6 @@ def read(component, x):
     return linear_probe(x, y, component.num_classes).bits[None]
 
 
-@pytest.mark.slow
 def test_twenty_of_twenty_draws(tmp_path):
     """By the same probes and the same verdicts, draw by draw, of one network and of three seeds."""
     config = planted.config(tmp_path)
