@@ -83,7 +83,7 @@ def configured(config, overrides: Mapping) -> ml_collections.ConfigDict:
 def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
     """(dotted key, value) of every value that is no dictionary of further keys."""
     for name, value in node.items():
-        value = value.item() if hasattr(value, "item") else value  # NumPy's numbers
+        value = value.tolist() if hasattr(value, "tolist") else value  # what is NumPy's
         if isinstance(value, Mapping | ml_collections.ConfigDict) and value:
             yield from _leaves(value, f"{prefix}{name}.")
         else:

@@ -17,6 +17,7 @@ import bottleneck
 from bottleneck import config as configs
 from bottleneck import execute, notebook, rows, signals
 from bottleneck.errors import UserError
+from bottleneck.pretraining import Train
 from bottleneck.report import tables
 from bottleneck.results import config_hash
 from tests.report.html_test import Parsed
@@ -100,7 +101,7 @@ def test_a_notebook_shows_the_report_in_a_page_of_its_own(results):
     shown = results._repr_html_()
     assert Parsed(shown).tags == ["iframe"]
     page = markup.unescape(re.search(r'srcdoc="([^"]*)"', shown)[1])
-    assert page.replace('<base href="about:srcdoc">\n', "") == results.report.read_text().rstrip("\n")
+    assert page.replace('<base href="about:srcdoc">\n', "") == results.report.read_text()
     parsed = Parsed(page)
     words = "".join(parsed.words)
     assert all(sentence in words for sentence in results.sentences)
@@ -196,7 +197,7 @@ def test_how_a_call_ends(error, expected, monkeypatch, tmp_path):
 
 def test_an_interrupted_call_goes_on_where_it_was(results, monkeypatch, tmp_path):
     """To the same rows, whichever steps were trained before the signal."""
-    train, calls = execute.pretraining.Train.run, []
+    train, calls = Train.run, []
 
     def interrupted(task, *given):
         train(task, *given)
@@ -204,7 +205,7 @@ def test_an_interrupted_call_goes_on_where_it_was(results, monkeypatch, tmp_path
         if len(calls) == 2:
             os.kill(os.getpid(), signals.HANDLED[1])
 
-    monkeypatch.setattr(execute.pretraining.Train, "run", interrupted)
+    monkeypatch.setattr(Train, "run", interrupted)
     with pytest.raises(KeyboardInterrupt, match="the same call goes on"):
         bottleneck.run(TINY, tmp_path)
     assert bottleneck.run(TINY, tmp_path).rows == results.rows and len(set(calls)) == len(calls) > 2
