@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ from bottleneck import config as configs
 from bottleneck.errors import UserError, nearest
 from bottleneck.report import html, inline, tables
 
-LIBRARIES = {"pandas": "pip install 'bottleneck[notebook]'", "polars": "pip install polars"}
+LIBRARIES = ("pandas", "polars")
 WIDTH = 120  # characters, of a line of text
 
 
@@ -164,9 +165,11 @@ def _library(name: str):
     if name not in LIBRARIES:
         raise UserError("library", name, f"one of {', '.join(LIBRARIES)}")
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings():  # pandas looks for another package of our name, and warns that we are not it
+            warnings.filterwarnings("ignore", ".*'bottleneck'", UserWarning)
+            return importlib.import_module(name)
     except ImportError as error:
-        raise UserError("library", name, f"an installed library ({error}): {LIBRARIES[name]}") from None
+        raise UserError("library", name, f"an installed library ({error}): pip install {name}") from None
 
 
 def _columns(chosen: list[dict]) -> dict[str, list]:

@@ -126,9 +126,17 @@ def test_rows_as_a_data_frame(library, results):
     assert results.frame(library, target="nobody").shape[0] == 0
 
 
+def test_pandas_does_not_take_us_for_another_package(results):
+    """One of our name sums for it, and is asked for when it is imported."""
+    pytest.importorskip("pandas", reason="pandas is not installed, which no other part needs")
+    code = f"import bottleneck; print(bottleneck.load({str(results.workdir)!r}).frame(seed=0)['value'].sum() > 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n" and "Warning" not in done.stderr, done.stderr
+
+
 def test_a_library_that_is_not_there_is_one_line(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UserError, match="^library='pandas': expected an installed library .*bottleneck.notebook"):
+    with pytest.raises(UserError, match="^library='pandas': expected an installed library .*: pip install pandas$"):
         results.frame()
     with pytest.raises(UserError, match="^library='arrow': expected one of pandas, polars$"):
         results.frame("arrow")
