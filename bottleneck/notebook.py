@@ -107,9 +107,9 @@ class Results:
 
     @property
     def verdicts(self) -> list[dict]:
-        """One dictionary for every target and subject (whose features): the verdict, the information of both sides, the
-        gap with the ends of its interval (None where it has none), the numbers of seeds and test items, the sentence.
-        """
+        """One dictionary for every target and subject (whose features): the verdict and whether it is provisional, the
+        information of both sides, the gap with the ends of its interval (None where it has none), the numbers of seeds
+        and test items, the sentence."""
         return tables.verdicts(self.rows)
 
     @property

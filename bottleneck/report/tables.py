@@ -239,6 +239,7 @@ def _verdict(rows: list[dict], said: dict) -> dict:
         "subject": gap["arm"],
         "reference": reference,
         "verdict": said["verdict"],
+        "provisional": bool(extra(gap).get("provisional")),
         "information": _value(mean(rows, gap["arm"], gap["target"])),
         "reference_information": _value(mean(rows, reference, gap["target"])),
         "gap": gap["value"],
