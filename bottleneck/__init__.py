@@ -1,3 +1,22 @@
 """Measure what pretraining on a mixture costs each of its components, and why."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bottleneck.notebook import load, run
+
 __version__ = "0.1.0"
+__all__ = ["load", "run"]
+
+
+def __getattr__(name: str):
+    """`run` and `load`, which bring JAX along, when they are first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from bottleneck import notebook
+
+    return getattr(notebook, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,7 @@ import errno
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from bottleneck.errors import UserError, nearest
 from bottleneck.processes import LOST, Lost
@@ -36,7 +36,7 @@ _FULL = {code: os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)}
 def carry_out(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Runs `command(argv)` and returns the exit status, its own or that of how it ended. What is none of the user's
     mistakes is raised."""
-    with _output(), _environment():
+    with as_found():
         try:
             return command(argv) or DONE
         except UserError as error:
@@ -48,9 +48,17 @@ def carry_out(command: Callable[[list[str]], int | None], argv: list[str]) -> in
             print(f"stopped: {LOST}", file=sys.stderr)
             return UNFINISHED
         except Exception as error:
-            if full := _full_disk(error):
+            if full := full_disk(error):
                 return _mistake(full)
             raise
+
+
+@contextlib.contextmanager
+def as_found() -> Iterator[None]:
+    """Around whatever carries out a study: writing to standard streams never fails inside it, and they and the
+    environment are put back in the end."""
+    with _output(), _environment():
+        yield
 
 
 def _mistake(error: UserError) -> int:
@@ -63,7 +71,7 @@ def _interruptions() -> tuple[type[BaseException], ...]:
     return (KeyboardInterrupt, signals.Stopped) if signals else (KeyboardInterrupt,)
 
 
-def _full_disk(error: BaseException | None) -> UserError | None:
+def full_disk(error: BaseException | None) -> UserError | None:
     """The one line for a disk that is full, where that is what an error came from."""
     while error is not None:
         said = [text for code, text in _FULL.items() if getattr(error, "errno", None) == code or text in str(error)]

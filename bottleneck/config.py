@@ -59,9 +59,19 @@ def load(
     `schema` is the dataclass that `build` will make of it; `resolve` as in `override`. Raises UserError, of an override
     that no point of the config's sweep would see, too.
     """
-    overrides = tuple(overrides)
     path, _, arg = path_and_arg.partition(".py:")
     config = get(pathlib.Path(path if path.endswith(".py") else path + ".py").expanduser(), arg)
+    return overridden(config, overrides, schema, resolve)
+
+
+def overridden(
+    config: ml_collections.ConfigDict,
+    overrides: Iterable[tuple[str, str]] = (),
+    schema: type | None = None,
+    resolve: Callable[[tuple[str, ...], Mapping], type | None] | None = None,
+) -> ml_collections.ConfigDict:
+    """`config` itself with these overrides, locked; as `load`, of a config that is no file."""
+    overrides = tuple(overrides)
     for key, text in overrides:
         override(config, key, text, schema, resolve)
     _check_seen(config, overrides)

@@ -15,6 +15,10 @@ class UserError(ValueError):
         """The same error with `prefix.` before its key (the path of the enclosing config)."""
         return UserError(f"{prefix}.{self.key}" if prefix else self.key, self.value, self.expected)
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the line, and no traceback, which would say nothing of the user's own mistake."""
+        return [f"error: {self}"]
+
     def __str__(self):
         shown = repr(self.value)
         shown = shown if len(shown) <= 200 else shown[:197] + "..."

@@ -37,9 +37,10 @@ def study(
     speed: float | None = None,
     retrain: bool = False,
     output: pathlib.Path | None = None,
+    printed: bool = True,
 ) -> int:
     """Runs `stage` (or all of them) of the study `config` asks for; returns the exit code. `speed`: training images a
-    second, for the hours that a dry run tells.
+    second, for the hours that a dry run tells; `printed`: whether the answer is printed, beside the report.
 
     Raises UserError, before anything is written; signals.Stopped after a signal, with everything saved.
     """
@@ -54,7 +55,7 @@ def study(
         except UserError as error:
             if dry_run or retrain or stage == "pretrain" or not results.is_complete(workdir, config):
                 raise
-            return without_data(error, config, workdir, stage, output)
+            return without_data(error, config, workdir, stage, output, printed)
         if dry_run:
             if processes.first():
                 print(describe(plan, workdir, speed))
@@ -62,12 +63,12 @@ def study(
         store = opened(plan, workdir, stop)
         stages = STAGES if stage == "all" else (stage,)
         if stages == ("report",) or output is not None and not retrain and not store.outcomes.left():
-            return processes.primary(lambda: finish(plan, store, config, output, write=False))
+            return processes.primary(lambda: finish(plan, store, config, output, write=False, printed=printed))
         results.usable(workdir)
-        return work(plan, store, config, output, stages, shard, retrain)
+        return work(plan, store, config, output, stages, shard, retrain, printed)
 
 
-def work(plan: Plan | Sweep, store: Store, config, output, stages, shard: tuple[int, int], retrain: bool) -> int:
+def work(plan: Plan | Sweep, store: Store, config, output, stages, shard, retrain: bool, printed: bool) -> int:
     """Carries out these stages, the first of several processes under the lock, and leaves what was found."""
     workdir, stop = store.workdir, store.stop
     if processes.first():
@@ -80,15 +81,15 @@ def work(plan: Plan | Sweep, store: Store, config, output, stages, shard: tuple[
             store = opened(plan, workdir, stop)  # what the first one knows is of what was there
         with stop.noted(), processes.together(stop):
             carry_out(plan.graph, store, stages, shard)
-        return processes.primary(lambda: finish(plan, store, config, output, write=True, stages=stages, shard=shard))
+        return processes.primary(lambda: finish(plan, store, config, output, True, stages, shard, printed))
 
 
-def without_data(error: UserError, config, workdir: pathlib.Path, stage: str, output: pathlib.Path | None) -> int:
+def without_data(error: UserError, config, workdir: pathlib.Path, stage: str, output, printed: bool) -> int:
     """A stage of a finished study whose data cannot be read any more: the report, or nothing that is left to do."""
     print(f"{stage}: the data cannot be read ({error}); what was found is on disk", file=sys.stderr)
     if stage in ("transfer", "analyze"):
         return DONE
-    return report(results.from_disk(workdir, config), output or workdir)
+    return report(results.from_disk(workdir, config), output or workdir, printed)
 
 
 def check_retrain(retrain: bool, stage: str, shard: tuple[int, int]) -> None:
@@ -225,7 +226,9 @@ def make(task: Task, store: Store, *watched) -> None:
         store.leave_empty(task, str(reason))
 
 
-def finish(plan: Plan | Sweep, store: Store, config, output, write: bool, stages=("report",), shard=(0, 1)) -> int:
+def finish(
+    plan: Plan | Sweep, store: Store, config, output, write: bool, stages=("report",), shard=(0, 1), printed=True
+) -> int:
     """What is left, in one line; the union of rows and the report where nothing is."""
     store.outcomes.refresh()
     left = store.outcomes.left()
@@ -233,7 +236,7 @@ def finish(plan: Plan | Sweep, store: Store, config, output, write: bool, stages
     if write:
         results.leave(plan, store, config, complete=not left)
     if not left and "report" in stages:
-        return report(results.of_plan(plan, store, config), output or store.workdir)
+        return report(results.of_plan(plan, store, config), output or store.workdir, printed)
     if relevant:
         print(waiting(relevant, shard), flush=True)
         return UNFINISHED
@@ -248,14 +251,16 @@ def waiting(left: list[Task], shard: tuple[int, int]) -> str:
     return f"unfinished: {parts} wait for {others}; run again when they are done"
 
 
-def report(outcome: results.Outcome, directory: pathlib.Path) -> int:
-    """Writes the report, then prints the summary. Raises UserError where `directory` cannot be written."""
+def report(outcome: results.Outcome, directory: pathlib.Path, printed: bool = True) -> int:
+    """Writes the report, then prints the summary where it is to be `printed`. Raises UserError where `directory` cannot
+    be written."""
     from bottleneck.report import html, tables  # loads matplotlib, which training on a pod does not need
 
     results.usable(directory)
     path = html.write(directory, outcome.rows, outcome.provenance, outcome.reading)
-    print(tables.terminal(outcome.rows))
-    print(f"\nreport: {path}")
+    if printed:
+        print(tables.terminal(outcome.rows))
+        print(f"\nreport: {path}")
     return DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -70,5 +71,7 @@ def _side_by_side(each: Callable, groups: list[list], failed: threading.Event) -
 
 
 def progress(stage: str, total: int, unit: str) -> tqdm:
-    """A bar with an estimate of the time left; nothing where standard error is not a terminal."""
-    return tqdm(total=total, desc=stage, unit=unit, unit_scale=True, disable=None, dynamic_ncols=True)
+    """A bar with an estimate of the time left; nothing where standard error is neither a terminal nor a notebook's."""
+    # A notebook's is no terminal, but shows a line that is written over.
+    disable = False if "ipykernel" in sys.modules else None
+    return tqdm(total=total, desc=stage, unit=unit, unit_scale=True, disable=disable, dynamic_ncols=True)

@@ -101,3 +101,13 @@ def test_progress_is_for_terminals_alone(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", terminal)
     jobs.carry_out("transfer", "task", [[1], [2]], Work())
     assert "transfer" in terminal.getvalue() and "2.00/2.00" in terminal.getvalue()
+
+
+def test_a_bar_is_drawn_where_somebody_sees_it(monkeypatch):
+    """A terminal, or a notebook, whose standard error is none; not a log."""
+    for seen, name in ((False, "somebodys"), (True, "ipykernel")):
+        monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        with jobs.progress("pretrain", 3, "image"):
+            pass
+        assert ("pretrain" in stream.getvalue()) is seen

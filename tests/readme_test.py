@@ -1,11 +1,13 @@
 """What the README promises in code is code that runs."""
 
+import dataclasses
 import pathlib
 import re
 
 from bottleneck import arms
 from bottleneck import config as configs
 from bottleneck import study as studies
+from bottleneck.notebook import Results
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 
@@ -21,7 +23,7 @@ def test_quick_start_is_one_block_of_two_lines():
 
 
 def test_the_annotated_study_is_a_valid_one(tmp_path):
-    cures, block = blocks("python")
+    _, cures, block = blocks("python")
     (tmp_path / "pooled.py").write_text(block)
     config = configs.load(str(tmp_path / "pooled.py"))
     study = studies.spec(config)
@@ -29,6 +31,15 @@ def test_the_annotated_study_is_a_valid_one(tmp_path):
     with config.unlocked():
         exec(cures, {"config": config})
     assert {"soft5", "bonsai2", "cat5", "snapshots"} <= set(studies.spec(config).represented)
+
+
+def test_what_a_notebook_asks_of_results_is_there():
+    notebook, _, _ = blocks("python")
+    assert {"run", "load"} == set(re.findall(r"bottleneck\.(\w+)\(", notebook))
+    asked = re.findall(r"[ s]\.([a-z]+)\b", notebook)
+    assert {"verdicts", "tables", "figures", "frame"} <= set(asked)
+    known = {*dir(Results), *(field.name for field in dataclasses.fields(Results))}
+    assert not [name for name in asked if name not in known]
 
 
 def test_named_files_exist():

@@ -43,6 +43,15 @@ class Content:
     clauses: dict[str, str]  # what the analyses add to a target's sentence
     overview: Table | None  # where, when and in which seeds, in a few words
 
+    @property
+    def figures(self) -> list[Figure]:
+        return [figure for section in (*self.chapters, *self.sections) for figure in section.figures]
+
+    @property
+    def tables(self) -> list[Table]:
+        shown = [table for section in (*self.chapters, *self.sections) for table in section.tables]
+        return [*shown, *filter(None, [self.overview])]
+
 
 def write(
     directory: pathlib.Path, rows: list[dict], provenance: dict, reading: dict[str, list[str]] | None = None
@@ -54,11 +63,9 @@ def write(
     what was read of it. The same arguments give the same bytes.
     """
     content = read(rows)
-    every = (*content.chapters, *content.sections)
-    for figure in (figure for section in every for figure in section.figures):
+    for figure in content.figures:
         atomic.write(directory / "figures" / f"{figure.name}.svg", figure.svg())
-    shown = [table for section in every for table in section.tables]
-    for table in (*shown, *filter(None, [content.overview])):
+    for table in content.tables:
         atomic.write(directory / "tables" / f"{table.name}.csv", to_csv(table))
         atomic.write(directory / "tables" / f"{table.name}.tex", to_latex(table))
     atomic.write(directory / FILE, render(content, provenance, reading))

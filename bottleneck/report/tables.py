@@ -223,13 +223,58 @@ def all_tables(rows: list[dict]) -> list[Table]:
     return [table for table in made if table.rows]
 
 
+def verdicts(rows: list[dict]) -> list[dict]:
+    """What is decided of every target and subject, one plain dictionary each: both sides' information, the gap between
+    them with its interval, and the sentence."""
+    main, kinds = split(rows)
+    return [_verdict(main, said) for said in sentences(main, findings.clauses(kinds))]
+
+
+def _verdict(rows: list[dict], said: dict) -> dict:
+    gap = said["row"]
+    reference = gap["reference"] or "direct"
+    low, high = gap["ci95"] or (None, None)
+    return {
+        "target": gap["target"],
+        "subject": gap["arm"],
+        "reference": reference,
+        "verdict": said["verdict"],
+        "provisional": bool(extra(gap).get("provisional")),
+        "information": _value(mean(rows, gap["arm"], gap["target"])),
+        "reference_information": _value(mean(rows, reference, gap["target"])),
+        "gap": gap["value"],
+        "low": low,
+        "high": high,
+        **{key: gap[key] for key in ("unit", "n_seeds", "n_examples")},
+        "sentence": _whole(said),
+    }
+
+
+def _value(row: dict | None) -> float | None:
+    return row["value"] if row else None
+
+
+def _whole(said: dict) -> str:
+    """A target's sentence and what the analyses add to it."""
+    return " ".join(filter(None, (said["sentence"], said["clause"])))
+
+
+def every_sentence(rows: list[dict]) -> list[str]:
+    """All that a study says in sentences: of each target, of what helped, of the points of a sweep."""
+    main, kinds = split(rows)
+    overall, points = helped.sentences(main)
+    return [
+        *map(_whole, sentences(main, findings.clauses(kinds))),
+        *filter(None, [overall]),
+        *points,
+        *(words for part in JOINED for words in part.sentences(kinds)),
+    ]
+
+
 def terminal(rows: list[dict], width: int = 120, encoding: str = "utf-8") -> str:
     """What a study prints at its end: one sentence per target, then the tables, in what `encoding` can hold."""
     main, kinds = split(rows)
-    said = [" ".join(filter(None, (s["sentence"], s["clause"]))) for s in sentences(main, findings.clauses(kinds))]
-    overall, points = helped.sentences(main)
-    said += [*filter(None, [overall]), *points]
-    said += [words for part in JOINED for words in part.sentences(kinds)]
+    said = every_sentence(rows)
     lines = [encodable(textwrap.fill(words, width, subsequent_indent="  "), encoding) for words in said]
     shown = [
         causes.short(main) if table.name == "restored" else table

@@ -17,7 +17,7 @@ RICH = (("cat5", 3500, 0.08),)
 class Parsed(HTMLParser):
     """Collects text, and checks that elements close in order."""
 
-    VOID = {"meta", "link", "br", "img", "hr", "input"}
+    VOID = {"base", "meta", "link", "br", "img", "hr", "input"}
 
     def __init__(self, source):
         super().__init__()

@@ -218,3 +218,15 @@ def test_terminal_is_what_an_encoding_can_hold(study, encoding):
         if r["target"] == "left":
             r["target"] = "\u00fcber \u6f22\u5b57 \u2014"
     tables.terminal(rows, encoding=encoding).encode(encoding or "ascii")
+
+
+def test_verdicts_are_those_of_the_answer_as_plain_numbers(study):
+    rows = study(foreign=("timm-vit",))
+    said = tables.verdicts(rows)
+    table = tables.answer(rows)
+    assert [(v["target"], v["subject"], v["verdict"] + "*" * v["provisional"]) for v in said] == [
+        tuple(line[table.header.index(head)] for head in ("target", "features of", "verdict")) for line in table.rows
+    ]
+    assert said[0]["information"] == 0.1 and said[0]["reference_information"] == 0.9 and said[0]["unit"] == "bits"
+    assert (said[0]["low"], said[0]["gap"], said[0]["high"]) == (0.76, 0.8, 0.8400000000000001)
+    assert [v["sentence"] for v in said] == tables.every_sentence(rows)[: len(said)]
