@@ -31,7 +31,7 @@ FLAGS = {
         metavar="NAME", help="best (default: of those audited), one of the networks, or direct: a network trained here"
     ),
     "--image_size": dict(metavar="PIXELS", help="to which images are read (default: 256, or that of .npz files)"),
-    "--items": dict(
+    "--images": dict(
         metavar="N", help="images of a component at most: half for probes, a fifth for choices, the rest test"
     ),
     "--workdir": dict(metavar="DIR", help="where features, rows and the report go (default: runs/NAME)"),
@@ -83,7 +83,7 @@ def asked(args) -> ml_collections.ConfigDict:
         raise UserError("command line", "--networks, --data", "another name for each (NAME=...)")
     sources = {name: _source(path) for name, path in data.items()}
     size = _number("--image_size", args.image_size) or _size(sources)
-    items = _number("--items", args.items) or ITEMS
+    items = _number("--images", args.images) or ITEMS
     config = ml_collections.ConfigDict()
     config.name = pathlib.Path(args.workdir).name if args.workdir else "audit"
     config.data = dict(image_size=size)

