@@ -70,8 +70,10 @@ def _side_by_side(each: Callable, groups: list[list], failed: threading.Event) -
         pool.shutdown(cancel_futures=True)
 
 
-def progress(stage: str, total: int, unit: str) -> tqdm:
-    """A bar with an estimate of the time left; nothing where standard error is neither a terminal nor a notebook's."""
+def progress(stage: str, total: int, unit: str, delay: float = 0.0) -> tqdm:
+    """A bar with an estimate of the time left; nothing where standard error is neither a terminal nor a notebook's.
+    With a `delay`, in seconds, only of what takes longer, and only meanwhile."""
     # A notebook's is no terminal, but shows a line that is written over.
     disable = False if "ipykernel" in sys.modules else None
-    return tqdm(total=total, desc=stage, unit=unit, unit_scale=True, disable=disable, dynamic_ncols=True)
+    style = dict(unit_scale=True, disable=disable, dynamic_ncols=True)
+    return tqdm(total=total, desc=stage, unit=unit, delay=delay, leave=not delay, **style)

@@ -112,7 +112,7 @@ def sentence(told: Told) -> str:
         )
     best = ", the best audited" if told.best else ""
     if told.network == told.reference:
-        return f"{head}, the best audited network there: {signed(ours, unit='bits')} ({scope})."
+        return f"{head}, the {'best audited ' * told.best}reference there: {signed(ours, unit='bits')} ({scope})."
     share = f"{100 * ours.value / direct.value:.0f}%" if direct.value > 0 else "a share that means nothing"
     text = f"{head}: {ours.value:z.2f} bits, {share} of the {direct.value:z.2f} of {told.reference}{best}, a gap of "
     text += signed(verdict.gap, unit="bits")
@@ -120,7 +120,8 @@ def sentence(told: Told) -> str:
         text += f"; {signed(told.points, 1, 'accuracy points')}"
     text += f" ({scope})"
     if verdict.needs:
-        text += f"; {verdict.needs}"
+        itself = f"{told.reference} itself is not clearly above nothing"
+        text += f"; {verdict.needs.replace(gap.UNCLEAR, itself)}"
     if verdict.verdict == "lost":
         text += f"; {told.depth}" if told.depth else ""
         text += f"; {restoring(told)}"

@@ -51,17 +51,21 @@ def through(examples: Examples, read: Callable, stop: Stop) -> dict[str, np.ndar
     return whole
 
 
-def grown(examples: Examples, read: Callable, stop: Stop, layers, split: str, parts: Parts, size: int) -> dict:
+def grown(
+    examples: Examples, read: Callable, stop: Stop, layers, split: str, parts: Parts, size: int, noted: Callable
+) -> dict:
     """As `through` in batches of `size`, but onto disk, and from where a pass that was cut short came to: layer ->
-    float32 [n, ...], mapped."""
+    float32 [n, ...], mapped. `noted` is told how many items are there."""
     count = len(examples)
     done = min(parts.rows(layer, split, count) for layer in layers)
     done -= 0 if done == count else done % size
     for layer in layers:
         parts.keep(layer, split, done)
+    noted(done)
     for x, rows in padded(examples, size, stop.check, done):
         for layer, values in read(x).items():
             parts.append(layer, split, count, np.asarray(values)[: len(rows)])
+        noted(len(rows))
     return {layer: parts.whole(layer, split) for layer in layers}
 
 

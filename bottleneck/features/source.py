@@ -28,6 +28,7 @@ from bottleneck.features.networks.uses import Uses
 from bottleneck.training.run import Run
 
 SPLITS = ("probe", "val", "test")  # what probes read; the training split is read where a task asks for it
+SOON = 3.0  # seconds: a pass that is over by then shows no bar
 MEASURED = 256  # probe items on which an untrained network's BatchNorm is measured
 
 
@@ -198,15 +199,12 @@ class Foreign(Source):
                     )
                 )
             items, whole = sum(len(component.splits[split]) for split in splits), {}
-            with jobs.progress(f"{self.name} on {component.name}", items, "image") as bar:
-
-                def read(x):
-                    bar.update(len(x))
-                    return loaded.read(self.prepare(x), layers)
-
+            with jobs.progress(f"{self.name} on {component.name}", items, "image", delay=SOON) as bar:
                 for split in splits:
-                    place = (layers, split, growing, size)
-                    grown = passes.grown(component.splits[split], read, store.stop, *place)
+                    place = (layers, split, growing, size, bar.update)
+                    grown = passes.grown(
+                        component.splits[split], lambda x: loaded.read(self.prepare(x), layers), store.stop, *place
+                    )
                     whole |= {(layer, split): x for layer, x in grown.items()}
         return whole
 

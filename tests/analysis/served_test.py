@@ -86,7 +86,15 @@ def test_the_sentence_of_what_is_served_stops_there():
     said = served.sentence(told("two", "b", "a", depth="nowhere"))
     assert said.startswith("two is served by b: 0.52 bits, 104% of the 0.50 of a") and "nowhere" not in said
     itself = dataclasses.replace(told("one", "a", "b"), reference="a", verdict=served.itself(TABLES["one"]["a"], 1.0))
-    assert served.sentence(itself).startswith("one is served by a, the best audited network there: 0.90 bits, 0.8")
+    assert served.sentence(itself).startswith("one is served by a, the best audited reference there: 0.90 bits, 0.8")
+
+
+def test_what_is_not_clear_is_said_of_the_reference():
+    """Not of direct training, which there may be none of."""
+    weak = {"one": {"a": table(0.03), "b": table(0.02, seed=1)}}
+    verdict = served.pairs(weak, ENTROPIES)["one", "b", "a"]
+    said = served.sentence(served.Told("one", "b", "a", True, verdict))
+    assert verdict.testability == "unclear" and "a itself is not clearly above nothing" in said and "direct" not in said
 
 
 def test_seeds_and_provisional_verdicts_are_said():

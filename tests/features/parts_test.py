@@ -28,7 +28,7 @@ LAYERS = ("first", "features")
 
 def grown(examples, directory, read=read, stop=None):
     with parts.claimed(directory) as growing:
-        return passes.grown(examples, read, stop or Stop(), LAYERS, "val", growing, SIZE)
+        return passes.grown(examples, read, stop or Stop(), LAYERS, "val", growing, SIZE, lambda count: None)
 
 
 @pytest.mark.parametrize("after", [1, 2, 4])
