@@ -56,8 +56,8 @@ def run(argv: list[str]) -> int:
 
 def convert(args: argparse.Namespace) -> None:
     """Reads, converts, compares and writes; says each in a line. Raises UserError."""
-    from bottleneck import models
-    from bottleneck.models import converted, state_dict
+    from bottleneck import converted, models
+    from bottleneck.models import state_dict
 
     path = pathlib.Path(args.weights).expanduser()
     state = state_dict.unwrapped(read(path))
@@ -68,7 +68,7 @@ def convert(args: argparse.Namespace) -> None:
     source = {"name": path.name, "sha256": sha256(path)}
     size = f", images of {network.image_size} pixels" if network.image_size else ""
     print(f"{path.name}: SHA-256 {source['sha256']}")
-    print(f"{models.describe(network.spec)}: {models.count(variables['params']):,} parameters{size}")
+    print(f"{network.title}: {models.count(variables['params']):,} parameters{size}")
     print(f"{network.classes:,} classes" if network.classes else "no classifier")
     compare(state, network, variables)
     written = converted.write(pathlib.Path(args.output).expanduser(), network, variables, source)

@@ -54,7 +54,7 @@ class Learning:
 def learning(steps, test, val, reference, *, entropy: float, margin: float = FRACTION, level: float = 0.95) -> Learning:
     """The course of one factor in the networks of one recipe, and the verdict on it (see `Learning`).
 
-    `steps` [T] ascending from 0, the untrained network; `test` [T, S, N] bits; `val` [T, S] mean bits on validation;
+    `steps` [T] ascending from 0, where training starts; `test` [T, S, N] bits; `val` [T, S] mean bits on validation;
     `reference` [S', N] bits of direct training on the same test items, paired over seeds if S' = S; `entropy` H(y)
     in bits. With one seed the intervals are over items: they speak of these checkpoints, not of the recipe. Raises
     UserError for steps that do not ascend from 0 and for shapes that do not agree.

@@ -36,6 +36,7 @@ class Cast:
     direct: dict[str, tuple[Member, ...]]  # component -> members of its direct runs
     targets: dict[str, Component]
     components: tuple[str, ...]  # of the mixture; the other targets lie outside
+    bare: dict[str, tuple[Member, ...]] = dataclasses.field(default_factory=dict)  # layer -> members without training
 
     @property
     def steps(self) -> list:
@@ -55,9 +56,11 @@ class Cast:
         """The members of one step (default: the last) and layer (default: the probe's); none where there are none."""
         return self.trained.get((self.last if step is None else step, layer or self.layer), ())
 
-    @property
-    def untrained(self) -> tuple[Member, ...]:
-        return self.at(0) if self.last else ()
+    def untrained(self, layer: str | None = None) -> tuple[Member, ...]:
+        """The same networks before they have seen any data, at a layer (default: the probe's); none of foreign ones.
+
+        Step 0, but for runs that start from converted weights, which is what those are of."""
+        return self.bare.get(layer or self.layer, ())
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -44,6 +44,14 @@ class Network:
     classes: int
     image_size: int | None = None
 
+    @property
+    def title(self) -> str:
+        """The architecture, by its name among MODELS, and what is not at its default."""
+        own = {"resnet": "depth", "vit": "variant"}[self.spec.name]
+        more = [said for said in models.describe(self.spec).split()[1:] if not said.startswith(f"{own}=")]
+        name = f"resnet{self.spec.depth}" if own == "depth" else f"vit-{self.spec.variant}"
+        return " ".join((name, *more))
+
     def module(self):
         """The Flax module, in float32."""
         return models.build(self.spec, self.classes)
@@ -86,10 +94,10 @@ def variables(state: Mapping[str, np.ndarray], network: Network) -> dict:
     x = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
     shapes = jax.eval_shape(module.init, jax.random.key(0), x)
     place = _resnet_places(state) if network.spec.name == "resnet" else _vit_place
-    flat, used, said = {}, set(), models.describe(network.spec)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
-        names = tuple(entry.key for entry in path)
-        origin = place(names, leaf.shape)
+    flat, used, said = {}, set(), network.title
+    leaves = {tuple(key.key for key in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
+    for names in sorted(leaves, key=lambda names: (names[0] != "params", names[1] == "head", names)):
+        origin = place(names, leaves[names].shape)
         flat[names] = origin.layout(_checked(state, origin, said))
         used.add(origin.key)
     for key in state:
@@ -150,8 +158,9 @@ def _array(state: Mapping, key: str, what: str, ndim: int = 4) -> list[int]:
 
 
 def _classes(state: Mapping, kind: str) -> int:
-    found = [key for name in CLASSIFIERS[kind] if (key := f"{name}.weight") in state]
-    return _array(state, found[0], "a matrix [classes, features]", 2)[0] if found else 0
+    """The size of the classifier's bias: its matrix may lie the wrong way round. Raises UserError."""
+    found = [name for name in CLASSIFIERS[kind] if {f"{name}.weight", f"{name}.bias"} & set(state)]
+    return _array(state, f"{found[0]}.bias", "an array [classes]", 1)[0] if found else 0
 
 
 def _resnet(state: Mapping, model: str) -> Network:
@@ -230,7 +239,7 @@ def _head(name: str, leaf: str, shape: tuple[int, ...]) -> Place:
 
 def _resnet_places(state: Mapping) -> Callable[[tuple[str, ...], tuple[int, ...]], Place]:
     """The place of an array of ours, by its path and shape; `state` has one of several names for some."""
-    classifier = next((name for name in CLASSIFIERS["resnet"] if f"{name}.weight" in state), "fc")
+    classifier = next((name for name in CLASSIFIERS["resnet"] if f"{name}.bias" in state), "fc")
     shortcut = "shortcut" if any(".shortcut." in key for key in state) else "downsample"
 
     def place(path: tuple[str, ...], shape: tuple[int, ...]) -> Place:

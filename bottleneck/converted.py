@@ -17,9 +17,9 @@ import numpy as np
 from bottleneck import atomic, checkpoint, identity, models, seal
 from bottleneck.errors import UserError
 from bottleneck.models.state_dict import Network
+from bottleneck.training.run import CONVERTED
 
 CHECKPOINT, DESCRIPTION = "checkpoint", "network.json"
-PREFIX = "weights:"  # of `Run.init`
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Converted:
     @property
     def start(self) -> str:
         """What a run that begins from it has as `init`."""
-        return f"{PREFIX}{self.weights}"
+        return f"{CONVERTED}{self.weights}"
 
     def trunk(self) -> dict:
         """Its variables without a classifier. Raises UserError where they are no longer what was converted."""
