@@ -134,7 +134,7 @@ MISTAKES = {
     "recipes.deep.model={'depth': 20}: expected the study's own model": {
         "recipes": "{'deep': {'model': {'depth': 20}}}"
     },
-    "representations.two.members=('random/*@0:features',): expected sources among": {
+    "representations.two.members='random/*@0:features': expected sources among": {
         "representations": "{'two': {'members': 'random/*@0:features'}}"
     },
 }
