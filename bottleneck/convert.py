@@ -102,7 +102,9 @@ def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         from safetensors.numpy import load_file
     except ImportError:
         raise UserError("weights", str(path), "safetensors to be installed (pip install safetensors)") from None
-    return load_file(path)
+    import ml_dtypes  # noqa: F401  (NumPy then knows bfloat16, of kind V)
+
+    return {key: x.astype(np.float32) if x.dtype.kind == "V" else x for key, x in load_file(path).items()}
 
 
 def _torch(path: pathlib.Path) -> dict[str, np.ndarray]:

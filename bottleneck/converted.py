@@ -65,8 +65,11 @@ def write(directory: pathlib.Path, network: Network, variables: Mapping, source:
         raise UserError("output", str(directory), f"a new directory, or one of a converted network ({there})")
     converted = Converted(directory, network, digest(variables), source)
     (directory / DESCRIPTION).unlink(missing_ok=True)
-    with atomic.space(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with atomic.space(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError("output", str(directory), f"a directory that can be written ({error.strerror})") from None
     writer = checkpoint.Writer()
     try:
         writer.save(directory / CHECKPOINT, variables, weights=converted.weights)

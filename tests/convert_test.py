@@ -82,7 +82,9 @@ def test_the_command_leaves_a_sealed_network_and_says_what_it_found(weights, tmp
     said = capsys.readouterr().out
     sha256 = convert.sha256(weights)
     assert (
-        f"small.pt: SHA-256 {sha256}" in said and "resnet8 width=0.5 stem=small: 19,5" in said and "7 classes" in said
+        f"small.pt: SHA-256 {sha256}" in said
+        and "resnet8 width=0.5 stem=small: 19,119 parameters" in said
+        and "7 classes" in said
     )
     assert "largest difference from PyTorch: stem " in said and ", logits " in said
     state = state_dict.unwrapped(state_dicts.resnet(8, 0.5))
@@ -195,6 +197,15 @@ def test_safetensors(tmp_path, capsys):
     numpy.save_file(state_dicts.resnet(8, 0.5), tmp_path / "weights.safetensors")
     assert run(tmp_path / "weights.safetensors", tmp_path / "out") == cli.DONE
     assert "resnet8" in capsys.readouterr().out
+    import ml_dtypes
+
+    half = {key: x.astype(ml_dtypes.bfloat16) for key, x in state_dicts.resnet(8, 0.5).items()}
+    numpy.save_file(half, tmp_path / "half.safetensors")
+    assert run(tmp_path / "half.safetensors", tmp_path / "half") == cli.DONE
+    assert "resnet8" in capsys.readouterr().out
+    (tmp_path / "torn.safetensors").write_bytes(b"nothing")
+    assert run(tmp_path / "torn.safetensors", tmp_path / "torn") == cli.MISTAKE
+    assert "a file of weights alone" in capsys.readouterr().err
 
 
 def test_a_directory_that_was_changed_is_refused(tmp_path):

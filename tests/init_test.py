@@ -254,7 +254,7 @@ def test_weights_that_were_changed_since_are_refused(planned, weights, tmp_path)
         task.start.variables(None)
 
 
-def test_float64_and_schedule_free_start_from_the_same_numbers(planned, weights, tmp_path):
+def test_schedule_free_starts_from_the_same_numbers(planned, weights, tmp_path):
     plan = planned({"seeds": "1", "optimizer.name": "schedule_free", "keep": "(0,)", "train.steps": "2"})
     (task,) = [task for task in plan.graph.of(Train) if task.episode.name == "mixture"]
     task.run(Store(tmp_path))

@@ -59,7 +59,8 @@ class Cast:
     def untrained(self, layer: str | None = None) -> tuple[Member, ...]:
         """The same networks before they have seen any data, at a layer (default: the probe's); none of foreign ones.
 
-        Step 0, but for runs that start from converted weights, which is what those are of."""
+        They are step 0, but for runs that start from converted weights.
+        """
         return self.bare.get(layer or self.layer, ())
 
 
