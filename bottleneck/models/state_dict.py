@@ -32,7 +32,7 @@ CIFAR = (8, 20, 32, 44, 56)  # depths of three stages
 MODELS = (*(f"resnet{depth}" for depth in sorted({*resnet.BLOCKS, *CIFAR})), *(f"vit-{size}" for size in vit.SIZES))
 CLASSIFIERS = {"resnet": ("fc", "linear"), "vit": ("head",)}
 UNREAD = "num_batches_tracked"  # of BatchNorm: how often its statistics were updated
-WRAPPERS = ("module.", "_orig_mod.")  # before every key: DataParallel's and torch.compile's
+WRAPPERS = r"((module|_orig_mod)\.)*"  # before every key: DataParallel's and torch.compile's
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class Place:
 def unwrapped(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same without a prefix that all keys have from a wrapper, and without what is never read."""
     state = {key: value for key, value in state.items() if not key.endswith(UNREAD)}
-    for prefix in WRAPPERS:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    prefix = re.match(WRAPPERS, next(iter(state), ""))[0]
+    if all(key.startswith(prefix) for key in state):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
 
 
