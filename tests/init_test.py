@@ -14,12 +14,13 @@ from bottleneck.models import state_dict
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
 from bottleneck.probing import Probe
+from bottleneck.report import methods
 from bottleneck.signals import Stopped
 from bottleneck.store import Store
 from bottleneck.tasks import STAGES
 from tests import state_dicts
 
-MODEL = {"model": "{'name': 'resnet', 'depth': 8, 'width': 0.25}", "train.steps": "6", "train.save_every": "2"}
+MODEL = {"model": "{'name': 'resnet', 'width': 0.25}", "train.steps": "6", "train.save_every": "2"}
 ANALYSED = {
     "analysis": "{'kinds': ('ladder', 'steps', 'seeds', 'cka'), 'halvings': 1}",
     "probe.protocols": "head,linear_probe,finetune",
@@ -37,7 +38,7 @@ def write(directory, state):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("converted") / "net", state_dicts.resnet(8, 0.25, classes=9))
+    return write(tmp_path_factory.mktemp("converted") / "net", state_dicts.resnet(20, 0.25, classes=9))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_without_init_step_0_is_the_untrained_network(tiny):
 def test_the_digest_is_the_identity_and_the_place_is_not(planned, weights, tmp_path):
     shutil.copytree(weights.directory, tmp_path / "moved")
     assert keys(planned(init=str(tmp_path / "moved"))) == keys(planned())
-    other = write(tmp_path / "other", state_dicts.resnet(8, 0.25, seed=1))
+    other = write(tmp_path / "other", state_dicts.resnet(20, 0.25, seed=1))
     assert other.weights != weights.weights
     assert not {run.key for run in runs(planned(init=str(other.directory))) if run.pretrained} & {
         run.key for run in runs(planned())
@@ -126,13 +127,13 @@ def test_width_is_not_asked_about(planned):
 
 
 MISTAKES = {
-    "model.depth=20: expected 8, as the weights in init=": {"model": "{'name': 'resnet', 'width': 0.25}"},
-    "model.width=1.0: expected 0.25, as the weights in": {"model": "{'name': 'resnet', 'depth': 8}"},
+    "model.depth=32: expected 20, as the weights in init=": {"model": "{'name': 'resnet', 'depth': 32}"},
+    "model.width=1.0: expected 0.25, as the weights in": {"model": "{'name': 'resnet'}"},
     "model.name='mlp': expected 'resnet', of which the weights in init=": {"model": "{'name': 'mlp'}"},
     "init='nowhere': expected a directory that `python -m bottleneck.convert` has written": {"init": "nowhere"},
     "recipes.wide.width=2.0: expected the study's own model, of which": {"recipes": "{'wide': {'width': 2}}"},
-    "recipes.deep.model={'depth': 20}: expected the study's own model": {
-        "recipes": "{'deep': {'model': {'depth': 20}}}"
+    "recipes.deep.model={'depth': 32}: expected the study's own model": {
+        "recipes": "{'deep': {'model': {'depth': 32}}}"
     },
     "representations.two.members='random/*@0:features': expected sources among": {
         "representations": "{'two': {'members': 'random/*@0:features'}}"
@@ -239,11 +240,23 @@ def test_resumed_it_ends_in_the_same_bits(carried, planned, weights, tmp_path, s
         same(variables(tmp_path, mixture, step), variables(workdir, mixture, step))
 
 
+def test_rows_and_methods_say_where_runs_began(carried, weights):
+    plan, workdir = carried
+    store = Store(workdir)
+    linear = [probe for probe in plan.graph.of(Probe) if probe.is_plain]
+    read = [row for probe in linear for row in store.rows(probe) if row["metric"] == "information"]
+    began = {arm: {row["extra"].get("init") for row in read if row["arm"] == arm} for arm in ("mixture", "random")}
+    assert began == {"mixture": {f"weights:{weights.weights}"}, "random": {None}}
+    assert f"trained elsewhere (weights:{weights.weights}), with a fresh" in " ".join(methods.training(read, []))
+    floor = [row for row in read if row["arm"] == "random"]
+    assert "trained elsewhere" not in " ".join(methods.training(floor, []))
+
+
 def test_weights_that_were_changed_since_are_refused(planned, weights, tmp_path):
     shutil.copytree(weights.directory, tmp_path / "net")
     plan = planned(init=str(tmp_path / "net"))
     (task, *_) = [task for task in plan.graph.of(Train) if task.episode.name == "mixture"]
-    write(tmp_path / "net", state_dicts.resnet(8, 0.25, seed=1))
+    write(tmp_path / "net", state_dicts.resnet(20, 0.25, seed=1))
     with pytest.raises(UserError, match="^init=.*the weights [0-9a-f]{16}, which the study has begun with"):
         task.start.variables(None)
     file = next(

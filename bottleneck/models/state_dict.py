@@ -28,7 +28,7 @@ from bottleneck import models
 from bottleneck.errors import UserError, nearest
 from bottleneck.models import resnet, vit
 
-CIFAR = (8, 20, 32, 44, 56)  # depths of three stages
+CIFAR = (20, 32, 44, 56)  # depths of three stages
 MODELS = (*(f"resnet{depth}" for depth in sorted({*resnet.BLOCKS, *CIFAR})), *(f"vit-{size}" for size in vit.SIZES))
 CLASSIFIERS = {"resnet": ("fc", "linear"), "vit": ("head",)}
 UNREAD = "num_batches_tracked"  # of BatchNorm: how often its statistics were updated

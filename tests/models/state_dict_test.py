@@ -10,7 +10,7 @@ from bottleneck.models import state_dict
 from tests import state_dicts
 
 CASES = {
-    "resnet8": (state_dicts.resnet(8, 0.5), "resnet8 width=0.5 stem=small"),
+    "resnet32": (state_dicts.resnet(32, 0.5), "resnet32 width=0.5 stem=small"),
     "resnet20": (state_dicts.resnet(20, head="fc"), "resnet20 stem=small"),
     "resnet56": (state_dicts.resnet(56, classes=0), "resnet56 stem=small"),
     "resnet18": (state_dicts.resnet(18, 0.125), "resnet18 width=0.125 stem=large"),
@@ -65,7 +65,7 @@ def test_layouts():
 
 
 def test_wrappers_and_counts_are_left_out():
-    state = state_dicts.resnet(8, 0.5)
+    state = state_dicts.resnet(20, 0.5)
     wrapped = {f"module._orig_mod.{key}": value for key, value in state.items()}
     assert set(state_dict.unwrapped(wrapped)) == {key for key in state if not key.endswith("num_batches_tracked")}
 
@@ -90,7 +90,7 @@ MISTAKES = {
     "conv1.weight=[3, 3, 3, 16]: expected a kernel [channels, 3, 7, 7] or [channels, 3, 3, 3]": changed(
         CIFAR, conv1__weight=zeros((3, 3, 3, 16))
     ),
-    "layer1 ...='[3, 3, 4] basic blocks': expected those of depths 8, 18, 20,": changed(
+    "layer1 ...='[3, 3, 4] basic blocks': expected those of depths 18, 20, 32,": changed(
         CIFAR, layer3__3__conv1__weight=zeros((64, 64, 3, 3))
     ),
     "bn1.running_var='NaN or infinity': expected finite numbers": changed(CIFAR, bn1__running_var=np.full(16, np.nan)),
@@ -123,14 +123,14 @@ def test_what_does_not_fit_is_named(said):
 
 OTHERS = {
     ("resnet32", "layer1.3.conv1.weight='missing': expected an array [16, 16, 3, 3] in resnet32"): CIFAR,
-    ("resnet8", "layer1.1.conv1.weight=[16, 16, 3, 3]: expected no such key in resnet8"): CIFAR,
+    ("resnet20", "layer1.3.conv1.weight=[16, 16, 3, 3]: expected no such key in resnet20"): state_dicts.resnet(32),
     ("resnet34", "layer1.2.conv1.weight='missing'"): LARGE,
     ("resnet50", "layer1.0.conv"): LARGE,
     ("resnet20", "conv1.weight=[8, 3, 7, 7]: expected a kernel [8, 3, 3, 3], the stem of a ResNet of depth 20"): LARGE,
     ("vit-Ti", "patch_embed.proj.weight='missing'"): CIFAR,
     ("vit-S", "patch_embed.proj.weight=[64, 3, 4, 4]: expected a kernel [dimensions, 3, patch, patch] with 384"): VIT,
     ("resnet20 ", "conv1.weight='missing': expected a kernel [channels, 3, size, size]"): VIT,
-    ("resnet19", "--model='resnet19': expected one of resnet8, "): CIFAR,
+    ("resnet19", "--model='resnet19': expected one of resnet18, "): CIFAR,
 }
 
 
