@@ -28,8 +28,8 @@ from bottleneck import models
 from bottleneck.errors import UserError, nearest
 from bottleneck.models import resnet, vit
 
-CIFAR = (20, 32, 44, 56)  # depths of three stages
-MODELS = (*(f"resnet{depth}" for depth in sorted({*resnet.BLOCKS, *CIFAR})), *(f"vit-{size}" for size in vit.SIZES))
+CIFAR, IMAGENET = (20, 32, 44, 56), (18, 34, 50, 152)  # depths of three stages and of four
+MODELS = (*(f"resnet{depth}" for depth in sorted((*IMAGENET, *CIFAR))), *(f"vit-{size}" for size in vit.SIZES))
 CLASSIFIERS = {"resnet": ("fc", "linear"), "vit": ("head",)}
 UNREAD = "num_batches_tracked"  # of BatchNorm: how often its statistics were updated
 WRAPPERS = r"((module|_orig_mod)\.)*"  # before every key: DataParallel's and torch.compile's
@@ -186,7 +186,7 @@ def _depth(state: Mapping) -> int:
             found.setdefault(int(match[1]), set()).add(int(match[2]))
     blocks = tuple(len(found[stage]) for stage in sorted(found))
     bottleneck = "layer1.0.conv3.weight" in state
-    known = {(resnet.BLOCKS[d], d in (50, 152)): d for d in resnet.BLOCKS}
+    known = {(resnet.BLOCKS[d], d in (50, 152)): d for d in IMAGENET}
     known |= {(((depth - 2) // 6,) * 3, False): depth for depth in CIFAR}
     if (blocks, bottleneck) not in known:
         kind = "bottleneck" if bottleneck else "basic"
