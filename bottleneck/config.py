@@ -23,6 +23,7 @@ from bottleneck.errors import UserError, nearest
 from bottleneck.typed import build, check, choices, hints_of, read, to_dict  # noqa: F401  (what users of configs need)
 
 PLACES = ("path", "data_dir", "arrays")  # keys that say where data lie: a text, or several in a sequence
+START = "init"  # the study's own key that does; a model's of this name says something else
 
 
 def parse_arg(arg: str, forms: Mapping[str, dict] | None = None, /, **defaults):
@@ -195,21 +196,25 @@ def _like(value):
 def absolute(config, cwd: pathlib.Path | None = None) -> dict:
     """The config as plain data whose places of data hold from anywhere: after `cwd` (default: here), `~` expanded.
 
-    Those are the texts at keys named in PLACES, at any depth, but for empty ones and addresses (gs://...). It is the
-    same as written and made absolute, and what a hash of the config is made of.
+    Those are the texts at keys named in PLACES, at any depth, and at the study's `init`, but for empty ones and
+    addresses (gs://...). It is the same as written and made absolute, and what a hash of the config is made of.
     """
     cwd = pathlib.Path(cwd or pathlib.Path.cwd()).absolute()
     plain = to_dict(config)
     swept = {key: _listed(value) for key, value in plain.items() if key == "sweep"}
-    return _placed({**plain, **swept}, cwd, place=False)
+    return _placed({**plain, **swept}, cwd, place=False, top=True)
 
 
-def _placed(node, cwd: pathlib.Path, place: bool):
-    """`node` with its places made absolute; `place`: whether the texts in it are places themselves."""
+def _placed(node, cwd: pathlib.Path, place: bool, top: bool):
+    """`node` with its places made absolute; `place`: whether the texts in it are places themselves; `top`: whether its
+    keys are the study's own, as those of a sweep's axes and points are."""
     if isinstance(node, Mapping):
-        return {key: _placed(value, cwd, key in PLACES) for key, value in node.items()}
+        return {
+            key: _placed(value, cwd, key in PLACES or top and key == START, top and key in ("sweep", "axes", "points"))
+            for key, value in node.items()
+        }
     if isinstance(node, list | tuple):
-        return type(node)(_placed(value, cwd, place) for value in node)
+        return type(node)(_placed(value, cwd, place, top) for value in node)
     return str(cwd / os.path.expanduser(node)) if place and isinstance(node, str) and _is_local(node) else node
 
 

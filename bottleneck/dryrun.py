@@ -29,7 +29,7 @@ def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
     outcomes = Outcomes(plan.graph, store)
     trains = collections.defaultdict(list)
     for train in plan.graph.of(Train):
-        trains["fine-tuning" if train.start else train.episode.name].append(train)
+        trains["fine-tuning" if train.continues else train.episode.name].append(train)
     sizes = {t.episode.key: models.size(t.episode.module(), t.components[0].shape) for t in plan.graph.of(Train)}
     lines = []
     for name, group in trains.items():

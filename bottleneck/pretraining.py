@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bottleneck import checkpoint, processes
+from bottleneck.converted import Converted
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
@@ -25,15 +26,18 @@ from bottleneck.training.taught import Taught, Undiscovered, taught
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Start:
-    """Where a run that does not start from random numbers does: another run's step, or several side by side; `head`
-    makes its classifier."""
+    """Where a run that does not start from random numbers does: another run's step, or several side by side, or weights
+    that were converted from another library's; `head` makes its classifier."""
 
     parents: tuple[tuple[Run, int], ...]
     needs: tuple[str, ...] = ()  # beyond these steps: what `head` reads
     head: Callable | None = None  # store -> {"kernel": [p, K], "bias": [K]}; None: a fresh one
+    converted: Converted | None = None  # in the place of parents
 
     def variables(self, store) -> dict:
-        """The variables to start from; without a classifier where that is to be fresh."""
+        """The variables to start from; without a classifier where that is to be fresh. Raises UserError."""
+        if self.converted is not None:
+            return self.converted.trunk()
         trunks = joined.side_by_side([store.variables(*parent) for parent in self.parents])
         if len(self.parents) == 1:
             (name,) = joined.names(1)
@@ -67,6 +71,11 @@ class Train(Task):
     @property
     def key(self) -> str:
         return self.episode.key
+
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on from other runs, as fine-tuning does."""
+        return self.start is not None and bool(self.start.parents)
 
     @property
     def needs(self) -> tuple[str, ...]:

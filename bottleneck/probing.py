@@ -295,6 +295,8 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None, made: Call
         label_space=next((run.label_space for m in probe.members for run in m.source.ancestry), None),
     )
     extra = {"price": work(probe, probe.protocol in HEADS, made)}
+    if began := sorted({run.init for m in probe.members for run in m.source.ancestry if run.pretrained}):
+        extra["init"] = began[0]  # the price counts what was trained here
     if probe.protocol == "k_shot":
         spread = float(np.std([r.bits.mean() for r in results], ddof=1)) if len(results) > 1 else None
         extra |= {"draws": len(results), "draw_sd": spread}

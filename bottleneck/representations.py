@@ -80,7 +80,7 @@ class RepresentationSpec:
 
 
 class Place(NamedTuple):
-    """One member as a pattern names it: a source by name, a seed, a step (0 is random initialisation) and a layer."""
+    """One member as a pattern names it: a source by name, a seed, a step (0: before training) and a layer."""
 
     source: str
     seed: int

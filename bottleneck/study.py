@@ -153,6 +153,8 @@ class StudySpec:
     differs between seeds, the initial parameters, the order of batches, augmentation and dropout, or both. `margin`:
     the share of direct training's information that decides between lost and retained. `retain_features`: whether
     features stay on disk once all that reads them is done. `claims`: published results that its rows are held against.
+    `init`: a directory of converted weights (python -m bottleneck.convert) that the runs of all arms start from, with a
+    fresh classifier; what is called untrained, or random, still never saw any data.
     With a `sweep`, all this at several points.
     """
 
@@ -191,6 +193,7 @@ class StudySpec:
     vary: Literal["both", "init", "order"] = "both"
     margin: float = 0.9
     retain_features: bool = identity.field(default=True)
+    init: str = identity.field(default="")  # runs say by digest what it holds
     claims: dict[str, ClaimSpec] = dataclasses.field(default_factory=dict)
     sweep: SweepSpec = SweepSpec()
 

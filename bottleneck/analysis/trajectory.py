@@ -28,11 +28,11 @@ class Learning:
 
     1. "untestable": R is, as `gap.testability` says; "undecided" where that is unclear.
     2. "learned": I_last > margin R. The end decides: neither a dip on the way, nor a fall from above the reference,
-       nor a late arrival is a loss; nor is it asked whether the untrained network read it too (`init` says).
+       nor a late arrival is a loss; nor is it asked whether step 0 read it too (`init` says).
     3. "still rising": I_last - I_since > r R, `since` being the latest kept step between a quarter and a half of the
        last one. A factor that was lost and is coming back is here, as its end is not yet known.
-    4. "learned then lost": I_peak - I_last > r R. With the peak at step 0, training discarded what the untrained
-       network offered.
+    4. "learned then lost": I_peak - I_last > r R. With the peak at step 0, training discarded what the network
+       offered before it.
     5. "never learned": I_peak - I_init < r R and I_last < margin R: it is not read, and no step added more than next to
        nothing. `init` may be well above 0.
     6. "learned in part": I_peak - I_init > r R, and I_last < margin R.
@@ -54,7 +54,7 @@ class Learning:
 def learning(steps, test, val, reference, *, entropy: float, margin: float = FRACTION, level: float = 0.95) -> Learning:
     """The course of one factor in the networks of one recipe, and the verdict on it (see `Learning`).
 
-    `steps` [T] ascending from 0, the untrained network; `test` [T, S, N] bits; `val` [T, S] mean bits on validation;
+    `steps` [T] ascending from 0, where training starts; `test` [T, S, N] bits; `val` [T, S] mean bits on validation;
     `reference` [S', N] bits of direct training on the same test items, paired over seeds if S' = S; `entropy` H(y)
     in bits. With one seed the intervals are over items: they speak of these checkpoints, not of the recipe. Raises
     UserError for steps that do not ascend from 0 and for shapes that do not agree.

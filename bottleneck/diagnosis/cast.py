@@ -37,6 +37,7 @@ class Cast:
     targets: dict[str, Component]
     components: tuple[str, ...]  # of the mixture; the other targets lie outside. Of an audit: the names in `direct`
     prefix: str = "direct-"  # of what rows call those that are held against it
+    bare: dict[str, tuple[Member, ...]] = dataclasses.field(default_factory=dict)  # layer -> members without training
 
     @property
     def steps(self) -> list:
@@ -56,9 +57,12 @@ class Cast:
         """The members of one step (default: the last) and layer (default: the probe's); none where there are none."""
         return self.trained.get((self.last if step is None else step, layer or self.layer), ())
 
-    @property
-    def untrained(self) -> tuple[Member, ...]:
-        return self.at(0) if self.last else ()
+    def untrained(self, layer: str | None = None) -> tuple[Member, ...]:
+        """The same networks before they have seen any data, at a layer (default: the probe's); none of foreign ones.
+
+        They are step 0, but for runs that start from converted weights.
+        """
+        return self.bare.get(layer or self.layer, ())
 
 
 @dataclass(frozen=True, eq=False, repr=False)

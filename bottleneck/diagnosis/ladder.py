@@ -51,12 +51,9 @@ class Ladder(Diagnosis):
         cast = self.cast
         pairs = [(m, self.component) for m in self.direct_members]
         for layer in cast.layers:
-            pairs += [(m, self.component) for m in (*cast.at(layer=layer), *self.untrained(layer))]
+            pairs += [(m, self.component) for m in (*cast.at(layer=layer), *cast.untrained(layer))]
         pairs.append((PIXELS, self.component))
         return pairs + [(m, cast.targets[name]) for m in cast.at() for name, _ in self.weights]
-
-    def untrained(self, layer: str) -> tuple[Member, ...]:
-        return self.cast.at(0, layer) if self.cast.last else ()
 
     def findings(self, store):
         known = factors(self.component)
@@ -115,7 +112,7 @@ class Ladder(Diagnosis):
 
         for layer in self.cast.layers:
             yield from each(self.cast.at(layer=layer))
-            yield from each(self.untrained(layer), arm="random")
+            yield from each(self.cast.untrained(layer), arm="random")
         for protocol in ("prominent", "nonlinear"):
             at = self.at(last, factor=factor, protocol=protocol)
             yield from reading_findings(self, [r[factor] for r in climbed.rungs[protocol]], **at)
@@ -152,10 +149,11 @@ class Ladder(Diagnosis):
         tables = {protocol: table([r[factor] for r in readings]) for protocol, readings in climbed.rungs.items()}
         earlier = {
             layer: tuple(
-                linears(store, m, self.component, factor) for m in (self.cast.at(layer=layer), self.untrained(layer))
+                linears(store, m, self.component, factor)
+                for m in (self.cast.at(layer=layer), self.cast.untrained(layer))
             )
             for layer in layers[: layers.index(last.layer)]
-            if self.untrained(layer)
+            if self.cast.untrained(layer)
         }
         control = climbed.control.get("nonlinear")
         control = table([r[CONTROL, count] for r in control]) if control and (CONTROL, count) in control[0] else None

@@ -22,12 +22,12 @@ class Seeds(Diagnosis):
 
     @property
     def members(self):
-        return [(m, self.component) for m in (*self.direct_members, *self.cast.at(), *self.cast.untrained)]
+        return [(m, self.component) for m in (*self.direct_members, *self.cast.at(), *self.cast.untrained())]
 
     @property
     def arms(self) -> dict:
         """Whose seeds are concatenated: the subject's, and untrained ones, which say what width alone adds."""
-        arms = {self.cast.arm: self.cast.at(), "random": self.cast.untrained}
+        arms = {self.cast.arm: self.cast.at(), "random": self.cast.untrained()}
         return {arm: members for arm, members in arms.items() if members}
 
     def findings(self, store):

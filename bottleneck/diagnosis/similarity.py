@@ -80,11 +80,12 @@ class Similarity(Diagnosis):
         """The subject's members that the comparison is about."""
         cast = self.cast
         if self.subject == "layers":
-            steps = (0, cast.last) if cast.last else (cast.last,)
-            return [m for layer in self.layers for step in steps for m in cast.at(step, layer)[:2]]
+            each = [(cast.untrained(layer), cast.at(layer=layer)) for layer in self.layers]
+            return [m for both in each for members in both for m in members[:2]]
         if self.subject == "steps":
-            return [m for step in cast.steps for m in cast.at(step)]
-        return [*cast.at(), *cast.untrained]
+            members = [m for step in cast.steps for m in cast.at(step)]
+            return [*members, *(m for m in cast.untrained() if m not in members)]
+        return [*cast.at(), *cast.untrained()]
 
     def findings(self, store):
         compare = {"layers": self.by_layer, "steps": self.by_step, "seeds": self.by_seed, "direct": self.by_direct}
@@ -146,7 +147,7 @@ class Similarity(Diagnosis):
         position = next(
             i for step in self.cast.steps for i, m in enumerate(self.cast.at(step, member.layer)) if m == member
         )
-        untrained = self.cast.at(0, member.layer) if self.cast.last else ()
+        untrained = self.cast.untrained(member.layer)
         return untrained[position] if untrained and untrained[position] != member else None
 
     def by_layer(self, store):
@@ -176,12 +177,12 @@ class Similarity(Diagnosis):
     def by_direct(self, store):
         """The mixture's features beside those of direct training, on the items of each component.
 
-        Both start from the same untrained network, which is the floor; the two direct networks of the ceiling do not.
+        Both have the same untrained network, which is the floor; the two direct networks of the ceiling do not.
         """
         cast = self.cast
         for name in cast.components:
             direct = cast.direct[name]
-            items = self.gather(store, [*cast.at(), *direct, *cast.untrained], [name])
+            items = self.gather(store, [*cast.at(), *direct, *cast.untrained()], [name])
             ceiling = direct[:2] if len(direct) > 1 else None
             compared = [
                 Compared(a, b, (cast.arm, f"direct-{name}"), seed, self.untrained_like(a), ceiling)
@@ -213,12 +214,13 @@ class Similarity(Diagnosis):
                 yield over_seeds("cka", None, values, int(mask.sum()), **at)
 
     def over_steps(self, whole, n: int):
-        """Every step beside the first one, the last one and the same step of other seeds, on all components' items."""
+        """Every step beside the untrained network, the last step and the same step of other seeds, on all components'
+        items."""
         cast = self.cast
         for step in cast.steps:
             at = dict(arm=cast.arm, step=step, layer=cast.layer)
-            for reference, other in (("init", cast.steps[0]), ("last", cast.last)):
-                values = [whole.value(str(m), str(o)) for m, o in zip(cast.at(step), cast.at(other), strict=True)]
+            for reference, others in (("init", cast.untrained()), ("last", cast.at())):
+                values = [whole.value(str(m), str(o)) for m, o in zip(cast.at(step), others, strict=True)]
                 yield over_seeds("cka", None, values, n, reference=reference, **at)
             if len(cast.seeds) > 1:
                 members = cast.at(step)

@@ -69,8 +69,8 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Kept(Source):
-    """A kept step of one of our runs; step 0 is the untrained network. `adapt`: BatchNorm statistics re-measured on the
-    component's own probe items (Li et al. 2017)."""
+    """A kept step of one of our runs; step 0 is what it starts from: random weights, or converted ones. `adapt`:
+    BatchNorm statistics re-measured on the component's own probe items (Li et al. 2017)."""
 
     run: Run
     step: int

@@ -24,12 +24,14 @@ SIZES = {"tiny": (64, 4, 2), "Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 1
 
 @dataclasses.dataclass(frozen=True)
 class ViTSpec:
-    """`patch` in pixels; `width` multiplies the number of attention heads, each of 32 or 64 dimensions."""
+    """`patch` in pixels; `width` multiplies the number of attention heads, each of 32 or 64 dimensions. `gelu`: its
+    approximation by tanh, or exact by the error function (Hendrycks & Gimpel 2016), as weights from PyTorch want it."""
 
     name: Literal["vit"]
     variant: Literal["tiny", "Ti", "S", "B"] = "tiny"
     patch: int = 4
     width: float = 1.0
+    gelu: Literal["tanh", "erf"] = "tanh"
 
     def __post_init__(self):
         if self.patch < 1:
@@ -76,7 +78,7 @@ class ViT(nn.Module):
         h += self.param("position", small, (1, h.shape[1], dims), wide).astype(self.dtype)
         taps, block = collections.OrderedDict(), nn.remat(Block) if self.remat else Block
         for i in range(1, depth + 1):
-            h = block(heads, self.dtype, wide, name=f"block{i}")(h)
+            h = block(heads, self.dtype, wide, spec.gelu == "tanh", name=f"block{i}")(h)
             taps[f"block{i}"] = h
         taps["features"] = nn.LayerNorm(1e-6, dtype=wide, param_dtype=wide, name="norm")(h[:, 0])
         return classify(self, taps["features"], train=train, dropout=dropout), taps
@@ -88,6 +90,7 @@ class Block(nn.Module):
     heads: int
     dtype: Any
     param_dtype: Any
+    approximate: bool  # the GELU, by tanh
 
     @nn.compact
     def __call__(self, x):
@@ -106,5 +109,5 @@ class Block(nn.Module):
         h = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape)
         x = x + dense(dims, name="out")(h)
 
-        h = jax.nn.gelu(dense(4 * dims, name="mlp1")(norm(name="norm2")(x)))
+        h = jax.nn.gelu(dense(4 * dims, name="mlp1")(norm(name="norm2")(x)), self.approximate)
         return x + dense(dims, name="mlp2")(h)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -103,6 +104,23 @@ def model(episodes: Episodes) -> None:
         if study.objective.loss == "softplus":
             expected = "'softmax': 'probe_finetune' starts from a probe, which has a logit for each class"
             raise UserError("objective.loss", "softplus", expected)
+
+
+def start(episodes: Episodes) -> None:
+    """Whether the weights that runs start from are of the study's model, and for images of its size."""
+    if episodes.converted is None:
+        return
+    model, network, place = episodes.model, episodes.converted.network, episodes.study.init
+    if model.name != network.spec.name:
+        raise UserError("model.name", model.name, f"{network.spec.name!r}, of which the weights in init={place} are")
+    for field in dataclasses.fields(model):
+        own, held = getattr(model, field.name), getattr(network.spec, field.name)
+        if own != held and field.name != "zero_residual":  # it says how random weights begin
+            raise UserError(f"model.{field.name}", own, f"{held!r}, as the weights in init={place} have it")
+    size = network.image_size
+    if size and episodes.shape[:2] != (size, size):
+        expected = f"images of {size} x {size} pixels, for which the position embedding in init={place} is"
+        raise UserError("data.image_size", list(episodes.shape[:2]), expected)
 
 
 def layers(read: Iterable[tuple[str, str, dict[str, int]]]) -> None:

@@ -90,9 +90,9 @@ class Diagnoses:
             (step, each): tuple(planner.member("mixture", seed, step, each) for seed in self.seeds)
             for step, each in dict.fromkeys(sorted(places, key=lambda p: (p[0], self.layers().index(p[1]))))
         }
-        return Cast(
-            "mixture", self.seeds, layer, trained, self.direct(self.seeds), targets, tuple(planner.episodes.components)
-        )
+        bare = {each: tuple(planner.untrained("mixture", seed, each) for seed in self.seeds) for each in self.layers()}
+        direct, components = self.direct(self.seeds), tuple(planner.episodes.components)
+        return Cast("mixture", self.seeds, layer, trained, direct, targets, components, bare)
 
     def direct(self, seeds) -> dict[str, tuple[Member, ...]]:
         return {

@@ -7,16 +7,18 @@ import functools
 from fractions import Fraction
 from functools import cached_property
 
-from bottleneck import identity, models
+from bottleneck import converted, identity, models
 from bottleneck.analysis import trajectory
 from bottleneck.analysis.causes import NEARLY_ALL
 from bottleneck.arms import ARMS, Arm
+from bottleneck.converted import Converted
 from bottleneck.data import mixture
 from bottleneck.data.component import Component
 from bottleneck.errors import UserError
 from bottleneck.study import StudySpec
 from bottleneck.training.run import Draws, Run, duration
 
+UNTRAINED = "random"  # the runs of networks that have seen no data, where step 0 of an arm's has
 DOUBLED = 2.0  # equal weights must at least double a component's weight for dilution to be asked about
 
 
@@ -138,6 +140,8 @@ class Episodes:
             return "the target lies outside the mixture"
         if not study.asked_for(target) and arm.name not in ("mixture", "direct"):
             return "the study asks for other targets"
+        if arm.width != 1 and study.init:
+            return "the weights that runs start from (init) are of one width"
         if arm.heads and study.mixture.label_space == "per_component":
             return "the mixture has a head per component already"
         if arm.heads and study.objective.loss == "softplus":
@@ -180,6 +184,8 @@ class Episodes:
             extra["unique"] = self.draws(target)
         if init is not None:
             extra["init_seed"] = init
+        if self.converted is not None:
+            extra["init"] = self.converted.start
         model = models.widen(self.model, arm.width) if arm.width != 1 else self.model
         return self.episode(
             f"{arm.name}-{target}" if target else arm.name, seed, among, schedule, space, steps, model, **extra
@@ -201,6 +207,19 @@ class Episodes:
     def model(self):
         """The model's spec, what it leaves open decided by the images."""
         return models.resolved(models.spec(self.study.model), self.shape)
+
+    @cached_property
+    def converted(self) -> Converted | None:
+        """The weights that all arms' runs start from; None: random ones. Raises UserError."""
+        return converted.read(self.study.init) if self.study.init else None
+
+    def untrained(self, run: Run) -> Run:
+        """A run whose step 0 is the network of `run` with random weights, of the same seed, where those of `run` have
+        been trained elsewhere. Its one step is of no use."""
+        train = dataclasses.replace(run.train, steps=1)
+        return dataclasses.replace(
+            run, name=UNTRAINED, init="", tuned="", schedule=run.schedule[:1], train=train, keep=()
+        )
 
     def draws(self, target: str) -> Draws:
         """Which examples of a component the mixture's run draws, as the sampler that draws them."""

@@ -75,6 +75,7 @@ def plan(study: StudySpec) -> Plan:
     episodes = load(study)
     checks.data(study, episodes.components, episodes.targets)
     checks.model(episodes)
+    checks.start(episodes)
     checks.shots(episodes)
     checks.analyses(study, episodes.targets)
     checks.sources(study, episodes.targets)

@@ -63,6 +63,16 @@ class Planner:
         stands_on, lessons = self.parents.get(run.key, ()), self.lessons.get(run.key, ())
         return Member(Kept(f"{name}@{step}", run, step, self.study.data, adapt, stands_on, lessons), layer)
 
+    def untrained(self, name: str, seed: int, layer: str | None = None, asks: tuple[Asked, ...] = ()) -> Member:
+        """A layer of a run's network before it has seen any data, by default the probe's: its own step 0. Of a run that
+        starts from converted weights it is step 0 of one without them, which is asked for here."""
+        run = self.run(name, seed)
+        if not run.pretrained:
+            return self.member(name, seed, 0, layer)
+        bare = self.episodes.untrained(run)
+        self.train(bare, asks)
+        return self.kept(bare, 0, f"{bare.name}/{seed}", layer)
+
     def train(
         self,
         run: Run,
@@ -73,7 +83,10 @@ class Planner:
         grids: tuple[tuple[Run, ...], ...] = (),
         teachers: tuple[Kept, ...] = (),
     ) -> None:
-        """Asks for a run; called again, for more of its steps or on behalf of others who want it."""
+        """Asks for a run; called again, for more of its steps or on behalf of others who want it. `start`: of one that
+        goes on from other runs; converted weights are found here."""
+        if run.pretrained:
+            start = Start((), converted=self.episodes.converted)
         keep = tuple(sorted({*run.keep, run.steps}))
         wanted = Train(run, pool or self.pool_of(run), self.study.data, keep, start, chooser, grids, asks, teachers)
         held = self.trains.get(run.key)

@@ -70,7 +70,9 @@ class Recipes:
         ]
 
     def teacher(self, place: Place, trained: bool) -> Kept:
-        return self.planner.member(place.source, place.seed, place.step if trained else 0).source
+        if not trained:
+            return self.planner.untrained(place.source, place.seed).source
+        return self.planner.member(place.source, place.seed, place.step).source
 
     def discover(self, name: str, spec: RecipeSpec) -> Discovery:
         """The rounds of every seed, and the students of all of a seed's rounds."""
@@ -88,6 +90,10 @@ class Recipes:
     def run(self, name: str, spec: RecipeSpec, like: str, seed: int, length: float = 1.0) -> Run:
         """The arm's run of this seed, with what the recipe changes."""
         base = self.planner.plain_run(like, seed)
+        model = models.widen(self.model(spec), spec.width) if spec.width != 1 else self.model(spec)
+        if base.pretrained and model != base.model:
+            key, value = ("width", spec.width) if spec.width != 1 else ("model", spec.model)
+            raise UserError(key, value, "the study's own model, of which the weights are that runs start from (init)")
         factor = spec.steps * length
         steps = max(1, round(base.steps * factor))
         schedule = tuple((round(start * factor), weights) for start, weights in base.schedule)
@@ -95,7 +101,7 @@ class Recipes:
             base,
             name=name,
             schedule=tuple((start, w) for start, w in schedule if start < steps),
-            model=models.widen(self.model(spec), spec.width) if spec.width != 1 else self.model(spec),
+            model=model,
             optimizer=changed(base.optimizer, spec.optimizer, "optimizer"),
             objective=changed(base.objective, spec.objective, "objective"),
             train=dataclasses.replace(base.train, steps=steps),

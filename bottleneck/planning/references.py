@@ -88,7 +88,7 @@ def few(planner: Planner, arm: str, index: int, target: str, members: tuple[Memb
 
 def untrained(planner: Planner, seed: int, target: str, asks) -> None:
     """What an untrained network of the same seed offers at the probe's layer."""
-    spec, member = planner.study.probe, planner.member("mixture", seed, 0)
+    spec, member = planner.study.probe, planner.untrained("mixture", seed, asks=asks)
     if "linear_probe" in spec.protocols:
         planner.probe("random", seed, target, (member,), "linear_probe", asks)
     for protocol in ("nonlinear_probe", "k_shot", RELEASED, "finetune") if "random" in spec.arms else ():

@@ -9,6 +9,7 @@ from bottleneck.errors import UserError
 from bottleneck.features.source import Member
 from bottleneck.items import PROTOCOL
 from bottleneck.planning import checks
+from bottleneck.planning.episodes import UNTRAINED
 from bottleneck.planning.planner import Planner
 from bottleneck.planning.references import further, place_member, seeds_of, steps_of
 from bottleneck.representations import Derived, RepresentationSpec, alone
@@ -37,8 +38,8 @@ def add(planner: Planner) -> None:
 
 def known(planner: Planner) -> set[str]:
     """The sources that a pattern may name."""
-    ours = {train.episode.name for train in planner.trains.values() if train.start is None}
-    return ours | per_target(planner) | {*planner.study.sources}
+    ours = {train.episode.name for train in planner.trains.values() if not train.continues}
+    return ours - {UNTRAINED} | per_target(planner) | {*planner.study.sources}
 
 
 def per_target(planner: Planner) -> set[str]:

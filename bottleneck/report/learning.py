@@ -89,7 +89,7 @@ def table(rows: list[dict]) -> Table | None:
         "verdict",
         "peak (step)",
         "last (step)",
-        "untrained (bits)",
+        "at step 0 (bits)",
         "at the peak (bits)",
         "at the end (bits)",
         "forgetting (bits)",

@@ -45,6 +45,11 @@ def training(rows: list[dict], gap_rows: list[dict]) -> list[str]:
             f"Networks were pretrained on the mixture{length}{space}, and for each target directly, with the same "
             f"seeds: {counts(ours)}."
         )
+    if began := sorted({extra(r)["init"] for r in read if extra(r).get("init")}):
+        said.append(
+            f"These runs began from weights that were trained elsewhere ({', '.join(began)}), with a fresh classifier; "
+            "networks that are called untrained, or random, did not. Prices count what was trained here."
+        )
     if foreign:
         of = [r for r in gap_rows if r["arm"] in foreign]
         said.append(

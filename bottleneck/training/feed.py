@@ -32,7 +32,8 @@ class Feed:
         pool: resident.Pool | None = None,
         taught: Taught | None = None,
     ):
-        self.run, self.code, self.components, self.data, self.taught = runs[0], code, components, data, taught
+        self.runs, self.run, self.code = runs, runs[0], code
+        self.components, self.data, self.taught = components, data, taught
         self.run.augment.check_stored(components, "stream" if pool is None else "resident")
         sizes = [len(c.splits["train"]) for c in components]
         if pool is not None and len(pool.id) != sum(sizes):
@@ -83,13 +84,16 @@ class Feed:
 
     def evaluation_point(self, state: State, step: int, index: int = 0) -> dict:
         """The variables of one member to keep: averaged where the optimiser averages, BatchNorm statistics then
-        measured there.
+        measured there; converted weights that a run begins with as they are.
 
         They are means over batches of the run's own distribution, drawn past `step`.
         """
         state, code = self.of(state, index), self.lone
-        point = {"params": steps.averaged(code, state), "batch_stats": state.batch_stats}
-        if code.optimizer.name == "schedule_free" and state.batch_stats and code.trained == "all":
+        given = step == 0 and self.runs[index].pretrained
+        params = state.params if given else steps.averaged(code, state)
+        point = {"params": params, "batch_stats": state.batch_stats}
+        averages = code.optimizer.name == "schedule_free" and state.batch_stats and code.trained == "all"
+        if averages and not given:
             point["batch_stats"] = statistics.mean(code.model, point, self._images(step, index))
         return {name: tree for name, tree in point.items() if tree}
 

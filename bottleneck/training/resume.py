@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from bottleneck import checkpoint, processes
+from bottleneck.models.head import parameter_dtype
 from bottleneck.training import mesh as meshes
 from bottleneck.training import optimizers
 from bottleneck.training import step as steps
@@ -70,6 +71,7 @@ def _of_one(member: Member, feed: Feed, zeros: dict, step: int | None) -> tuple[
         return from_flat((state, zeros), checkpoint.load(member.directory / "resume" / str(step)))
     if member.initial is not None:
         given = member.initial() if callable(member.initial) else member.initial
+        given = jax.tree.map(lambda leaf: np.asarray(leaf, parameter_dtype(run.train.dtype)), given)
         params = {**given["params"], **{k: v for k, v in state.params.items() if k not in given["params"]}}
         fresh = optimizers.build(code.optimizer, steps.hyper(run.optimizer, run.objective, run.steps))
         fresh = fresh.init(steps.trained(code, params))

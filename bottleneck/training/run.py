@@ -95,6 +95,7 @@ def duration(value: int | str, *, batch: int, examples: int, key: str) -> int:
     return steps
 
 
+CONVERTED = "weights:"  # `Run.init` of converted weights, before their digest
 Schedule = tuple[tuple[int, tuple[float, ...]], ...]  # (from step, a weight for each component)
 
 
@@ -172,7 +173,8 @@ class Run:
     objective: objectives.ObjectiveSpec
     augment: augment.AugmentSpec
     train: TrainSpec  # with `steps` resolved to a number
-    init: str = ""  # "", or "key@step" of another run; "key@step,key@step" of the members of a joined model
+    init: str = ""  # "", or "key@step" of another run; "key@step,key@step" of the members of a joined model; or
+    # "weights:" and the digest of converted ones (see converted)
     head: str = "fresh"  # with init: "fresh", the probe whose classifier it starts from, or "mean" of the members' own
     parents: tuple[str, ...] = ()  # "key@step" of what it learns from besides `init`, such as teachers
     tuned: str = ""  # key of the choice that gives its learning rate and weight decay
@@ -214,6 +216,11 @@ class Run:
     @property
     def steps(self) -> int:
         return self.train.steps
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its step 0 is a network with converted weights: one that has seen data that are not the study's."""
+        return self.init.startswith(CONVERTED)
 
     @property
     def heads(self) -> int:

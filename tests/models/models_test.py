@@ -54,6 +54,16 @@ def quick_init(model, x):
     )
 
 
+def test_gelu_is_exact_or_its_approximation():
+    x = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype("f4")
+    plain, exact = (build({"name": "vit", **given}, 3) for given in ({}, {"gelu": "erf"}))
+    assert models.spec({"name": "vit", "gelu": "tanh"}) == plain.spec != exact.spec
+    assert identity.canonical(plain.spec) == {"name": "vit"}
+    variables = quick_init(plain, x)
+    apart = np.abs(plain.apply(variables, x)[1]["features"] - exact.apply(variables, x)[1]["features"])
+    assert 0 < apart.max() < 0.01
+
+
 @pytest.mark.parametrize("spec, outputs, side, expected", PINNED)
 def test_parameter_counts(spec, outputs, side, expected):
     (logits, taps), variables = shapes(spec, outputs, side)
