@@ -162,18 +162,17 @@ class _Laid:
 
     def cast(self, each: Audited, target: str) -> Cast:
         """A network on one component, beside what the component is held against."""
-        trained = {(1, layer): each.members(target, layer) for layer in each.layers}
-        if each.blank:
-            trained |= {(0, layer): each.untrained(layer) for layer in each.layers}
+        trained = {(None, layer): each.members(target, layer) for layer in each.layers}
+        bare = {layer: each.untrained(layer) for layer in each.layers}
         against = {other.name: other.members(target) for other in self.networks}
         if self.asked.reference in against:
             against = {self.asked.reference: against[self.asked.reference]}
         elif self.asked.reference == DIRECT:
             against = {DIRECT: self.direct[target]}
-        return Cast(each.name, each.seeds, LAST, trained, against, self.targets, tuple(against), prefix="")
+        return Cast(each.name, each.seeds, LAST, trained, against, self.targets, tuple(against), bare, prefix="")
 
     def between(self, target: str) -> Between:
         members = tuple((each.name, each.members(target), each.untrained()) for each in self.networks)
         names = tuple(self.targets)
-        cast = Cast("audit", (0,), LAST, {(1, LAST): members[0][1][:1]}, {}, self.targets, names, prefix="")
+        cast = Cast("audit", (0,), LAST, {(None, LAST): members[0][1][:1]}, {}, self.targets, names, prefix="")
         return Between(target, cast, networks=members)

@@ -36,8 +36,8 @@ class Cast:
     direct: dict[str, tuple[Member, ...]]  # component -> members of its direct runs; of an audit, network -> its own
     targets: dict[str, Component]
     components: tuple[str, ...]  # of the mixture; the other targets lie outside. Of an audit: the names in `direct`
-    prefix: str = "direct-"  # of what rows call those that are held against it
     bare: dict[str, tuple[Member, ...]] = dataclasses.field(default_factory=dict)  # layer -> members without training
+    prefix: str = "direct-"  # of what rows call those that are held against it
 
     @property
     def steps(self) -> list:
