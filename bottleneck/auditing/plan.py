@@ -17,7 +17,6 @@ from bottleneck.data.reading import describe
 from bottleneck.diagnosis.between import Between
 from bottleneck.diagnosis.cast import Cast
 from bottleneck.diagnosis.ladder import Ladder
-from bottleneck.diagnosis.seeds import Seeds
 from bottleneck.errors import UserError
 from bottleneck.features.layers import LAST
 from bottleneck.features.source import Member, Pixels
@@ -154,8 +153,6 @@ class _Laid:
                 cast = self.cast(each, target)
                 if "ladder" in self.asked.kinds:
                     tasks.append(Ladder(target, cast, self.asked.margin))
-                if "seeds" in self.asked.kinds and len(each.seeds) > 1:
-                    tasks.append(Seeds(target, cast, self.asked.margin))
         if "cka" in self.asked.kinds and len(self.networks) > 1:
             tasks += [self.between(target) for target in self.targets]
         return tasks

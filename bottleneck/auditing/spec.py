@@ -76,7 +76,7 @@ class AuditSpec:
     scalings: tuple[Literal["raw", "standardised", "whitened"], ...] = ("raw", "standardised", "whitened")
     shots: tuple[int, ...] = (1, 4, 16)
     draws: int = 5
-    kinds: tuple[Literal["ladder", "additions", "cka", "seeds"], ...] = ("ladder", "additions", "cka", "seeds")
+    kinds: tuple[Literal["ladder", "additions", "cka"], ...] = ("ladder", "additions", "cka")
     untrained: bool = True
     model: dict = dataclasses.field(default_factory=lambda: {"name": "mlp"})
     optimizer: OptimizerSpec = OptimizerSpec()

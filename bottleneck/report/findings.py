@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bottleneck.report import lookup
 from bottleneck.report.lookup import LABEL, SUBJECT, counts, extra, factors, find, several, targets
 from bottleneck.report.table import MISSING, Table
 
@@ -73,7 +74,7 @@ def where(row: dict | None) -> str:
     """The rung in words, "" where there is none to tell."""
     words = WHERE.get(extra(row).get("rung"), "")
     if words and extra(row)["rung"] == "nowhere" and (share := best(row)):
-        return f"{words} (at best {100 * share[1]:.0f}% of direct training's, {share[0]})"
+        return f"{words} (at best {100 * share[1]:.0f}% of {lookup.held_against([row])}'s, {share[0]})"
     return words.format(layer=row["layer"] or "the last layer") if words else ""
 
 

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from bottleneck.report import findings, heatmap
 from bottleneck.report.findings import DEPTH, UNTESTABLE
-from bottleneck.report.lookup import SUBJECT, counts, extra, factors, find, number, plain, targets, titled, values
+from bottleneck.report.lookup import (
+    SUBJECT,
+    counts,
+    extra,
+    factors,
+    find,
+    held_against,
+    number,
+    plain,
+    targets,
+    titled,
+    values,
+)
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.table import MISSING, Table, trim
 from bottleneck.rows import select
@@ -35,7 +47,7 @@ def sentence(rungs: list[dict], subject: str = SUBJECT) -> str:
     """What of a subject is where, the deepest first."""
     lists = findings.grouped(rungs, "rung", DEPTH[::-1])
     if not lists:
-        return "No label or factor can be tested: direct training reads none."
+        return f"No label or factor can be tested: {held_against(rungs)} reads none."
     landed = [r for r in rungs if extra(r).get("rung") in DEPTH]
     unsure = sum(extra(r).get("certain") is False for r in landed)
     sure = f" In {unsure} of {len(landed)} the intervals do not decide." if unsure else ""
@@ -51,9 +63,9 @@ def figure(rows: list[dict], rungs: list[dict]) -> Figure:
         others = tuple(o for o in OTHERS if any(share(r, o, layers) is not None for r in of))
         panels += [_panel(_of(of, target), layers, others) for target in targets(of)]
     caption = (
-        "Bits as a percentage of what the best reading of direct training has: by linear probe at each layer; at the "
-        "last layer also by a nonlinear probe, and in its prominent directions. To the right, the first rung that "
-        "reads it."
+        f"Bits as a percentage of what the best reading of {held_against(rungs)} has: by linear probe at each layer; "
+        "at the last layer also by a nonlinear probe, and in its prominent directions. To the right, the first rung "
+        "that reads it."
     )
     unsure = " * intervals do not decide." if any(extra(r).get("certain") is False for r in rungs) else ""
     return Figure("ladder-layers", "Readable where", caption + unsure, tuple(panels), fixed=True)
@@ -104,18 +116,19 @@ def table(rows: list[dict], rungs: list[dict]) -> Table:
         "certain",
         "layer",
         "untrained",
-        "direct (bits)",
+        f"{held_against(rungs).removesuffix(' training').removeprefix('the ')} (bits)",
         "linear (bits)",
         "selectivity (bits)",
         "type-disjoint (%)",
         "no control because",
     )
     untrained = "Untrained: a layer at which an untrained network reads as much. "
+    word = header[6].partition(" ")[0].capitalize()
     caption = (
         f"{counts(select(used, metric='information'))}. Certain: the intervals decide the rung. "
-        f"{untrained if any(extra(r).get('untrained') for r in rungs) else ''}Direct: the best reading of direct "
-        "training. Selectivity: minus the bits of a control task that only a lookup of combinations solves. "
-        "Type-disjoint: fitted on some combinations of factor values, read on others; it can fall below chance."
+        f"{untrained if any(extra(r).get('untrained') for r in rungs) else ''}{word}: the best reading of "
+        f"{held_against(rungs)}. Selectivity: minus the bits of a control task that only a lookup of combinations "
+        "solves. Type-disjoint: fitted on some combinations of factor values, read on others; it can fall below chance."
     )
     return trim(Table("ladder", "The ladder", caption, header, tuple(lines)))
 
@@ -148,6 +161,6 @@ def methods(rows: list[dict], rungs: list[dict]) -> str:
         f"The ladder ({counts(used)}) asks in turn: raw-scale ridge at the penalty that serves the pretraining task "
         "best (prominent), whitened ridge (linear), logistic regression on quadratic and radial features (nonlinear), "
         "whitened ridge at an earlier layer where an untrained network does not read it (earlier), else nowhere; a "
-        f"rung reads what reaches the margin of the best reading of direct training. It looked at {len(rungs)} labels "
-        "and factors."
+        f"rung reads what reaches the margin of the best reading of {held_against(rungs)}. It looked at {len(rungs)} "
+        "labels and factors."
     )

@@ -134,6 +134,12 @@ def trained_controls(rows: list[dict]) -> set[str]:
     return {r["reference"] for r in named_by} - {r["arm"] for r in named_by}
 
 
+def held_against(rows: list[dict]) -> str:
+    """What diagnoses hold features against: direct training, or of an audit its reference."""
+    references = values(rows, "reference")
+    return "the reference" if references and not any(r.startswith("direct") for r in references) else "direct training"
+
+
 def find(rows: list[dict], **values) -> dict | None:
     """The first row over all seeds with these values."""
     return next((r for r in rows if r["seed"] == "all" and all(r[k] == v for k, v in values.items())), None)
