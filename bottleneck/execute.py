@@ -79,6 +79,8 @@ def work(plan: Plan | Sweep, store: Store, config, output, stages, shard, retrai
         if retrain:
             processes.primary(lambda: results.forget_runs(plan, store))
             store = opened(plan, workdir, stop)  # what the first one knows is of what was there
+        if store.outcomes.left():
+            processes.primary(lambda: results.sign(workdir, plan, config))
         with stop.noted(), processes.together(stop):
             carry_out(plan.graph, store, stages, shard)
         return processes.primary(lambda: finish(plan, store, config, output, True, stages, shard, printed))

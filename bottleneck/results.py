@@ -19,6 +19,8 @@ from bottleneck import atomic, identity, seal
 from bottleneck import config as configs
 from bottleneck import rows as row_files
 from bottleneck.errors import UserError
+from bottleneck.features.extract import Extract
+from bottleneck.features.source import Foreign
 from bottleneck.pretraining import Train
 from bottleneck.seal import Damaged
 from bottleneck.store import Store
@@ -60,6 +62,14 @@ def record(workdir: pathlib.Path, plan, config) -> None:
         plain = json.dumps(configs.absolute(each), sort_keys=True, indent=1)
         atomic.write(workdir / "configs" / f"{config_hash(each)}.json", plain)
         _note(workdir, each, planned=[task.key for task in row_tasks(of)])
+
+
+def sign(workdir: pathlib.Path, plan, config) -> None:
+    """Notes what carries out the passes that are left of an audit, which trains no runs that would say it."""
+    if any(isinstance(task, Extract) and isinstance(task.source, Foreign) for task in plan.tasks):
+        signed = _tasks(workdir, config).get("signed", [])
+        now = provenances.current()
+        _note(workdir, config, signed=signed if now in signed else [*signed, now])
 
 
 def leave(plan, store: Store, config, complete: bool) -> None:
@@ -158,7 +168,8 @@ def from_disk(workdir: pathlib.Path, config) -> Outcome:
             expected = "what was written (it is damaged; --stage=all makes it again)"
             raise UserError("workdir", str(error.path / error.file), expected) from None
         rows += row_files.read(file, **at)
-    return Outcome(tasks["study"], rows, provenance(workdir, tasks["runs"], config), tasks["reading"])
+    made = provenance(workdir, tasks["runs"], config, tasks.get("signed", []))
+    return Outcome(tasks["study"], rows, made, tasks["reading"])
 
 
 def of_plan(plan, store: Store, config) -> Outcome:
@@ -166,14 +177,17 @@ def of_plan(plan, store: Store, config) -> Outcome:
     at = {"study": plan.study.name, "config_hash": config_hash(config)}
     rows = [row for task in row_tasks(plan) if store.present(task) for row in store.rows(task, **at)]
     runs = [train.episode.key for train in plan.graph.of(Train) if store.present(train)]
-    return Outcome(plan.study.name, rows, provenance(store.workdir, runs, config), plan.reading)
+    signed = _tasks(store.workdir, config).get("signed", [])
+    return Outcome(plan.study.name, rows, provenance(store.workdir, runs, config, signed), plan.reading)
 
 
-def provenance(workdir: pathlib.Path, runs: list[str], config) -> dict:
-    """What made the runs of a study: of every key the value, or the values where they differ, package by package."""
+def provenance(workdir: pathlib.Path, runs: list[str], config, signed: Iterable[dict] = ()) -> dict:
+    """What made the runs of a study, and the passes of an audit: of every key the value, or the values where they
+    differ, package by package."""
     wanted = set(runs)
     paths = sorted((workdir / "runs").glob("*/provenance.json"))
     each = [provenances.read(path) for path in paths if path.parent.name.rpartition("-")[2] in wanted]
+    each += signed
     merged = {key: _merged([p.get(key) for p in each]) for key in sorted({key for p in each for key in p})}
     return {**merged, "config": config_hash(config)}
 

@@ -156,7 +156,7 @@ class _Joined:
         told = served.Told(
             component,
             name,
-            "direct training" if reference == DIRECT else reference,
+            self.asked.trained_here if reference == DIRECT else reference,
             self.asked.reference == BEST,
             verdict,
             self.points(component, name, reference) if name != reference else None,

@@ -62,7 +62,7 @@ class AuditSpec:
 
     `reference`: what a network has to reach `margin` of on a component to serve it: "best", the best audited one there
     (chosen on validation); one of them by name; or "direct", networks of ours that are trained on the component's own
-    train split (`model`, `optimizer`, `train`, `seeds` of them; from the converted weights `init`, a fine-tuned copy).
+    train split (`model`, `optimizer`, `train`, `seeds` of them; with `init`, converted weights, fine-tuned copies).
     `scalings` of the probes; `shots`: examples a class of the few-shot curves, `draws` subsets each. `kinds`: what is
     asked beside the probes. `untrained`: whether the same architectures are read without training.
     """
@@ -84,6 +84,7 @@ class AuditSpec:
     augment: AugmentSpec = AugmentSpec()
     train: TrainSpec = TrainSpec()
     seeds: int = 1
+    init: str = identity.field(default="")
     retain_features: bool = identity.field(default=True)
 
     def __post_init__(self):
@@ -99,9 +100,16 @@ class AuditSpec:
             raise UserError("reference", self.reference, f"one of {', '.join((BEST, DIRECT, *self.networks))}")
         if not 0 < self.margin <= 1:
             raise UserError("margin", self.margin, "a fraction in (0, 1]")
+        if self.init and self.reference != DIRECT:
+            raise UserError("init", self.init, f"reference={DIRECT!r}: networks that begin there are fine-tuned copies")
         if self.seeds < 1:
             raise UserError("seeds", self.seeds, "at least 1")
         self.probe  # noqa: B018  refuses scalings, shots and draws that cannot be
+
+    @property
+    def trained_here(self) -> str:
+        """What the reference "direct" is, in words."""
+        return "a fine-tuned copy" if self.init else "direct training"
 
     @property
     def probe(self) -> ProbeSpec:
@@ -124,4 +132,5 @@ class AuditSpec:
             arms=("mixture", "direct"),
             probe=self.probe,
             margin=self.margin,
+            init=self.init,
         )

@@ -12,13 +12,15 @@ import jax
 from bottleneck import atomic, seal
 
 PACKAGES = ("bottleneck", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+FOREIGN = ("torch", "timm", "safetensors", "pillow")  # what reads networks that are not ours
 
 
-def current(mesh) -> dict:
-    """The provenance of what this process trains on `mesh`."""
-    devices = mesh.devices.flatten()
+def current(mesh=None) -> dict:
+    """The provenance of what this process trains on `mesh`; without one, of what it reads networks with."""
+    devices = jax.devices() if mesh is None else mesh.devices.flatten()
+    foreign = [] if mesh is not None else [name for name in FOREIGN if _version(name) != "not installed"]
     return {
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: _version(name) for name in (*PACKAGES, *foreign)},
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": devices[0].platform,
