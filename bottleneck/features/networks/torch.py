@@ -239,7 +239,8 @@ def _read(module: nn.Module, trace: Trace, device: str, x: np.ndarray, layers: t
 
     def keep(layer, out):
         mode = tap_and_mode(layer)[1]
-        held[layer] = spatial(_channels_last(_tensor(out), trace.last_channels), mode).float()
+        read = spatial(_channels_last(_tensor(out), trace.last_channels), mode)
+        held[layer] = read.float().clone()  # what comes after may write over what this one made
 
     with contextlib.ExitStack() as undo:
         for layer in layers:

@@ -45,6 +45,19 @@ class Last(Net):
     def forward(self, x):
         return self.stages(self.stem(x)).permute(0, 2, 3, 1)
 
+class Inplace(Net):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(8, 8)
+        self.relu = nn.ReLU(inplace=True)
+    def forward(self, x):
+        stem = self.stem(x)
+        hidden = self.hidden(self.stages(self.relu(stem)).mean((2, 3)))
+        return self.fc(self.relu(hidden))
+
+def inplace():
+    return Inplace()
+
 def net():
     return Net()
 
@@ -142,6 +155,13 @@ def test_batches_do_not_matter_and_the_mode_is_evaluation(module, weights):
     held = load(module, weights=weights[0])
     whole, one = held.read(X, ("features",))["features"], held.read(X[2:3], ("features",))["features"]
     np.testing.assert_allclose(whole[2:3], one, rtol=1e-6)
+
+
+def test_a_layer_is_what_it_made_whatever_is_done_to_it_afterwards(module):
+    """An activation in place writes over what the layer before it gave."""
+    read = load(module, "inplace").read(X, ("stem", "stem.flattened", "hidden", "features"))
+    assert min(read["stem"].min(), read["stem.flattened"].min(), read["hidden"].min()) < 0
+    np.testing.assert_array_equal(read["features"], np.maximum(read["hidden"], 0))
 
 
 def test_safetensors(module, weights, tmp_path):
