@@ -109,23 +109,16 @@ def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _torch(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        import torch
+        import torch  # noqa: F401  (what the module below needs)
+
+        from bottleneck.features.networks import torch as networks
     except ImportError:
         expected = "PyTorch to be installed (pip install torch), or a .safetensors file"
         raise UserError("weights", str(path), expected) from None
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):  # a training checkpoint with the weights in it
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping) or not state:
-        raise UserError("weights", str(path), f"a state dict, not {type(state).__name__}")
-    for key, value in state.items():
-        if not isinstance(value, torch.Tensor):
-            raise UserError(str(key), type(value).__name__, "a tensor: the file is to be a state dict")
-    return {key: _numpy(torch, value) for key, value in state.items()}
+    return {key: _numpy(value) for key, value in networks.weights(path).items()}
 
 
-def _numpy(torch, tensor) -> np.ndarray:
+def _numpy(tensor) -> np.ndarray:
     """A tensor of any float type, of which NumPy lacks some, as float32."""
     return (tensor.detach().float() if tensor.is_floating_point() else tensor.detach()).numpy()
 

@@ -11,7 +11,7 @@ import copy
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -93,10 +93,13 @@ def weights(path: pathlib.Path) -> dict[str, torch.Tensor]:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
         raise UserError("weights", str(path), f"a file of weights alone, never of other objects ({reason})") from None
     for key in ("state_dict", "model"):  # what training scripts put around it
-        if isinstance(held, dict) and isinstance(held.get(key), dict):
+        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
             held = held[key]
-    if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
-        raise UserError("weights", str(path), "a state dict: names and tensors")
+    if not isinstance(held, Mapping) or not held:
+        raise UserError("weights", str(path), f"a state dict, not {type(held).__name__}")
+    for key, value in held.items():
+        if not isinstance(value, torch.Tensor):
+            raise UserError(str(key), type(value).__name__, "a tensor: the file is to be a state dict")
     return {name.removeprefix("module."): value for name, value in held.items()}
 
 
