@@ -38,6 +38,7 @@ FLAGS = {
     "--dry_run": dict(action="store_true", help="print what would be read and run; write nothing"),
     "--output": dict(metavar="DIR", help="where the report goes instead, for a work directory that is read only"),
 }
+LEAST = 20  # images of a component
 ITEMS = 4000  # of a component, unless told
 LARGE = 256  # pixels to which images in folders are read
 TEST = 0.3  # of the images of a folder without a test set
@@ -59,6 +60,10 @@ def run(argv: list[str]) -> int:
         return cli.DONE
     if bool(args.config) == bool(args.networks or args.data) or bool(args.networks) != bool(args.data):
         raise UserError("command line", parser.given, "--networks and --data, or --config (--help lists the flags)")
+    if args.config and (args.images or args.image_size):
+        raise UserError(
+            "command line", parser.given, "--images and --image_size with --data; a config says them itself"
+        )
     with cli.jax_as_found():
         from bottleneck import execute, study  # after the flags: --help needs no JAX
         from bottleneck.auditing.spec import AuditSpec
@@ -83,7 +88,7 @@ def asked(args) -> ml_collections.ConfigDict:
         raise UserError("command line", "--networks, --data", "another name for each (NAME=...)")
     sources = {name: _source(path) for name, path in data.items()}
     size = _number("--image_size", args.image_size) or _size(sources)
-    items = _number("--images", args.images) or ITEMS
+    items = _number("--images", args.images, LEAST) or ITEMS
     config = ml_collections.ConfigDict()
     config.name = pathlib.Path(args.workdir).name if args.workdir else "audit"
     config.data = dict(image_size=size)
@@ -100,18 +105,18 @@ def asked(args) -> ml_collections.ConfigDict:
 def _named(flag: str, text: str) -> tuple[str, str]:
     """NAME=REST; of data without a name, that of the file or folder."""
     name, equals, rest = text.partition("=")
-    if equals and rest and re.fullmatch(r"\w[\w.-]*", name):
+    if equals and rest and re.fullmatch(r"[\w-]+", name):
         return name, rest
     if flag == "--networks":
         raise UserError(flag, text, "NAME=USES, such as a=timm:resnet18:weights.safetensors")
     return re.sub(r"[^\w-]", "_", pathlib.Path(text).expanduser().resolve().stem), text
 
 
-def _number(flag: str, text: str | None) -> int | None:
+def _number(flag: str, text: str | None, least: int = 1) -> int | None:
     if text is None:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(flag, text, "a whole number above 0")
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(flag, text, f"a whole number of at least {least}")
     return int(text)
 
 

@@ -3,7 +3,7 @@
 A network serves a component as well as another does when it keeps `margin` of the information that the other's features
 hold (analysis.gap.judge, seeds unpaired: they are of different recipes). All ordered pairs and components of an audit
 are one family of tests. What another network adds is conditional usable information, I(b and a) - I(b) (Xu et al.
-2020), with two controls that it must exceed: b's features twice, and both reduced to as many dimensions as b has.
+2020), with two controls: b's features twice, and both reduced to as many dimensions as b has.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy as np
 
 from bottleneck.analysis import gap
 from bottleneck.analysis.gap import Verdict, signed
-from bottleneck.analysis.intervals import Interval, contrast
+from bottleneck.analysis.intervals import Interval, contrast, holm
 
 WORDS = {"retained": "served", "lost": "not served"}  # verdicts of a pair, about the component
 NEGLIGIBLE = 0.01  # bits: what is added below that is nothing, whatever its interval
+LEVEL = 0.05
 
 
 def pairs(
@@ -40,7 +41,7 @@ def pairs(
 
 
 def itself(table: np.ndarray, entropy: float, margin: float = gap.FRACTION) -> Verdict:
-    """The verdict of a network beside itself: served wherever it reads anything at all."""
+    """The verdict of a network beside itself, seed by seed: no test of anything, but whether it reads anything."""
     return gap.judge({"itself": (table, table, entropy)}, margin)["itself"]
 
 
@@ -49,15 +50,15 @@ class Addition:
     """What a network adds to another on one component, in bits."""
 
     added: Interval  # I(other and network) - I(other)
-    matched: Interval  # the same of both reduced to as many dimensions as the other has
-    repeated: Interval  # of the other's features twice, in the place of the network's
-    restores: bool | None  # whether both together are sure to reach margin of the reference; None: not asked
+    beyond: Interval  # I(other and network) - I(other twice)
+    matched: Interval  # the first of both reduced to as many dimensions as the other has
+    repeated: Interval  # the first of the other's features twice, in the place of the network's
     joined: Interval  # I(other and network)
 
     @property
     def real(self) -> bool:
-        """Whether it is more than nothing, by its interval, and beyond the same features twice."""
-        return self.added.low > 0 and self.added.value > NEGLIGIBLE and self.added.value > self.repeated.high
+        """Whether it is more than nothing, and more than the same features twice, by their intervals."""
+        return self.added.low > 0 and self.added.value > NEGLIGIBLE and self.beyond.low > 0
 
     @property
     def dimension(self) -> bool:
@@ -65,21 +66,26 @@ class Addition:
         return self.matched.low > 0
 
 
-def addition(
-    joined, alone, matched, repeated, reference=None, margin: float = gap.FRACTION, paired: bool = False
-) -> Addition:
+def addition(joined, alone, matched, repeated) -> Addition:
     """Tables [S, N] in bits, all on the same items: of both side by side, of the other `alone`, of both reduced, of the
-    other twice; and of what a component is held against, `paired` where that is one of the two."""
-    restores = None
-    if reference is not None:
-        restores = bool(contrast([(margin, reference), (-1.0, joined)], paired=paired).high < 0)
+    other twice."""
     return Addition(
         contrast([(1.0, joined), (-1.0, alone)]),
+        contrast([(1.0, joined), (-1.0, repeated)]),
         contrast([(1.0, matched), (-1.0, alone)]),
         contrast([(1.0, repeated), (-1.0, alone)]),
-        restores,
         contrast([(1.0, joined)]),
     )
+
+
+def restored(asked: Mapping, margin: float = gap.FRACTION, level: float = LEVEL) -> dict:
+    """Whether two networks together surely reach `margin` of a reference: one family, Holm's adjustment over it.
+
+    `asked`: key -> (the reference's table [S, N], theirs, whether the reference is one of the two).
+    """
+    held = {k: contrast([(margin, r), (-1.0, joined)], paired=paired) for k, (r, joined, paired) in asked.items()}
+    adjusted = dict(zip(held, holm([interval.p() for interval in held.values()])))
+    return {key: interval.value < 0 and adjusted[key] < level for key, interval in held.items()}
 
 
 @dataclass(frozen=True)
@@ -91,41 +97,66 @@ class Told:
     reference: str  # a network's name, or words such as "direct training"
     best: bool  # whether the reference is there because it read most, on validation
     verdict: Verdict
+    alone: bool = False  # whether there is no other network
+    floors: tuple[tuple[str, float], ...] = ()  # what else reads so many bits, in words
     points: Interval | None = None  # accuracy, the reference's less the network's
     depth: str = ""  # where it is readable, in words
-    restored_by: tuple[tuple[str, Interval], ...] = ()  # networks beside which it is served, and what both read
+    restored_by: tuple[tuple[str, Interval], ...] | None = None  # networks beside which it is served; None: not asked
 
 
 def sentence(told: Told) -> str:
     """Served or not, by how much, where it is readable, and which addition restores it."""
     verdict = told.verdict
-    seeds, items = verdict.mixture.n_seeds, verdict.mixture.n_examples
-    scope = f"{seeds} seeds, {items} test items" if seeds > 1 else f"this checkpoint, {items} test items"
-    scope += ", provisional" if 1 < seeds < 4 else ""
-    direct, ours = verdict.direct, verdict.mixture
-    head = f"{told.component} is {word(verdict)} by {told.network}"
     if verdict.verdict == "untestable":
-        who = told.reference if told.reference != told.network else told.network
-        return (
-            f"{told.component} is untestable: {who} itself shows {direct.value:z.2f} bits (upper 95% limit "
-            f"{direct.high:z.3f}, needed at least {gap.UNTESTABLE * verdict.entropy:.3f}; {scope})."
-        )
-    best = ", the best audited" if told.best else ""
+        return untestable(told)
     if told.network == told.reference:
-        return f"{head}, the {'best audited ' * told.best}reference there: {signed(ours, unit='bits')} ({scope})."
-    share = f"{100 * ours.value / direct.value:.0f}%" if direct.value > 0 else "a share that means nothing"
-    text = f"{head}: {ours.value:z.2f} bits, {share} of the {direct.value:z.2f} of {told.reference}{best}, a gap of "
-    text += signed(verdict.gap, unit="bits")
+        return reference(told)
+    direct, ours = verdict.direct, verdict.mixture
+    best = ", the best audited" if told.best else ""
+    share = f"{100 * ours.value / direct.value:z.0f}%" if direct.value > 0 else "a share that means nothing"
+    text = f"{told.component} is {word(verdict)} by {told.network}: {ours.value:z.2f} bits, {share} of the "
+    text += f"{direct.value:z.2f} of {told.reference}{best}, a gap of {signed(verdict.gap, unit='bits')}"
     if told.points is not None:
         text += f"; {signed(told.points, 1, 'accuracy points')}"
-    text += f" ({scope})"
+    text += f" ({scope(verdict)})"
     if verdict.needs:
         itself = f"{told.reference} itself is not clearly above nothing"
         text += f"; {verdict.needs.replace(gap.UNCLEAR, itself)}"
     if verdict.verdict == "lost":
-        text += f"; {told.depth}" if told.depth else ""
-        text += f"; {restoring(told)}"
+        text = "; ".join(filter(None, (text, told.depth, restoring(told))))
     return text + "."
+
+
+def untestable(told: Told) -> str:
+    """Of a component of which the reference itself surely reads nothing."""
+    direct, least = told.verdict.direct, gap.UNTESTABLE * told.verdict.entropy
+    return (
+        f"{told.component} is untestable: {told.reference} itself shows {direct.value:z.2f} bits (upper 95% limit "
+        f"{direct.high:z.3f}, needed at least {least:.3f}; {scope(told.verdict)})."
+    )
+
+
+def reference(told: Told) -> str:
+    """Of the reference itself, which nothing is tested of: what it reads of all there is, and what floors read."""
+    ours, entropy = told.verdict.mixture, told.verdict.entropy
+    role = "the best of the audited networks" if told.best else "the declared reference"
+    if told.alone:
+        role = "the one network, with nothing to hold it against"
+    floors = "".join(f"; {words} {bits:z.2f}" for words, bits in told.floors)
+    share = f"{100 * ours.value / entropy:z.0f}% of the label's {entropy:.2f}"
+    return (
+        f"{told.component} is read by {told.network}, {role}: {signed(ours, unit='bits')}, {share}{floors} "
+        f"({scope(told.verdict)})."
+    )
+
+
+def scope(verdict: Verdict) -> str:
+    """What an interval is of: this checkpoint, or the seeds of both sides."""
+    items, least, most = verdict.mixture.n_examples, *sorted((verdict.direct.n_seeds, verdict.mixture.n_seeds))
+    if most == 1:
+        return f"this checkpoint, {items} test items"
+    seeds = f"{most} seeds" if least == most else f"{least} and {most} seeds"
+    return f"{seeds}, {items} test items" + ", provisional" * verdict.provisional
 
 
 def word(verdict: Verdict) -> str:
@@ -134,8 +165,13 @@ def word(verdict: Verdict) -> str:
 
 
 def restoring(told: Told) -> str:
-    """Which networks restore it."""
+    """Which networks restore it; "" where nobody asked."""
+    if told.restored_by is None:
+        return ""
     if not told.restored_by:
-        return "no other audited network beside it is sure to restore it"
-    each = [f"{name} beside it ({joined.value:z.2f} bits together)" for name, joined in told.restored_by]
+        return "no other audited network beside it surely restores it"
+    each = [
+        f"{name}{' (the reference)' if name == told.reference else ''} beside it ({joined.value:z.2f} bits together)"
+        for name, joined in told.restored_by
+    ]
     return f"{' or '.join(each)} restores it"

@@ -18,6 +18,7 @@ from bottleneck.auditing.spec import BEST, DIRECT, AuditSpec
 from bottleneck.choose import entropy
 from bottleneck.data.component import Component
 from bottleneck.diagnosis.cast import LABEL, factors
+from bottleneck.features.layers import LAST
 from bottleneck.items import PROTOCOL, Items
 from bottleneck.probing import Probe
 from bottleneck.rows import Finding
@@ -25,11 +26,11 @@ from bottleneck.tasks import Task
 
 REDUCED = ("pca", "whitened")  # how two networks are brought to the dimensions of one
 LEAST = 10  # test items of a group, below which nothing is said of it
+REFERENCE = "reference"  # the status of a network beside itself
 DEPTHS = {
     "prominent": "at its features it stands out, for the ladder's own probes",
     "linear": "at its features it is there for whitened ridge probes",
     "nonlinear": "at its features it is readable only non-linearly",
-    "nowhere": "no layer that was looked at reads it in full",
 }
 
 
@@ -88,7 +89,10 @@ class _Joined:
         tables = {c: {name: self.items.table(name, c) for name in self.sides} for c in task.targets}
         self.entropies = {c: entropy(component) for c, component in task.targets.items()}
         self.tables = tables
-        self.verdicts = served.pairs(tables, self.entropies, self.asked.margin)
+        every = served.pairs(tables, self.entropies, self.asked.margin)
+        self.verdicts = {key: verdict for key, verdict in every.items() if key[1] != DIRECT}
+        self.additions = {key: each for component in task.targets for key, each in self.added_to(component)}
+        self.restored = self.restores()
 
     def findings(self) -> Iterator[Finding]:
         yield from self.means()
@@ -96,10 +100,9 @@ class _Joined:
             for (of, name, other), verdict in self.verdicts.items():
                 if of == component:
                     yield self.pair(component, name, other, verdict)
-            additions = dict(self.additions(component))
-            yield from self.added(component, additions)
+            yield from self.added(component)
             for name in self.task.names:
-                yield from self.served(component, name, additions)
+                yield from self.served(component, name)
                 yield from self.groups(component, name)
 
     def means(self) -> Iterator[Finding]:
@@ -110,7 +113,8 @@ class _Joined:
             for outcome, metric, unit in (("information", "information", "bits"), ("correct", "accuracy", "fraction")):
                 draws = self.items.draws(arm, target, outcome, protocol=protocol, shots=shots)
                 mean = intervals.few_shot([(1.0, draws)])
-                yield Finding(metric, concatenation.over_sets(mean) if "+" in arm else mean, unit, at)
+                several = len(group[0].members) > 1
+                yield Finding(metric, concatenation.over_sets(mean) if several else mean, unit, at)
         for target, component in self.task.targets.items():
             probe, test = component.splits["probe"].labels, component.splits["test"].labels
             at = dict(arm="majority", target=target, n_examples=len(test))
@@ -123,35 +127,38 @@ class _Joined:
             "verdict": verdict.verdict,
             "p": verdict.p,
             "adjusted_p": verdict.adjusted_p,
-            "family": len(self.verdicts),
+            "family": sum(bool(np.isfinite(each.adjusted_p)) for each in self.verdicts.values()),
             "margin": self.asked.margin,
             "needs": verdict.needs,
         }
         return Finding("gap", verdict.gap, "bits", {**at, "extra": extra})
+
+    def loss(self, arm: str, component: str) -> float:
+        """The mean validation log-loss of an arm's probes, by which choices are made."""
+        group = self.items.probes[arm, component, PROTOCOL, None, None]
+        return float(np.mean([r["value"] for p in group for r in self.store.rows(p) if r["split"] == "val"]))
 
     @functools.cache  # noqa: B019  lives as long as one task runs
     def reference(self, component: str) -> str:
         """What a component is held against: what was declared, else the network of the least validation loss there."""
         if self.asked.reference != BEST:
             return self.asked.reference
+        return min(self.task.names, key=lambda name: self.loss(name, component))
 
-        def loss(name: str) -> float:
-            group = self.items.probes[name, component, PROTOCOL, None, None]
-            values = [r["value"] for probe in group for r in self.store.rows(probe) if r["split"] == "val"]
-            return float(np.mean(values))
-
-        return min(self.task.names, key=loss)
-
-    def served(self, component: str, name: str, additions: dict) -> Iterator[Finding]:
-        """Whether a network serves a component, in a sentence."""
+    def verdict(self, component: str, name: str) -> gap.Verdict:
+        """Of a network beside the reference."""
         reference = self.reference(component)
-        tables = self.tables[component]
-        if name == reference:
-            verdict = served.itself(tables[name], self.entropies[component], self.asked.margin)
-        else:
-            verdict = self.verdicts[component, name, reference]
+        if name != reference:
+            return self.verdicts[component, name, reference]
+        return served.itself(self.tables[component][name], self.entropies[component], self.asked.margin)
+
+    def served(self, component: str, name: str) -> Iterator[Finding]:
+        """Whether a network serves a component, in a sentence."""
+        reference, verdict = self.reference(component), self.verdict(component, name)
         both = {
-            other: each for (one, other), each in additions.items() if one == name and each.restores and other != name
+            other: self.additions[component, name, other].joined
+            for (of, one, other), restores in self.restored.items()
+            if (of, one) == (component, name) and restores
         }
         told = served.Told(
             component,
@@ -159,24 +166,34 @@ class _Joined:
             self.asked.trained_here if reference == DIRECT else reference,
             self.asked.reference == BEST,
             verdict,
+            len(self.sides) == 1,
+            self.floors(component, name),
             self.points(component, name, reference) if name != reference else None,
             self.depth(component, name),
-            tuple((other, each.joined) for other, each in both.items()),
+            tuple(both.items()) if self.additions else None,
         )
         at = dict(arm=name, reference=reference, target=component, protocol=PROTOCOL)
+        status = served.WORDS.get(verdict.verdict, verdict.verdict)
         extra = {
             "verdict": verdict.verdict,
-            "status": served.WORDS.get(verdict.verdict, verdict.verdict),
+            "status": REFERENCE if name == reference and verdict.verdict != "untestable" else status,
+            "best": told.best,
             "sentence": served.sentence(told),
-            "adjusted_p": verdict.adjusted_p,
+            "adjusted_p": verdict.adjusted_p if name != reference else None,
             "margin": self.asked.margin,
             "entropy": self.entropies[component],
             "restored_by": list(both),
-            "provisional": 1 < len(tables[name]) < 4,
+            "provisional": max(verdict.direct.n_seeds, verdict.mixture.n_seeds) > 1 and verdict.provisional,
         }
         yield Finding("served", verdict.mixture, "bits", {**at, "extra": extra})
         if told.points is not None:
             yield Finding("gap", told.points, "points", at)
+
+    def floors(self, component: str, name: str) -> tuple[tuple[str, float], ...]:
+        """What the pixels and the same architecture untrained read."""
+        arms = {"the pixels read": "pixels", "untrained it reads": f"{name}-untrained"}
+        tables = {words: self.items.table(arm, component) for words, arm in arms.items()}
+        return tuple((words, float(table.mean())) for words, table in tables.items() if table is not None)
 
     def points(self, component: str, name: str, reference: str) -> intervals.Interval:
         """The reference's accuracy less the network's, in points."""
@@ -184,36 +201,55 @@ class _Joined:
         return intervals.contrast([(100.0, theirs), (-100.0, ours)], paired=False)
 
     def depth(self, component: str, name: str) -> str:
-        """Where the ladder finds a component's own label in a network, in words."""
-        for task in self.task.diagnoses:
-            if task.KIND == "ladder" and (task.subject, task.cast.arm) == (component, name):
-                rungs = [r for r in self.store.rows(task) if r["metric"] == "rung" and r["factor"] is None]
-                for extra in (r["extra"] for r in rungs):
-                    rung, layer = extra["rung"], rungs[0]["layer"]
-                    sure = "" if extra["certain"] else " (the intervals do not decide)"
-                    if rung == "earlier":
-                        return f"it is readable at {layer} and no more at the features{sure}"
-                    return DEPTHS[rung] + sure if rung in DEPTHS else ""
-        return ""
+        """Where the ladder finds a component's own label in a network, in words; "" where it was not asked."""
+        ladders = [
+            t for t in self.task.diagnoses if t.KIND == "ladder" and (t.subject, t.cast.arm) == (component, name)
+        ]
+        rows = [r for task in ladders for r in self.store.rows(task) if r["factor"] is None]
+        landed = next((r for r in rows if r["metric"] == "rung"), None)
+        if landed is None or landed["extra"]["rung"] not in (*DEPTHS, "earlier", "nowhere"):
+            return ""
+        extra, layers = landed["extra"], next(n.layers for n in self.task.networks if n.name == name)
+        sure = "" if extra["certain"] else " (the intervals do not decide)"
+        if extra["rung"] in DEPTHS:
+            return DEPTHS[extra["rung"]] + sure
+        if extra["rung"] == "earlier":
+            return f"it is readable at {landed['layer']} and no more at the features{sure}"
+        if extra["untrained"]:
+            return f"it is readable at {extra['untrained']}, where the same network untrained reads it too"
+        wanted = self.asked.margin * extra["reference_bits"]
+        reads = [r for r in rows if (r["metric"], r["protocol"], r["arm"]) == ("information", "linear", name)]
+        best = max(
+            (r for r in reads if r["seed"] == "all" and r["layer"] != LAST), key=lambda r: r["value"], default=None
+        )
+        if best is None:
+            return ""
+        if best["value"] >= wanted and not any(r["arm"] == "random" for r in rows):
+            return f"it is readable at {best['layer']} ({best['value']:.2f} bits; there is no untrained copy beside it)"
+        return f"none of {len(layers)} layers that were looked at reads it in full"
 
     # What others add
 
-    def additions(self, component: str) -> Iterator[tuple[tuple[str, str], served.Addition]]:
-        """(network, other) -> what the other adds to the network."""
-        if "additions" not in self.asked.kinds:
-            return
-        against = self.reference(component)
-        reference = self.tables[component][against]
-        for name, other in itertools.permutations(self.task.names, 2):
+    def added_to(self, component: str) -> Iterator[tuple[tuple[str, str, str], served.Addition]]:
+        """(component, network, other) -> what the other adds to the network."""
+        for name, other in itertools.permutations(self.task.names, 2) if "additions" in self.asked.kinds else ():
             joined = self.joint(component, name, other)
             twice, alone = (self.first(component, arm, len(joined)) for arm in (f"{name}-twice", name))
             matched = self.matched(component, name, other)
-            yield (
-                (name, other),
-                served.addition(
-                    joined, alone, matched, twice, reference, self.asked.margin, paired=against in (name, other)
-                ),
-            )
+            yield (component, name, other), served.addition(joined, alone, matched, twice)
+
+    def restores(self) -> dict[tuple[str, str, str], bool]:
+        """(component, network, other) -> whether the other beside it makes up for what the network lacks; of networks
+        that do not serve the component, and of real additions."""
+        asked = {}
+        for (component, name, other), each in self.additions.items():
+            if each.real and self.verdict(component, name).verdict == "lost":
+                reference, joined = self.reference(component), self.joint(component, name, other)
+                table = self.tables[component][reference]
+                paired = reference in (name, other)
+                table = table[: len(joined)] if paired else table
+                asked[component, name, other] = (table, joined, paired)
+        return served.restored(asked, self.asked.margin) if asked else {}
 
     def joint(self, component: str, one: str, other: str) -> np.ndarray:
         """Both side by side, whichever was named first: [U, N]."""
@@ -226,29 +262,23 @@ class _Joined:
 
     def matched(self, component: str, one: str, other: str) -> np.ndarray:
         """Both reduced to the dimensions of the first, by whichever way validation prefers."""
+        arms = [f"{one}+{other}-{how}" for how in REDUCED]
+        return self.items.table(min(arms, key=lambda arm: self.loss(arm, component)), component)
 
-        def loss(arm: str) -> float:
-            group = self.items.probes[arm, component, PROTOCOL, None, None]
-            return float(np.mean([r["value"] for p in group for r in self.store.rows(p) if r["split"] == "val"]))
-
-        arms = [arm for arm, target, *_ in self.items.probes if target == component and arm in self.reduced(one, other)]
-        return self.items.table(min(arms, key=loss), component)
-
-    @staticmethod
-    def reduced(one: str, other: str) -> list[str]:
-        return [f"{one}+{other}-{how}" for how in REDUCED]
-
-    def added(self, component: str, additions: dict[tuple[str, str], served.Addition]) -> Iterator[Finding]:
+    def added(self, component: str) -> Iterator[Finding]:
         """What each network adds to each other one, and to all others together."""
-        for (name, other), each in additions.items():
+        for (of, name, other), each in self.additions.items():
+            if of != component:
+                continue
             at = dict(arm=other, reference=name, target=component, protocol=PROTOCOL)
-            extra = {"real": each.real, "dimension": each.dimension, "restores": each.restores, "control": ""}
+            restores = self.restored.get((component, name, other))
+            extra = {"real": each.real, "dimension": each.dimension, "restores": restores, "control": ""}
             yield Finding("added", concatenation.over_sets(each.added), "bits", {**at, "extra": extra})
             for control in ("matched", "repeated"):
                 value = concatenation.over_sets(getattr(each, control))
                 yield Finding("added", value, "bits", {**at, "extra": {"control": control}})
         everyone = self.items.table("all", component)
-        for name in self.task.names if everyone is not None and additions else ():
+        for name in self.task.names if everyone is not None else ():
             others = [each for each in self.task.names if each != name]
             without = self.items.table(f"all-but-{name}", component)
             without = self.joint(component, *others) if without is None else without

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,8 +12,9 @@ from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST
-from bottleneck.features.networks import network
+from bottleneck.features.networks import network, timm
 from bottleneck.features.networks.preprocessing import InputSpec, Preprocessing
+from bottleneck.features.networks.uses import EXPECTED
 from bottleneck.features.source import Arrays, Foreign, Member, Source
 
 
@@ -52,32 +54,46 @@ def audited(
 
 def _arrays(name: str, spec: NetworkSpec, components) -> Audited:
     sources = {}
+    for each in spec.made_by:
+        if not pathlib.Path(each.target).expanduser().is_dir():
+            raise UserError("uses", each.target, EXPECTED)
     for target, component in components.items():
         for made_by in spec.made_by:
             foreign.load(made_by.target, component)
+        digests = [foreign.digest(each.target, target) for each in spec.made_by]
+        _differ(spec, digests)
         sources[target] = tuple(
-            Arrays(f"{name}/{seed}", each.target, foreign.digest(each.target, target))
-            for seed, each in enumerate(spec.made_by)
+            Arrays(f"{name}/{seed}", each.target, digest)
+            for seed, (each, digest) in enumerate(zip(spec.made_by, digests))
         )
     return Audited(name, sources, None, (LAST,), (f"{name}: features on disk, {len(spec.made_by)} network(s)",))
+
+
+def _differ(spec: NetworkSpec, contents: list[str]) -> None:
+    """Raises UserError where two seeds are the same network."""
+    if len(set(contents)) < len(contents):
+        raise UserError("uses", spec.uses, "another network for every seed (two hold the same)")
 
 
 def _networks(name: str, spec: NetworkSpec, components, data: DataSpec, untrained: bool) -> Audited:
     shapes = {component.shape for component in components.values()}
     if len(shapes) > 1:
         raise UserError("uses", spec.uses, "components whose inputs have one shape")
-    prepare = Preprocessing(_input(spec), data.mean, data.std)
-    shape, sources, said = prepare.shape(shapes.pop()), [], []
+    stated = spec.input is not None or spec.made_by[0].kind == "timm"
+    prepare = Preprocessing(_input(spec), data.mean, data.std, shapes.pop(), stated)
+    sources, said = [], []
     for seed, made_by in enumerate(spec.made_by):
-        held = network.load(made_by, spec.features, shape, network.stamp(made_by))
+        held = network.load(made_by, spec.features, prepare.shape, spec.channels_last)
         layers = (*(layer for layer in spec.layers if layer != LAST), LAST) if spec.layers else held.default
         held.check(layers)
-        at = (made_by, spec.features, prepare, shape, held.content, held.structure)
-        sources.append(Foreign(f"{name}/{seed}", *at))
+        how = dict(channels_last=spec.channels_last, held=None if made_by.weights else held)
+        at = (made_by, spec.features, prepare, held.content, held.structure)
+        sources.append(Foreign(f"{name}/{seed}", *at, **how))
         said.append(f"{name}: {held.said}; {prepare.said}")
-    if len({source.content for source in sources}) < len(sources):
-        raise UserError("uses", spec.uses, "other weights for every seed (two files hold the same)")
-    blank = Foreign(f"{name}-untrained/0", *at, untrained=0) if untrained and _has_blank(held) else None
+    _differ(spec, [source.content for source in sources])
+    if len({source.structure for source in sources}) > 1:
+        raise UserError("uses", spec.uses, "seeds of one recipe: networks of one structure and code")
+    blank = Foreign(f"{name}-untrained/0", *at, **how, untrained=0) if untrained and _has_blank(held) else None
     if untrained and blank is None:
         said.append(f"{name}: no untrained copy, as nothing says how its parameters are drawn")
     return Audited(name, dict.fromkeys(components, tuple(sources)), blank, layers, tuple(said))
@@ -92,8 +108,4 @@ def _input(spec: NetworkSpec) -> InputSpec:
     first = spec.made_by[0]
     if spec.input is not None or first.kind != "timm":
         return spec.input or InputSpec()
-    try:
-        from bottleneck.features.networks import torch
-    except ImportError as error:
-        raise network.missing("timm", error) from None
-    return InputSpec(**torch.timm_input(first.target))
+    return InputSpec(**timm.configuration(first.target))

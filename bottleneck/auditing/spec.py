@@ -10,6 +10,7 @@ from bottleneck import identity
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
+from bottleneck.features.layers import POSITIONS, tap_and_mode
 from bottleneck.features.networks import uses
 from bottleneck.features.networks.preprocessing import InputSpec
 from bottleneck.protocols import ProbeSpec
@@ -28,12 +29,14 @@ class NetworkSpec:
     """A network as `uses` names it (features.networks.uses), or several texts: seeds of one recipe, whose intervals are
     then over seeds. `layers` that the ladder looks at, by the names of modules, besides the features; by default a few
     over the whole depth. `features`: the layer whose output the probes read; by default what goes into the classifier.
-    `input`: what it is shown; by default timm's own configuration, or images as the study has them."""
+    `input`: what it is shown; by default timm's own configuration, or images as the study has them. `channels_last`:
+    whether the maps of a PyTorch network have their channels last."""
 
     uses: str | tuple[str, ...]
     layers: tuple[str, ...] = ()
     features: str = ""
     input: InputSpec | None = None
+    channels_last: bool = False
 
     def __post_init__(self):
         if not self.made_by:
@@ -44,6 +47,9 @@ class NetworkSpec:
             raise UserError("uses", self.uses, "another network for every seed")
         if self.is_arrays and (self.layers or self.features or self.input):
             raise UserError("uses", self.uses, "a network where layers, features or input are given: arrays have one")
+        for layer in self.layers:
+            if tap_and_mode(layer)[1] == POSITIONS:
+                raise UserError("layers", layer, "one vector per image: pooled, or flattened")
 
     @property
     def made_by(self) -> tuple[uses.Uses, ...]:
@@ -93,8 +99,8 @@ class AuditSpec:
         if not self.networks:
             raise UserError("networks", {}, "at least one network")
         for name in self.networks:
-            if name in TAKEN or not re.fullmatch(r"\w[\w.]*", name):
-                expected = f"names of letters, digits, '_' and '.', other than {', '.join(TAKEN)}"
+            if name in (*TAKEN, *self.components) or not re.fullmatch(r"\w+", name):
+                expected = f"names of letters, digits and '_', other than {', '.join(TAKEN)} and the components have"
                 raise UserError("networks", name, expected)
         if self.reference not in (BEST, DIRECT, *self.networks):
             raise UserError("reference", self.reference, f"one of {', '.join((BEST, DIRECT, *self.networks))}")

@@ -57,7 +57,7 @@ def write(directory: pathlib.Path, layers: dict, component: Component, source: l
 
 def _put(path: pathlib.Path, x: np.ndarray) -> str:
     """Writes `x`; one that lies in a file of its own beside `path` (features.parts) takes its place. The SHA-256."""
-    if isinstance(x, np.memmap) and pathlib.Path(x.filename).parent == path.parent.absolute():
+    if isinstance(x, np.memmap) and pathlib.Path(x.filename).parent.resolve() == path.parent.resolve():
         with pathlib.Path(x.filename).open("rb") as file:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()

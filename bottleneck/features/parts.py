@@ -11,13 +11,18 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import platform
+import re
+import secrets
 from collections.abc import Iterator
 
 import numpy as np
 
 from bottleneck import atomic
+from bottleneck.errors import UserError
 
 SUFFIX = ".part"
+_HERE = re.sub(r"\W", "_", platform.node()) or "here"  # processes of other machines have the same numbers
 
 
 class Parts:
@@ -60,7 +65,12 @@ class Parts:
             file.write(x.data)
 
     def whole(self, layer: str, split: str) -> np.ndarray:
-        """The array of a file that holds all its rows, mapped."""
+        """The array of a file that holds all its rows, mapped. Raises UserError where it holds anything else."""
+        begin, shape, dtype = _header(self.path(layer, split))
+        if self.path(layer, split).stat().st_size != begin + dtype.itemsize * int(np.prod(shape)):
+            raise UserError(
+                "features", str(self.path(layer, split)), "what one process wrote (remove it, and run again)"
+            )
         return np.load(self.path(layer, split), mmap_mode="r", allow_pickle=False)
 
 
@@ -81,20 +91,19 @@ def claimed(directory: pathlib.Path) -> Iterator[Parts]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield Parts(directory, f"-{os.getpid()}")
+            yield Parts(directory, f"-{_HERE}.{os.getpid()}.{secrets.token_hex(3)}")
             return
-        for left in directory.glob(f".*-*-[0-9]*{SUFFIX}"):
-            if not _alive(left):
+        for left in directory.glob(f".*-{_HERE}.[0-9]*{SUFFIX}"):
+            if not _alive(int(left.name.split(".")[-3])):
                 left.unlink(missing_ok=True)
         yield Parts(directory)
 
 
-def _alive(path: pathlib.Path) -> bool:
-    """Whether the process whose own part this is still runs."""
-    pid = path.name.removesuffix(SUFFIX).rpartition("-")[2]
+def _alive(pid: int) -> bool:
+    """Whether a process of this machine still runs."""
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
     except PermissionError:
         pass

@@ -163,16 +163,18 @@ class Arrays(Source):
 @dataclasses.dataclass(frozen=True)
 class Foreign(Source):
     """A network that is not ours (features.networks): what it is made by, the layer that is its "features" ("": found),
-    what it is shown, the shape of that, and the SHA-256 of its weights and of its structure, which are its identity.
-    `untrained`: the same architecture from this seed, with BatchNorm statistics of the component's probe items."""
+    what it is shown, and the SHA-256 of its weights and of its structure and code, which are its identity. `untrained`:
+    the same architecture from this seed, with BatchNorm statistics of the component's probe items where it can be told
+    to measure them. `held`: itself, where no file has its weights."""
 
     uses: Uses = Uses("", "")
     last: str = ""
     prepare: Preprocessing | None = None
-    shape: tuple[int, ...] = ()
     content: str = ""
     structure: str = ""
+    channels_last: bool = False
     untrained: int | None = None
+    held: Network | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def identity(self) -> list:
@@ -181,32 +183,35 @@ class Foreign(Source):
 
     def network(self) -> Network:
         """Itself, in memory. Raises UserError where its weights are others by now."""
-        loaded = network.load(self.uses, self.last, self.shape, network.stamp(self.uses))
+        loaded = self.held or network.load(self.uses, self.last, self.prepare.shape, self.channels_last)
         if (loaded.content, loaded.structure) != (self.content, self.structure):
-            raise UserError("networks", self.name, "the weights that were there when the audit began")
+            raise UserError("networks", self.name, "the weights and code that were there when the audit began")
         return loaded if self.untrained is None else loaded.blank(self.untrained)
 
     def extract(self, store, component, layers, splits):
         with network.ONE, parts.claimed(store.pass_path(self, component, splits)) as growing:
-            loaded, size = self.network(), batch.of(4 * math.prod(self.shape))
+            loaded, size = self.network(), batch.of(4 * math.prod(self.prepare.shape))
             loaded.check(layers)
             if self.untrained is not None and loaded.measure:
-                loaded.measure(
-                    self.shown(
-                        component.splits["probe"].take(np.arange(min(MEASURED, len(component.splits["probe"])))),
-                        size,
-                        store.stop,
-                    )
-                )
+                some = component.splits["probe"].take(np.arange(min(MEASURED, len(component.splits["probe"]))))
+                loaded.measure(self.shown(some, size, store.stop))
             items, whole = sum(len(component.splits[split]) for split in splits), {}
             with jobs.progress(f"{self.name} on {component.name}", items, "image", delay=SOON) as bar:
                 for split in splits:
                     place = (layers, split, growing, size, bar.update)
                     grown = passes.grown(
-                        component.splits[split], lambda x: loaded.read(self.prepare(x), layers), store.stop, *place
+                        component.splits[split], lambda x: self.read(loaded, x, layers), store.stop, *place
                     )
                     whole |= {(layer, split): x for layer, x in grown.items()}
         return whole
+
+    def read(self, loaded: Network, x, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Layers of one batch of the study's items. Raises UserError where they are not finite."""
+        made = loaded.read(self.prepare(x), layers)
+        for layer, values in made.items():
+            if not np.isfinite(values).all():
+                raise UserError("layer", layer, f"finite numbers: features of {self.name} hold NaN or infinity")
+        return made
 
     def shown(self, examples, size: int, stop):
         """Whole batches of what the network is shown."""

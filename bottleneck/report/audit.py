@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bottleneck.report import curves, heatmap, lookup
 from bottleneck.report.curves import curve, hues
-from bottleneck.report.drawing import GREEN, INK, OCHRE, PURPLE, VERMILLION, panels, reach
+from bottleneck.report.drawing import BLUE, GREEN, INK, OCHRE, PURPLE, VERMILLION, panels, reach
 from bottleneck.report.lookup import PROBE, ends, extra, find, number, plain, several, values
 from bottleneck.report.section import Figure, Section
 from bottleneck.report.table import MISSING, Number, Table, trim
 from bottleneck.rows import select
 
 KIND = "audit"
-STATUSES = {"retained": GREEN, "lost": VERMILLION, "inconclusive": PURPLE, "untestable": INK}
+STATUSES = {"served": GREEN, "not served": VERMILLION, "inconclusive": PURPLE, "untestable": INK, "reference": BLUE}
 BLANK = "-untrained"
 
 
@@ -128,7 +128,7 @@ def figure(rows: list[dict]) -> Figure:
             axes.axvline(pixels["value"], color=INK, linewidth=0.8, linestyle=(0, (1.5, 2.5)), alpha=0.6)
         for y, name in enumerate(names):
             r = find(judged(rows), arm=name, target=target)
-            colour = STATUSES.get(extra(r)["verdict"], INK)
+            colour = STATUSES.get(extra(r)["status"], INK)
             axes.plot(ends(r), [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
             axes.plot([r["value"]], [y], marker="o", markersize=6, color=colour, linestyle="")
             blank = read(rows, f"{name}{BLANK}", target)
@@ -144,8 +144,9 @@ def figure(rows: list[dict]) -> Figure:
     drawn = tuple(
         panels(f"served-{target}", [target], draw, xlabel="bits", **size) for target in values(judged(rows), "target")
     )
-    key = (("served", GREEN, False), ("not served", VERMILLION, False), ("inconclusive", PURPLE, False))
-    key += (("untrained", OCHRE, False),)
+    shown = [status for status in STATUSES if any(extra(r)["status"] == status for r in judged(rows))]
+    key = (*((status, STATUSES[status].replace(INK, "currentColor"), False) for status in shown),)
+    key += (("untrained", OCHRE, False),) * any(r["arm"].endswith(BLANK) for r in rows if r["arm"])
     caption = (
         "What a linear probe reads of a component's label, with 95% intervals. Dotted: the pixels; thin line: all that "
         "there is to read."
@@ -223,9 +224,10 @@ def added(rows: list[dict]) -> Table:
     header = ("component", "to", "adds", "bits", "same dimension (bits)", "twice (bits)", "adds more", "restores")
     caption = (
         "Conditional usable information: both side by side less the first alone. Same dimension: both reduced to as "
-        "many dimensions as the first has. Twice: the first's features twice instead. Adds more: the interval lies "
-        "above 0 and beyond the latter. Restores: both together surely reach the margin of the reference. 95% "
-        "intervals, unadjusted."
+        "many dimensions as the first has. Twice: the first's features twice instead. Adds more: by intervals, than "
+        "nothing and than the latter. Restores: where the first does not serve the component and the second adds more, "
+        "whether both together surely reach the margin of the reference (Holm's adjustment over all that are asked). "
+        "95% intervals, unadjusted."
     )
     return trim(Table("additions", "What each adds", caption, header, tuple(lines)))
 
@@ -250,6 +252,7 @@ def few_shot(rows: list[dict]) -> Figure | None:
 def pairs(rows: list[dict]) -> Table | None:
     """Every ordered pair and component: the family of tests."""
     tested = [r for r in select(rows, metric="gap", unit="bits") if "adjusted_p" in extra(r)]
+    family = sum(extra(r)["adjusted_p"] is not None for r in tested)
     lines = [
         (
             r["target"],
@@ -263,7 +266,7 @@ def pairs(rows: list[dict]) -> Table | None:
     ]
     caption = (
         f"As well: the network surely reaches the margin of the other's bits; less: it surely does not. One family of "
-        f"{len(tested)} tests, Holm's adjustment; intervals are 95%, unadjusted."
+        f"{family} tests, Holm's adjustment; intervals are 95%, unadjusted."
     )
     header = ("component", "network", "beside", "verdict", "gap (bits)", "adjusted p")
     return trim(Table("pairs", "Every two networks", caption, header, tuple(lines))) if lines else None
@@ -294,20 +297,15 @@ def groups(rows: list[dict]) -> Table | None:
 def methods(rows: list[dict]) -> str:
     """How verdicts came about."""
     ours = judged(rows)
-    single = any(r["n_seeds"] == 1 for r in ours)
-    chosen = {r["reference"] for r in ours}
-    return (
+    chosen = several(sorted({r["reference"] for r in ours}))
+    against = f"{chosen}, declared"
+    if any(extra(r)["best"] for r in ours):
+        against = f"the audited network that reads it best on validation ({chosen})"
+    said = (
         "Features were read once in evaluation mode, float32; linear probes were fitted on probe items, chosen on "
-        "validation and read on test once. A component is held against "
-        + (
-            f"the network that reads it best on validation ({several(sorted(chosen))})"
-            if len(chosen) > 1
-            else several(sorted(chosen))
-        )
-        + ". Verdicts test D, the margin's share of the reference's information less the network's, against 0."
-        + (
-            " Where a network is one checkpoint, intervals are over test items and speak of this checkpoint."
-            if single
-            else ""
-        )
+        f"validation and read on test once. A component is held against {against}. Verdicts test D, the margin's share "
+        "of the reference's information less the network's, against 0; of the reference itself nothing is tested."
     )
+    if any(r["n_seeds"] == 1 for r in ours):
+        said += " Where a network is one checkpoint, intervals are over test items and speak of this checkpoint."
+    return said

@@ -157,8 +157,9 @@ def _line(rows: list[dict], landed: dict) -> tuple:
 
 def methods(rows: list[dict], rungs: list[dict]) -> str:
     used = [r for r in select(rows, metric="information") if r["arm"] in values(rungs, "arm")]
+    task = "the pretraining task" if SUBJECT in values(rungs, "arm") else "the target's own label"
     return (
-        f"The ladder ({counts(used)}) asks in turn: raw-scale ridge at the penalty that serves the pretraining task "
+        f"The ladder ({counts(used)}) asks in turn: raw-scale ridge at the penalty that serves {task} "
         "best (prominent), whitened ridge (linear), logistic regression on quadratic and radial features (nonlinear), "
         "whitened ridge at an earlier layer where an untrained network does not read it (earlier), else nowhere; a "
         f"rung reads what reaches the margin of the best reading of {held_against(rungs)}. It looked at {len(rungs)} "

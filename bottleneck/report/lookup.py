@@ -137,7 +137,8 @@ def trained_controls(rows: list[dict]) -> set[str]:
 def held_against(rows: list[dict]) -> str:
     """What diagnoses hold features against: direct training, or of an audit its reference."""
     references = values(rows, "reference")
-    return "the reference" if references and not any(r.startswith("direct") for r in references) else "direct training"
+    trained = any(r == "direct" or r.startswith("direct-") for r in references)
+    return "direct training" if trained or not references else "the reference"
 
 
 def find(rows: list[dict], **values) -> dict | None:

@@ -59,13 +59,33 @@ def test_seeds_of_different_recipes_are_not_paired():
 
 def test_an_addition_is_real_beyond_the_same_features_twice():
     alone, joined = table(0.3), table(0.9)
-    real = served.addition(joined, alone, table(0.6), table(0.301), table(0.95))
-    assert real.real and real.dimension and real.restores and real.added.value == pytest.approx(0.6)
+    real = served.addition(joined, alone, table(0.6), table(0.301))
+    assert real.real and real.dimension and real.added.value == pytest.approx(0.6)
     assert not served.addition(alone + 0.004, alone, alone, alone).real  # less than is worth a word
-    twice = served.addition(table(0.5), alone, alone, table(0.5))
-    assert not twice.real and twice.restores is None
+    assert not served.addition(table(0.5), alone, alone, table(0.5)).real
     narrow = served.addition(joined, alone, alone - 0.05, alone)
     assert narrow.real and not narrow.dimension
+
+
+def test_what_is_no_more_than_the_same_features_twice_is_seldom_called_real():
+    """Both of one mean beyond the first alone: whether one is called more is a matter of chance, at 2.5 %."""
+    rng, called = np.random.default_rng(0), 0
+    for _ in range(400):
+        alone = rng.normal(0.3, 0.5, (1, 200))
+        joined, twice = (alone + rng.normal(0.1, 0.4, (1, 200)) for _ in range(2))
+        called += served.addition(joined, alone, alone, twice).real
+    assert called / 400 < 0.06
+
+
+def test_what_is_restored_is_one_family():
+    reference, near, far = table(0.9), table(0.88), table(0.5)
+    asked = {"near": (reference, near, False), "far": (reference, far, False)}
+    assert served.restored(asked) == {"near": True, "far": False}
+    noise = np.random.default_rng(3).normal(size=(1, 400))
+    above = (noise - noise.mean()) / noise.std() + 2.4 / 20  # 2.4 standard errors above the margin: p of .017
+    one = (np.zeros((1, 400)), above, False)
+    nothing = (np.zeros((1, 400)), above - 2.4 / 20, False)
+    assert served.restored({0: one})[0] and not served.restored({0: one, **dict.fromkeys(range(1, 50), nothing)})[0]
 
 
 def told(component="one", network="b", reference="a", **more):
@@ -78,15 +98,27 @@ def test_the_sentence_says_by_how_much_where_and_what_restores_it():
     said = served.sentence(told(depth="it is readable at layer2", restored_by=(("a", joined),)))
     assert said.startswith("one is not served by b: 0.30 bits, 33% of the 0.90 of a, the best audited, a gap of 0.60")
     assert "this checkpoint, 400 test items" in said and "it is readable at layer2" in said
-    assert said.endswith("; a beside it (0.92 bits together) restores it.")
-    assert served.sentence(told()).endswith("; no other audited network beside it is sure to restore it.")
+    assert said.endswith("; a (the reference) beside it (0.92 bits together) restores it.")
+    assert served.sentence(told(restored_by=())).endswith("; no other audited network beside it surely restores it.")
+    assert "restore" not in served.sentence(told())  # nobody asked
 
 
 def test_the_sentence_of_what_is_served_stops_there():
     said = served.sentence(told("two", "b", "a", depth="nowhere"))
     assert said.startswith("two is served by b: 0.52 bits, 104% of the 0.50 of a") and "nowhere" not in said
-    itself = dataclasses.replace(told("one", "a", "b"), reference="a", verdict=served.itself(TABLES["one"]["a"], 1.0))
-    assert served.sentence(itself).startswith("one is served by a, the best audited reference there: 0.90 bits, 0.8")
+
+
+def test_of_the_reference_it_says_what_floors_read_and_no_verdict():
+    """The best of several may still be poor: what it reads of all there is, and what the pixels do, is said instead."""
+    verdict = served.itself(TABLES["one"]["a"], 1.0)
+    itself = dataclasses.replace(
+        told("one", "a", "b"), reference="a", verdict=verdict, floors=(("the pixels read", 0.96),)
+    )
+    said = served.sentence(itself)
+    assert said.startswith("one is read by a, the best of the audited networks: 0.90 bits, 0.8")
+    assert "90% of the label's 1.00; the pixels read 0.96 (this checkpoint" in said and "served" not in said
+    alone = served.sentence(dataclasses.replace(itself, alone=True))
+    assert "the one network, with nothing to hold it against" in alone
 
 
 def test_what_is_not_clear_is_said_of_the_reference():

@@ -106,7 +106,11 @@ def test_folders_of_classes_are_split_by_name(place, tmp_path, capsys):
     more = (f"--workdir={tmp_path}/photos", "--image_size=12", "--config.kinds=()", "--config.shots=1")
     assert audit.main(command(place, *more, data=("photos",), networks=("small",))) == 0
     said = capsys.readouterr().out
-    assert "photos (folder)" in said and "2 classes (dark, light)" in said and "photos is served by small" in said
+    assert (
+        "photos (folder)" in said
+        and "2 classes (dark, light)" in said
+        and "photos is read by small, the one network" in said
+    )
 
 
 def test_direct_training_may_be_the_reference(place, tmp_path):

@@ -1,5 +1,7 @@
 """On planted sources an audit says what is planted: a lacks one label, b the other, both together have both."""
 
+import html
+
 import numpy as np
 import pytest
 
@@ -34,10 +36,12 @@ def test_sentences_say_what_is_planted(found):
     for component, lacks, has in (("one", "a", "b"), ("two", "b", "a")):
         poor = one(rows, metric="served", target=component, arm=lacks)["extra"]
         good = one(rows, metric="served", target=component, arm=has)["extra"]
-        assert (poor["status"], good["status"]) == ("not served", "served")
-        assert has in poor["restored_by"] and f"{has} beside it" in poor["sentence"]
+        assert poor["status"] == "not served" and good["status"] in ("served", "reference")
+        assert has in poor["restored_by"] and f"{has} " in poor["sentence"]
         assert f"{component} is not served by {lacks}: " in poor["sentence"]
-        assert f"{component} is served by {has}" in good["sentence"]
+        assert good["sentence"].startswith(
+            (f"{component} is served by {has}", f"{component} is read by {has}, the best")
+        )
         scope = f"{seeds} seeds, 300 test items)" if seeds > 1 else "this checkpoint, 300 test items"
         assert scope in poor["sentence"]
     if seeds == 1:
@@ -49,7 +53,8 @@ def test_every_ordered_pair_is_tested_once(found):
     tested = [r for r in select(rows, metric="gap", unit="bits") if r["extra"]["family"]]
     count = 12 if seeds == 1 else 4
     assert len({(r["arm"], r["reference"], r["target"]) for r in tested}) == len(tested) == count
-    assert {r["extra"]["family"] for r in tested} == {count}
+    family = [r for r in tested if r["extra"]["adjusted_p"] is not None]  # beside what reads nothing there is no test
+    assert {r["extra"]["family"] for r in tested} == {len(family)} == {count // 2}
     if seeds > 1:
         return
     assert (
@@ -96,7 +101,7 @@ def test_floors_few_examples_groups_and_similarity(found):
 
 def test_the_report_holds_every_sentence(found):
     rows, _, workdir = found
-    page = (workdir / "report.html").read_text()
+    page = html.unescape((workdir / "report.html").read_text())
     assert "What each network serves" in page and page.count('<li class="lost">') >= 2
     for row in select(rows, metric="served"):
         assert row["extra"]["sentence"].partition(f" by {row['arm']}")[2].partition("(")[0].strip() in page
@@ -119,16 +124,16 @@ def test_twenty_of_twenty_draws(tmp_path):
         verdicts = served.pairs(tables, dict.fromkeys(components, 1.0))
         said = {key: verdict.verdict for key, verdict in verdicts.items()}
         both = {c: read(components[c], beside(given["a"][c], given["b"][c])) for c in components}
-        restored = [
-            served.addition(both[c], tables[c][lacks], both[c], tables[c][lacks], tables[c][has]).restores
-            for c, lacks, has in (("one", "a", "b"), ("two", "b", "a"))
-        ]
+        lack = (("one", "a", "b"), ("two", "b", "a"))
+        restored = served.restored({c: (tables[c][has], both[c], True) for c, _, has in lack})
         nothing = [
             (read(components[c], beside(given["b"][c], given[n][c])) - tables[c]["b"]).mean()
             for c in components
             for n in ("copy", "turned")
         ]
-        right += said["one", "a", "b"] == said["two", "b", "a"] == "lost" and all(restored) and max(nothing) <= 0.01
+        right += (
+            said["one", "a", "b"] == said["two", "b", "a"] == "lost" and all(restored.values()) and max(nothing) <= 0.01
+        )
     assert right == 20
 
 

@@ -89,7 +89,7 @@ def test_a_second_process_makes_its_own(examples, tmp_path):
 
 
 def test_what_a_dead_process_left_is_removed(tmp_path):
-    left = tmp_path / ".first-val-999999999.part"
+    left = tmp_path / f".first-val-{parts._HERE}.999999999.abc.part"
     left.write_bytes(b"x")
     with parts.claimed(tmp_path):
         assert not left.exists()

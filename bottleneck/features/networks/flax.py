@@ -1,7 +1,8 @@
 """Networks of Flax (Linen and NNX) and functions of variables and images, in evaluation mode and float32.
 
 Layers are the taps that a network returns beside its logits and, of Linen modules, the outputs of all their submodules
-by path (`Block_0.Conv_1`). "features" is what the network returns by that name, or its output.
+by path (`Block_0.Conv_1`). "features" is what the network returns by that name; of a Linen module whose output its last
+Dense makes, the input of that; else the output.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from flax import linen, nnx
 
 from bottleneck.errors import UserError
 from bottleneck.features.layers import LAST, LOGITS, spatial, tap_and_mode
-from bottleneck.features.networks.network import Network, digest, named, spread, unfit
+from bottleneck.features.networks.network import Network, digest, fitting, named, spread, unfit
 from bottleneck.features.networks.uses import Uses
 
 # How arguments that switch networks between training and evaluation are called, and their value for evaluation.
@@ -38,20 +39,21 @@ def load(made_by: Uses, features: str, shape: tuple[int, ...]) -> Network:
     """The network that `made_by` names. Raises UserError."""
     variables = weights(pathlib.Path(made_by.weights).expanduser()) if made_by.weights else None
     if made_by.kind == "apply":
-        return network(made_by.function(), variables, features, shape, structure=made_by.target)
-    module = _made(made_by)
-    blank = None
+        return network(made_by.function(), variables, features, shape, made_by.code)
+    module, blank = _made(made_by), None
     if made_by.kind == "nnx":
         if made_by.weights:
-            _restore(module, variables)
+            _restore(module, variables, made_by.weights)
         variables = None  # the module holds them
         blank = functools.partial(_blank_nnx, made_by, features, shape)
     elif isinstance(module, tuple):
         module, own = module
         variables = own if variables is None else variables
     if isinstance(module, linen.Module):
-        blank = functools.partial(_blank_linen, module, features, shape)
-    return network(module, variables, features, shape, blank)
+        if made_by.weights:
+            _check(module, variables, shape, made_by.weights)
+        blank = functools.partial(_blank_linen, module, features, shape, made_by.code)
+    return network(module, variables, features, shape, made_by.code, blank)
 
 
 def _made(made_by: Uses):
@@ -92,14 +94,15 @@ def weights(path: pathlib.Path) -> dict:
     return tree if "params" in tree else {"params": tree}
 
 
-def network(apply, variables, features: str, shape, blank: Callable | None = None, structure: str = "") -> Network:
-    """A Linen module and its variables, an NNX module or its graph and state, or a function, as a Network."""
-    call, variables, said = caller(apply, variables)
+def network(apply, variables, features: str, shape, code: str = "", blank: Callable | None = None) -> Network:
+    """A Linen module and its variables, an NNX module or its graph and state, or a function, as a Network; `code`: a
+    digest of what makes it."""
+    call, variables, structure = caller(apply, variables)
     variables = jax.device_put(jax.tree.map(widened, variables))
     taps = _taps(call, variables, shape, apply)
     if features and features not in taps:
         raise UserError("features", features, f"one of what the network returns: {', '.join(taps)}")
-    own = [tap for tap in taps if tap not in (LAST, LOGITS)]
+    own = [tap for tap in taps if tap not in (LAST, LOGITS) and not {"/", ":"} & set(tap)]
     outer = [tap for tap in own if "." not in tap]  # of Linen modules those that the network itself calls
     leaves = jax.tree_util.tree_leaves_with_path(variables)
     content = digest(
@@ -108,16 +111,41 @@ def network(apply, variables, features: str, shape, blank: Callable | None = Non
         if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     )
     size = sum(leaf.size for _, leaf in leaves)
+    last = f"the output of {features}" if features else _said(taps)
+    measured = "; BatchNorm of its untrained copy keeps its first statistics" * ("batch_stats" in variables)
     return Network(
         (*own, LAST),
         (*spread(outer), LAST),
         functools.partial(_read, _compiled(call, features), variables, apply),
         content,
-        hashlib.sha256((structure or said).encode()).hexdigest(),
-        f"{type(apply).__name__}, {size:,} numbers; features are {features or taps.get(LAST, 'its output')}; weights "
-        f"{content[:12]}",
+        hashlib.sha256(f"{structure} {code}".encode()).hexdigest(),
+        f"{type(apply).__name__}, {size:,} numbers; features are {last}; weights {content[:12]}{measured}",
         blank,
     )
+
+
+def _said(taps: list[str]) -> str:
+    if LAST in taps and LOGITS in taps:
+        return "what it has beside its logits"
+    return "what it returns" if LAST in taps else "its logits"
+
+
+def _check(module: linen.Module, variables, shape, place: str) -> None:
+    """Raises UserError unless `variables` are those that the module would begin with, by name and shape."""
+    try:
+        x = jax.ShapeDtypeStruct((1, *shape), np.float32)
+        own = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, **_switches(type(module))), x)
+    except _FAILURES as error:
+        raise unfit(module, error) from error
+    given = {collection: tree for collection, tree in variables.items() if collection in own or tree}
+    fitting(_shapes(given), _shapes(own), place, type(module).__name__)
+
+
+def _shapes(tree) -> dict[str, tuple]:
+    """Name -> shape of every array of nested dictionaries."""
+    flat = jax.tree_util.tree_leaves_with_path(tree)
+    names = ("/".join(str(getattr(key, "key", getattr(key, "name", key))) for key in at) for at, _ in flat)
+    return {name: tuple(leaf.shape) for name, (_, leaf) in zip(names, flat)}
 
 
 def caller(apply, variables) -> tuple[Callable, object, str]:
@@ -139,11 +167,23 @@ def _linen(module: linen.Module) -> Callable:
         module = module.clone(dtype=jnp.float32)
 
     def call(variables, x):
-        out, held = module.apply(variables, x, **switches, capture_intermediates=True, mutable=["intermediates"])
+        dense = []
+
+        def note(run, args, kwargs, context):
+            made = run(*args, **kwargs)
+            if isinstance(context.module, linen.Dense) and context.method_name == "__call__":
+                dense.append((args[0], made))
+            return made
+
+        with linen.intercept_methods(note):
+            out, held = module.apply(variables, x, **switches, capture_intermediates=True, mutable=["intermediates"])
         inner = flax.traverse_util.flatten_dict(held["intermediates"])
         blocks = {".".join(at[:-1]): each[0] for at, each in inner.items() if at[-1] == "__call__" and len(each) == 1}
         blocks = {n: each for n, each in blocks.items() if n and getattr(each, "ndim", 0) >= 2}
-        return {**blocks, **named(out)}
+        taps = named(out)
+        if set(taps) == {LAST} and dense and dense[-1][1] is out:
+            taps = {LAST: dense[-1][0], LOGITS: out}
+        return {**blocks, **taps}
 
     return call
 
@@ -167,12 +207,13 @@ def _nnx(network, states) -> tuple[Callable, tuple]:
     return call, states
 
 
-def _restore(module: nnx.Module, tree: dict) -> None:
-    """Gives an NNX module the numbers of a tree of the same names."""
-    _, state = nnx.split(module)
-    pure = tree.get("params", tree) if set(tree) == {"params"} else tree
+def _restore(module: nnx.Module, tree: dict, place: str) -> None:
+    """Gives an NNX module the numbers of a tree of the same names: all that is no state of a random generator."""
+    state = nnx.state(module, nnx.Not(nnx.RngState))
+    pure = _numbered(tree.get("params", tree) if set(tree) == {"params"} else tree)
+    fitting(_shapes(pure), _shapes(nnx.to_pure_dict(state)), place, type(module).__name__)
     try:
-        nnx.replace_by_pure_dict(state, _numbered(pure))
+        nnx.replace_by_pure_dict(state, pure)
         nnx.update(module, state)
     except _FAILURES as error:
         raise unfit(module, error) from error
@@ -185,15 +226,15 @@ def _numbered(tree):
     return {int(k) if isinstance(k, str) and k.isdecimal() else k: _numbered(v) for k, v in tree.items()}
 
 
-def _taps(call, variables, shape, apply) -> dict[str, str]:
-    """Names of the taps in the order in which the network makes them, each with its own name."""
+def _taps(call, variables, shape, apply) -> list[str]:
+    """Names of the taps in the order in which the network makes them."""
     x = jax.ShapeDtypeStruct((1, *shape), np.float32)
     names: list[str] = []
     try:
         jax.eval_shape(lambda v, x: names.extend(call(v, x)) or x, variables, x)  # a dictionary would come back sorted
     except _FAILURES as error:
         raise unfit(apply, error) from error
-    return {name: name for name in names}
+    return names
 
 
 def _compiled(call, features: str) -> Callable:
@@ -238,9 +279,9 @@ def widened(leaf):
     return leaf.astype(np.float32) if floating else leaf
 
 
-def _blank_linen(module: linen.Module, features: str, shape, seed: int) -> Network:
+def _blank_linen(module: linen.Module, features: str, shape, code: str, seed: int) -> Network:
     variables = module.init(jax.random.key(seed), jnp.zeros((1, *shape)), **_switches(type(module)))
-    return network(module, variables, features, shape)
+    return network(module, variables, features, shape, code)
 
 
 def _blank_nnx(made_by: Uses, features: str, shape, seed: int) -> Network | None:
@@ -248,4 +289,4 @@ def _blank_nnx(made_by: Uses, features: str, shape, seed: int) -> Network | None
     build = made_by.function()
     if "rngs" not in inspect.signature(build).parameters:
         return None
-    return network(build(rngs=nnx.Rngs(seed)), None, features, shape)
+    return network(build(rngs=nnx.Rngs(seed)), None, features, shape, made_by.code)

@@ -29,7 +29,7 @@ class Network:
     images x, float32 [B, h, w, 3] or vectors [B, d], layer -> float32 [B, ...] in the layer's spatial mode
     (features.layers). content: SHA-256 of its weights; structure: of what it is but for them. said: what a reader
     should know, in words. blank: seed -> the same architecture, untrained; None where nobody knows how to make one.
-    measure: has BatchNorm statistics measured on batches of x; None where it has none.
+    measure: has BatchNorm statistics measured on batches of x; None where it has none, or nobody knows how.
     """
 
     taps: tuple[str, ...]
@@ -84,16 +84,26 @@ def digest(named: Iterable[tuple[str, str, tuple, bytes]]) -> str:
     return whole.hexdigest()
 
 
+def load(made_by: Uses, features: str, shape: tuple[int, ...], channels_last: bool = False) -> Network:
+    """The network; `features` names the layer that is "features" ("": found), `shape` is that of one input. Raises
+    UserError. One whose weights are in a file is held a while; what a function makes of its own is made anew."""
+    if not made_by.weights:
+        return _load(made_by, features, shape, channels_last)
+    return _held(made_by, features, shape, channels_last, stamp(made_by))
+
+
 @functools.lru_cache(maxsize=HELD)
-def load(made_by: Uses, features: str, shape: tuple[int, ...], stamp: tuple) -> Network:
-    """The network; `features` names the layer that is "features" ("": found). `shape`: of one input. `stamp`: another
-    one once the file of weights is another. Raises UserError."""
+def _held(made_by: Uses, features: str, shape, channels_last: bool, stamp: tuple) -> Network:
+    return _load(made_by, features, shape, channels_last)
+
+
+def _load(made_by: Uses, features: str, shape, channels_last: bool) -> Network:
     if made_by.kind in ("torch", "timm"):
         try:
             from bottleneck.features.networks import torch
         except ImportError as error:
             raise missing(made_by.kind, error) from None
-        return torch.load(made_by, features, shape)
+        return torch.load(made_by, features, shape, channels_last)
     from bottleneck.features.networks import flax
 
     return flax.load(made_by, features, shape)
@@ -105,12 +115,22 @@ def missing(package: str, error: ImportError) -> UserError:
     return UserError("uses", package, f"{package} to be installed: pip install 'bottleneck[{package}]' ({said})")
 
 
+def fitting(given: Mapping[str, tuple], own: Mapping[str, tuple], place: str, who: str) -> None:
+    """Raises UserError unless the arrays of a file, name -> shape, are a network's own: all of them, and no others."""
+    absent, odd = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+    wrong = [name for name, shape in own.items() if name in given and tuple(given[name]) != tuple(shape)]
+    said = [f"{len(absent)} missing (such as {absent[0]})"] if absent else []
+    said += [f"{len(odd)} unknown (such as {odd[0]})"] if odd else []
+    said += [f"{wrong[0]} of shape {list(given[wrong[0]])}, not {list(own[wrong[0]])}"] if wrong else []
+    if said:
+        raise UserError("weights", place, f"those of this {who}: {', '.join(said)}")
+
+
 def stamp(made_by: Uses) -> tuple:
-    """(size, time) of the weights, of a directory the newest of its files. Raises UserError where they are missing."""
-    if not made_by.weights:
-        return ()
+    """(path, size, time) of the weights' files and of the code. Raises UserError where the weights are missing."""
     path = pathlib.Path(made_by.weights).expanduser()
     if not path.exists():
         raise UserError("uses", made_by.weights, "weights that are there")
     files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    return tuple(sorted((str(each), each.stat().st_size, each.stat().st_mtime_ns) for each in files))
+    stamps = sorted((str(each), each.stat().st_size, each.stat().st_mtime_ns) for each in files)
+    return (*stamps, made_by.code)

@@ -15,14 +15,17 @@ of Flax.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
+import inspect
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bottleneck.errors import UserError
 
+LIBRARIES = ("torch", "torchvision", "timm", "flax", "jax", "numpy", "builtins", "collections")
 CALLABLES = ("torch", "flax", "nnx", "apply")  # kinds that are made by a function of the user's
 KINDS = ("timm", *CALLABLES)
 EXPECTED = "timm:NAME:WEIGHTS, one of torch, flax, nnx or apply:MODULE:FUNCTION[:WEIGHTS], or a directory of features"
@@ -41,6 +44,11 @@ class Uses:
         module, _, name = self.target.rpartition(":")
         return function(module, name)
 
+    @property
+    def code(self) -> str:
+        """A digest of the user's code, "" of a library's."""
+        return code([self.function()]) if self.kind in CALLABLES else ""
+
 
 def parse(text: str) -> Uses:
     """Raises UserError on what is none of the forms above."""
@@ -54,9 +62,32 @@ def parse(text: str) -> Uses:
         if not (module and name):
             raise UserError("uses", text, EXPECTED)
         return Uses(kind, f"{module}:{name}", weights)
-    if colon and not pathlib.Path(text).expanduser().is_dir() or not text:
+    if colon or not text:
         raise UserError("uses", text, EXPECTED)
     return Uses("arrays", text)
+
+
+def code(objects: Iterable) -> str:
+    """A digest of the source that defines functions and classes: of the files that hold them, or where there is none,
+    of their own text; libraries (LIBRARIES) are left out, as their versions are no identity."""
+    texts: dict[str, bytes] = {}
+    for each in objects:
+        module = getattr(each, "__module__", "") or ""
+        if module.partition(".")[0] in LIBRARIES:
+            continue
+        try:
+            texts[module] = pathlib.Path(inspect.getsourcefile(each)).read_bytes()
+        except (OSError, TypeError):  # of a notebook's cell, or made while running
+            texts[f"{module}.{getattr(each, '__qualname__', '')}"] = _source(each)
+    return hashlib.sha256(b"".join(texts[name] for name in sorted(texts))).hexdigest() if texts else ""
+
+
+def _source(each) -> bytes:
+    try:
+        return inspect.getsource(each).encode()
+    except (OSError, TypeError):
+        held = getattr(each, "__code__", None)
+        return held.co_code + repr(held.co_consts).encode() if held else repr(each).encode()
 
 
 def function(module: str, name: str) -> Callable:
@@ -86,7 +117,7 @@ def _imported(module: str):
             sys.path[:] = before
     if not path.is_file():
         raise UserError("uses", module, "a file that is there")
-    name = f"bottleneck_network_{path.resolve()}"
+    name = f"bottleneck_network_{path.resolve()}_{path.stat().st_mtime_ns}"  # edited, it is another one
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         sys.modules[name] = made = importlib.util.module_from_spec(spec)

@@ -38,6 +38,14 @@ def build():
 def with_variables():
     return Net(), Net().init(jax.random.key(3), jnp.zeros((1, 8, 8, 3)))
 
+class Plain(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(4, name="head")(nn.relu(nn.Conv(6, (3, 3), name="conv")(x)).mean((1, 2)))
+
+def plain():
+    return Plain()
+
 class Small(nnx.Module):
     def __init__(self, rngs):
         self.conv = nnx.Conv(3, 5, (3, 3), rngs=rngs)
@@ -71,7 +79,7 @@ def variables(module):
 
 def load(module, name, weights="", kind="flax", features=""):
     made_by = Uses(kind, f"{module}:{name}", str(weights))
-    return network.load(made_by, features, SHAPE, network.stamp(made_by))
+    return network.load(made_by, features, SHAPE)
 
 
 def saved(tree, place, how):
@@ -138,6 +146,25 @@ def test_nnx_with_weights_from_a_file(module, tmp_path):
     np.testing.assert_allclose(held.read(X, ("features",))["features"], other(X), rtol=1e-5, atol=1e-6)
 
 
+def test_features_of_a_plain_classifier_are_what_goes_into_it(module, tmp_path):
+    net = Uses("flax", f"{module}:plain").function()()
+    variables = net.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
+    read = load(module, "plain", saved(dict(variables), tmp_path / "w", "msgpack")).read(X, ("features", "head"))
+    assert read["features"].shape == (5, 6)
+    head = variables["params"]["head"]
+    np.testing.assert_allclose(read["features"] @ head["kernel"] + head["bias"], read["head"], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_must_be_all_of_a_network_and_no_others(module, tmp_path):
+    other = Uses("nnx", f"{module}:small").function()(nnx.Rngs(5))
+    pure = nnx.to_pure_dict(nnx.state(other, nnx.Param))
+    without = {"conv": {"kernel": pure["conv"]["kernel"]}}
+    wide = {"conv": {**pure["conv"], "kernel": np.zeros((3, 3, 3, 9), np.float32)}}
+    for i, (tree, expected) in enumerate([(without, "1 missing .such as conv/bias"), (wide, r"not \[3, 3, 3, 5\]")]):
+        with pytest.raises(UserError, match=expected):
+            load(module, "small", saved(tree, tmp_path / f"{i}", "msgpack"), kind="nnx")
+
+
 def test_any_function_of_variables_and_images(module, tmp_path):
     w = np.random.default_rng(0).normal(size=(192, 3)).astype(np.float32)
     path = tmp_path / "w.msgpack"
@@ -163,7 +190,7 @@ def test_another_layer_may_be_the_features(module, variables, tmp_path):
         ("fails", "", "out of order"),
         ("build", "missing.msgpack", "weights that are there"),
         ("build", "{place}/nonsense.msgpack", "a directory of Orbax, .msgpack or .safetensors"),
-        ("build", "{place}/other.msgpack", "those of this network"),
+        ("build", "{place}/other.msgpack", "those of this Net: 7 missing"),
     ],
 )
 def test_what_cannot_be_is_one_line(module, tmp_path, name, weights, expected):

@@ -1,6 +1,5 @@
 """PyTorch networks, read where they are. Without PyTorch: skipped; .ci/run --torch installs it."""
 
-import importlib.util
 import pickle
 
 import numpy as np
@@ -8,10 +7,10 @@ import pytest
 
 from bottleneck.errors import UserError
 from bottleneck.features.networks import network
+from bottleneck.features.networks.timm import configuration
 from bottleneck.features.networks.uses import Uses
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-networks = importlib.import_module("bottleneck.features.networks.torch")
 SHAPE = (16, 12, 3)
 X = np.random.default_rng(0).normal(size=(5, *SHAPE)).astype(np.float32)
 SOURCE = """
@@ -77,7 +76,47 @@ class Scaled(Net):
         self.scale = nn.Parameter(torch.ones(3))
 
 def scaled():
+    torch.manual_seed(1)
     return Scaled()
+
+def backbone():
+    random = torch.random.get_rng_state()
+    net = trained()
+    torch.random.set_rng_state(random)
+    net.fc = nn.Linear(8, 3)
+    return net
+
+class Draws(Net):
+    def forward(self, x):
+        return self.fc(nn.functional.dropout(self.stages(self.stem(x)).mean((2, 3)), 0.5))
+
+def draws():
+    return Draws()
+
+class Both(Net):
+    def forward(self, x):
+        features = self.stages(self.stem(x)).mean((2, 3))
+        return self.fc(features), nn.functional.normalize(features)
+
+def both():
+    return Both()
+
+class Scores(Net):
+    def forward(self, x):
+        return super().forward(x).log_softmax(1)
+
+def scores():
+    return Scores()
+
+class Listed(Net):
+    def forward(self, x):
+        return [super().forward(x)]
+
+def listed():
+    return Listed()
+
+def fails():
+    raise RuntimeError("out of order")
 
 def nothing():
     return 3
@@ -102,7 +141,7 @@ def moved(module):
 
 def load(module, name="net", weights="", features=""):
     made_by = Uses("torch", f"{module}:{name}", str(weights))
-    return network.load(made_by, features, SHAPE, network.stamp(made_by))
+    return network.load(made_by, features, SHAPE)
 
 
 @pytest.fixture
@@ -180,6 +219,44 @@ def test_an_untrained_copy_is_as_the_module_is_built(module, weights):
     assert load(module, "scaled").blank(0) is None  # nobody knows how `scale` is drawn
 
 
+def test_weights_that_a_function_brings_are_in_no_untrained_copy(module):
+    """Also where only a part of them is there whatever the seed: a pretrained trunk under a new classifier."""
+    held = load(module, "backbone")
+    read = [net.read(X, ("stem",))["stem"] for net in (held, held.blank(0), load(module, "trained"))]
+    np.testing.assert_array_equal(read[0], read[2])
+    assert not np.allclose(read[0], read[1])
+
+
+def test_a_network_that_draws_at_random_is_refused(module):
+    with pytest.raises(UserError, match="draws at random"):
+        load(module, "draws")
+
+
+def test_features_that_a_network_names_are_taken(module):
+    held = load(module, "both")
+    norm = np.linalg.norm(held.read(X, ("features",))["features"], axis=1)
+    np.testing.assert_allclose(norm, 1, rtol=1e-5)
+    assert "beside its logits" in held.said
+
+
+def test_scores_of_classes_are_suspected(module):
+    assert "as wide as that of fc" in load(module, "scores").said
+
+
+@pytest.mark.parametrize("name, expected", [("listed", "returns a tensor"), ("fails", "out of order")])
+def test_what_cannot_be_read_is_one_line(module, name, expected):
+    with pytest.raises(UserError, match=expected) as raised:
+        load(module, name)
+    assert "\n" not in str(raised.value)
+
+
+def test_other_code_is_another_network(module, tmp_path):
+    one = load(module, "trained")
+    (tmp_path / "nets.py").write_text(SOURCE.replace(".mean((2, 3))", ".amax((2, 3))"))
+    other = load(module, "trained")
+    assert one.content == other.content and one.structure != other.structure
+
+
 def test_batch_statistics_of_an_untrained_copy_are_measured(module, weights):
     blank = load(module, weights=weights[0]).blank(0)
     before = blank.read(X, ("features",))["features"]
@@ -199,7 +276,7 @@ class Trap:
     "content, expected",
     [
         ("trap", "weights alone"),
-        ("list", "a state dict"),
+        ("list", "a state dict, not list"),
         ("missing", "1 missing .such as fc.bias"),
         ("unknown", "1 unknown .such as extra"),
         ("shape", r"fc.weight of shape \[3, 9\], not \[3, 8\]"),
@@ -239,16 +316,16 @@ def test_timm_brings_its_preprocessing(tmp_path):
     made = moved(timm().create_model("resnet18", pretrained=False))
     torch.save(made.state_dict(), tmp_path / "r.pt")
     made_by = Uses("timm", "resnet18", str(tmp_path / "r.pt"))
-    held = network.load(made_by, "", (32, 32, 3), network.stamp(made_by))
+    held = network.load(made_by, "", (32, 32, 3))
     x = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         expected = made.eval().forward_head(made.forward_features(x), pre_logits=True)
     read = held.read(x.numpy().transpose(0, 2, 3, 1), ("features",))["features"]
     np.testing.assert_allclose(read, expected, rtol=1e-5, atol=1e-5)
     assert held.default == ("layer1.1", "layer2.1", "layer3.1", "layer4.1", "features")
-    said = networks.timm_input("resnet18")
+    said = configuration("resnet18")
     assert said["size"] == 224 and said["mean"] == pytest.approx((0.485, 0.456, 0.406))
     with pytest.raises(UserError, match="a pretrained file"):
-        network.load(Uses("timm", "resnet18"), "", (32, 32, 3), ())
+        network.load(Uses("timm", "resnet18"), "", (32, 32, 3))
     with pytest.raises(UserError, match="a model of timm"):
-        network.load(Uses("timm", "resnet1888", str(tmp_path / "r.pt")), "", (32, 32, 3), ())
+        network.load(Uses("timm", "resnet1888", str(tmp_path / "r.pt")), "", (32, 32, 3))
