@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bottleneck.data.resident import normalise
 from bottleneck.data.source import Examples
+from bottleneck.errors import UserError
 from bottleneck.features.batch import padded, size
 from bottleneck.features.layers import LOGITS, spatial, tap_and_mode
 from bottleneck.features.parts import Parts
@@ -34,6 +35,9 @@ def forward(model, variables, x, mean, std, layers):
     with jax.default_matmul_precision("highest"):
         logits, taps = model.apply(variables, normalise(x, mean, std), train=False)
         taps, read = {**taps, LOGITS: logits}, {layer: tap_and_mode(layer) for layer in layers}
+        for layer, (tap, _) in read.items():
+            if tap not in taps:
+                raise UserError("layer", layer, f"one of {', '.join(taps)}, or with .flattened or .positions behind it")
         return {layer: spatial(taps[tap], mode).astype(jnp.float32) for layer, (tap, mode) in read.items()}
 
 

@@ -380,7 +380,7 @@ def test_torch_files_of_other_objects_are_refused(classic, target, tmp_path):
     (tmp_path / "torn.pt").write_bytes((tmp_path / "evil.pt").read_bytes()[:100])
     (tmp_path / "torn.safetensors").write_bytes(b"nothing")
     for name in ("evil.pt", "torn.pt", "torn.safetensors", "absent.pt"):
-        with pytest.raises(UserError, match=f"^variables='.*{name}': expected a file of weights alone"):
+        with pytest.raises(UserError, match=f"^weights='.*{name}': expected a file of weights alone"):
             foreign.extract(net, tmp_path / name, target, DATA, tmp_path / "out")
     assert not marker.exists() and not (tmp_path / "out").exists()
 
@@ -432,7 +432,7 @@ def test_bare_parameters(target, tmp_path):
 def test_a_checkpoint_of_another_module_is_refused(checkpoint, variables, target, tmp_path):
     params = standard(tmp_path / "params", variables["params"])
     for module, path in ((Linear(), checkpoint), (Net(), params), (Net(), tmp_path / "none")):
-        with pytest.raises(UserError, match="^(checkpoint|variables)="):
+        with pytest.raises(UserError, match="^(checkpoint|variables|weights)="):
             foreign.extract(module, path, target, DATA, tmp_path / "out")
     assert not list(tmp_path.glob("out/*"))
 

@@ -148,8 +148,9 @@ def _shapes(tree) -> dict[str, tuple]:
     return {name: tuple(leaf.shape) for name, (_, leaf) in zip(names, flat)}
 
 
-def caller(apply, variables) -> tuple[Callable, object, str]:
-    """`call(variables, x)` -> taps, the variables it takes, and what the network is, in words."""
+def caller(apply, variables, inside: bool = True) -> tuple[Callable, object, str]:
+    """`call(variables, x)` -> taps, the variables it takes, and what the network is, in words; `inside`: with what the
+    submodules of a Linen module give."""
     if isinstance(apply, nnx.Module | nnx.GraphDef):
         call, variables = _nnx(apply, variables)
         graph = apply if isinstance(apply, nnx.GraphDef) else nnx.graphdef(apply)
@@ -157,14 +158,16 @@ def caller(apply, variables) -> tuple[Callable, object, str]:
     if isinstance(variables, str | pathlib.Path):
         variables = weights(pathlib.Path(variables).expanduser())
     if isinstance(apply, linen.Module):
-        return _linen(apply), variables, repr(apply)
+        return _linen(apply, inside), variables, repr(apply)
     return lambda v, x: named(apply(v, x)), variables, repr(apply)
 
 
-def _linen(module: linen.Module) -> Callable:
+def _linen(module: linen.Module, inside: bool) -> Callable:
     switches = _switches(type(module))
     if hasattr(module, "dtype"):
         module = module.clone(dtype=jnp.float32)
+    if not inside:
+        return lambda variables, x: named(module.apply(variables, x, **switches))
 
     def call(variables, x):
         dense = []
@@ -262,8 +265,8 @@ def _read(compiled, variables, apply, x: np.ndarray, layers: tuple[str, ...]) ->
 
 def returned(apply, variables, layer: str) -> Callable:
     """`f(x)` -> one layer of what a network returns, [B, p]; see features.foreign.extract for what it takes."""
-    call, variables, _ = caller(apply, variables)
-    variables, compiled = jax.device_put(jax.tree.map(widened, variables)), _compiled(call, "")
+    call, variables, _ = caller(apply, variables, inside=False)
+    variables, compiled = jax.device_put(jax.tree.map(widened, variables)), _compiled(call, LAST)
     return lambda x: _read(compiled, variables, apply, x, (layer,))[layer]
 
 
