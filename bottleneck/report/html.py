@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bottleneck import atomic
 from bottleneck.report import (
     audit,
+    audit_figures,
     claims,
     curves,
     findings,
@@ -77,7 +78,7 @@ def read(rows: list[dict]) -> Content:
     main, kinds = lookup.split(rows)
     study = ", ".join(sorted({r["study"] for r in rows if r["study"]})) or "without a name"
     answered = [
-        *(chapters(main) if main else audit.sections(kinds)),
+        *(chapters(main) if main else audit_figures.sections(kinds)),
         *filter(None, (part.section(kinds) for part in (claims, removed, sweep_figures, spread_figure, law_figure))),
     ]
     judged = audit.judged(kinds.get(audit.KIND, []))
