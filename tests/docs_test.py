@@ -31,4 +31,4 @@ def test_its_code_runs(tmp_path):
     )
     ran = subprocess.run([sys.executable, "cells.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    assert "('textures', 'one'): 'not served'" in ran.stdout and "('textures', 'both'): 'served'" in ran.stdout
+    assert "('textures', 'one'): 'not served'" in ran.stdout and "('textures', 'both'): 'reference'" in ran.stdout

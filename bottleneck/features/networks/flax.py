@@ -42,6 +42,7 @@ def load(made_by: Uses, features: str, shape: tuple[int, ...]) -> Network:
         return network(made_by.function(), variables, features, shape, made_by.code)
     module, blank = _made(made_by), None
     if made_by.kind == "nnx":
+        module = nnx.clone(module)  # the function may only hand it out
         if made_by.weights:
             _restore(module, variables, made_by.weights)
         variables = None  # the module holds them

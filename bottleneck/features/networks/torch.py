@@ -46,7 +46,7 @@ def _built(made_by: Uses) -> nn.Module:
     if not isinstance(module, nn.Module):
         expected = f"a function that returns a torch.nn.Module, not {type(module).__name__}"
         raise UserError("uses", made_by.target, expected)
-    return module
+    return copy.deepcopy(module)  # it may be one that the function only hands out, and stays as it is
 
 
 def weights(path: pathlib.Path) -> dict[str, torch.Tensor]:

@@ -75,6 +75,11 @@ class Scaled(Net):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(3))
 
+HANDED = Net()
+
+def handed():
+    return HANDED
+
 def scaled():
     torch.manual_seed(1)
     return Scaled()
@@ -225,6 +230,17 @@ def test_weights_that_a_function_brings_are_in_no_untrained_copy(module):
     read = [net.read(X, ("stem",))["stem"] for net in (held, held.blank(0), load(module, "trained"))]
     np.testing.assert_array_equal(read[0], read[2])
     assert not np.allclose(read[0], read[1])
+
+
+def test_a_network_that_a_function_only_hands_out_stays_as_it_is(module):
+    """A notebook's function returns what was trained there: an untrained copy must not be drawn in its place."""
+    handed = Uses("torch", f"{module}:handed").function()().half().train()
+    before = {name: value.clone() for name, value in handed.state_dict().items()}
+    held = load(module, "handed")
+    read = held.read(X, ("features",))["features"]
+    held.blank(0).measure([X])
+    np.testing.assert_array_equal(held.read(X, ("features",))["features"], read)
+    assert handed.training and all(torch.equal(value, before[name]) for name, value in handed.state_dict().items())
 
 
 def test_a_network_that_draws_at_random_is_refused(module):
