@@ -47,7 +47,8 @@ class Trace:
         self.features, self.head = features, "" if features else self._head(output, made)
         self.last = {name: channels_last or self._says(module, name) for name in ("", *self.layers)}
         self.said = f"the output of {features}" if features else self._said(output, made)
-        self.taps, self.default = (*self.layers, LAST), (*spread(_blocks(module, self.layers)), LAST)
+        maps = tuple(name for name in self.layers if made[name].ndim > 2)  # or tokens; where there are any
+        self.taps, self.default = (*self.layers, LAST), (*spread(_blocks(module, maps or self.layers)), LAST)
         again = returned(run(module, x))
         if not torch.equal(again, returned(output)):
             raise UserError(
