@@ -16,7 +16,7 @@ from bottleneck.training.optimizers import OptimizerSpec
 from bottleneck.training.run import Draws, Lesson, Run, TrainSpec
 
 for _module in pkgutil.walk_packages(bottleneck.__path__, "bottleneck."):
-    if not _module.name.startswith("bottleneck.report"):
+    if not _module.name.startswith(("bottleneck.report", "bottleneck.features.networks.")):  # some need PyTorch
         importlib.import_module(_module.name)  # every kind of task there is
 
 REQUIRED = {  # what `example` cannot make up from annotations: values that have to fit together
