@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 from tqdm import tqdm
 
 from bottleneck import workers
@@ -160,7 +159,7 @@ class Probe(extract.Reads):
             outputs = np.stack([logits[split][:, classes].astype(np.float64) for logits in each])
             mean = outputs.mean(0)
             if self.component.num_classes:
-                mean = mean_prediction(outputs)
+                mean = information.mean_prediction(outputs)
             joined[split] = each[0][split].astype(np.float64)
             joined[split][:, classes] = mean
         return joined
@@ -198,7 +197,7 @@ class Probe(extract.Reads):
         if not self.component.num_classes:
             mean = {s: np.mean([o[s] for o in outputs], axis=0) for s in SCORED}
             return dataclasses.replace(squared(mean, self.labels), dim=dim)
-        mean = {s: mean_prediction([o[s] for o in outputs]) for s in SCORED}
+        mean = {s: information.mean_prediction([o[s] for o in outputs]) for s in SCORED}
         return dataclasses.replace(score(mean, self.labels, self.null), dim=dim)
 
     def alone(self, store, member: Member, x: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -229,11 +228,6 @@ class Probe(extract.Reads):
                 f"({held.probe:.6f} > {held.head:.6f} nats): do not trust it"
             )
         return held
-
-
-def mean_prediction(logits) -> np.ndarray:
-    """Logarithm of the mean probability [n, K] that `logits` [M, n, K] of several classifiers give."""
-    return special.logsumexp(special.log_softmax(logits, axis=-1), axis=0) - np.log(len(logits))
 
 
 def named(members: tuple[Member, ...]) -> tuple[tuple[str, str], ...]:
@@ -279,21 +273,8 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None, made: Call
     Of few-shot probes, the mean over draws, and the standard deviation over draws of the mean information.
     """
     result, count = results[0], probe.component.num_classes
-    unit, first = "bits" if count else "r2", probe.members[0] if probe.members else None
-    at = dict(
-        arm=probe.arm,
-        target=probe.target,
-        factor=probe.factor,
-        representation=probe.arm,
-        protocol=probe.protocol,
-        members=[str(m) for m in probe.members],
-        n_shot=probe.shots,
-        seed=probe.seed,
-        **price(probe, made),
-        layer=first and first.layer,
-        step=getattr(first and first.source, "step", None),
-        label_space=next((run.label_space for m in probe.members for run in m.source.ancestry), None),
-    )
+    unit = "bits" if count else "r2"
+    at = place(probe, made)
     extra = {"price": work(probe, probe.protocol in HEADS, made)}
     if began := sorted({run.init for m in probe.members for run in m.source.ancestry if run.pretrained}):
         extra["init"] = began[0]  # the price counts what was trained here
@@ -320,6 +301,25 @@ def findings(probe: Probe, results: list, guard: probes.Guard | None, made: Call
     for scaling, condition in result.scalings.items():
         if scaling != result.scaling:
             yield from rejected(scaling, condition, unit, at, len(probe.labels["test"]))
+
+
+def place(probe: Probe, made: Callable) -> dict:
+    """Row keys: what was probed, by what, at which price."""
+    first = probe.members[0] if probe.members else None
+    return dict(
+        arm=probe.arm,
+        target=probe.target,
+        factor=probe.factor,
+        representation=probe.arm,
+        protocol=probe.protocol,
+        members=[str(m) for m in probe.members],
+        n_shot=probe.shots,
+        seed=probe.seed,
+        **price(probe, made),
+        layer=first and first.layer,
+        step=getattr(first and first.source, "step", None),
+        label_space=next((run.label_space for m in probe.members for run in m.source.ancestry), None),
+    )
 
 
 def carried(probe: Probe, without: list[concatenation.Without], at: dict):

@@ -193,3 +193,8 @@ def r2_items(y, predicted, centre=None) -> np.ndarray:
     if scale == 0.0:
         return np.zeros(len(y))
     return (total - ((y - predicted) ** 2).sum(1)) / scale
+
+
+def mean_prediction(logits) -> np.ndarray:
+    """Logarithm of the mean probability [n, K] that `logits` [M, n, K] of several classifiers give."""
+    return special.logsumexp(special.log_softmax(logits, axis=-1), axis=0) - np.log(len(logits))

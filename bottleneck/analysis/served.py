@@ -23,19 +23,22 @@ LEVEL = 0.05
 
 
 def pairs(
-    tables: Mapping[str, Mapping[str, np.ndarray]], entropies: Mapping[str, float], margin: float = gap.FRACTION
+    tables: Mapping[str, Mapping[str, np.ndarray]],
+    entropies: Mapping[str, float],
+    margin: float = gap.FRACTION,
+    references: tuple[str, ...] = (),
 ) -> dict[tuple[str, str, str], Verdict]:
     """(component, network, other) -> whether the network reaches `margin` of the other's information there.
 
     `tables`: component -> network -> [S, N] bits; `entropies`: H(y) of every component. One family, Holm's adjustment
-    over all of it; pairs whose other surely reads nothing leave it.
+    over all of it; pairs whose other surely reads nothing leave it. `references` are held against, never judged.
     """
     asked = {
         (component, name, other): (read[other], read[name], entropies[component])
         for component, read in tables.items()
         for name in read
         for other in read
-        if other != name
+        if other != name and name not in references
     }
     return gap.judge(asked, margin, paired=False)
 

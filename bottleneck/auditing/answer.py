@@ -89,8 +89,7 @@ class _Joined:
         tables = {c: {name: self.items.table(name, c) for name in self.sides} for c in task.targets}
         self.entropies = {c: entropy(component) for c, component in task.targets.items()}
         self.tables = tables
-        every = served.pairs(tables, self.entropies, self.asked.margin)
-        self.verdicts = {key: verdict for key, verdict in every.items() if key[1] != DIRECT}
+        self.verdicts = served.pairs(tables, self.entropies, self.asked.margin, references=(DIRECT,))
         self.additions = {key: each for component in task.targets for key, each in self.added_to(component)}
         self.restored = self.restores()
 

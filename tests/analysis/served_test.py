@@ -36,6 +36,13 @@ def test_every_ordered_pair_is_one_test_of_one_family():
     }
 
 
+def test_what_is_only_a_reference_is_in_no_test_of_its_own():
+    """The family is what is asked: pairs that nobody asks of would only cost power."""
+    verdicts = served.pairs(TABLES, ENTROPIES, references=("a",))
+    assert set(verdicts) == {("one", "b", "a"), ("two", "b", "a")}
+    assert verdicts["one", "b", "a"].adjusted_p <= served.pairs(TABLES, ENTROPIES)["one", "b", "a"].adjusted_p
+
+
 def test_a_component_that_the_other_does_not_read_is_untestable_beside_it():
     verdicts = served.pairs({"one": {"a": table(0.9), "b": table(0.0, spread=0.05)}}, {"one": 1.0})
     assert verdicts["one", "a", "b"].verdict == "untestable" and verdicts["one", "b", "a"].verdict == "lost"
