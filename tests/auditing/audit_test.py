@@ -1,5 +1,6 @@
 """The command: networks that a file describes, folders and arrays; what is killed goes on; mistakes are one line."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bottleneck import audit
+from bottleneck import audit, converted
+from bottleneck.models import state_dict
 from bottleneck.rows import read, select
+from tests import state_dicts
 
 ROOT = pathlib.Path(__file__).parents[2]
 NETS = """
@@ -126,6 +129,26 @@ def test_direct_training_may_be_the_reference(place, tmp_path):
     rows = read(tmp_path / "direct" / "results.jsonl")
     (served,) = select(rows, metric="served")
     assert served["reference"] == "direct" and "of direct training" in served["extra"]["sentence"]
+
+
+def test_a_fine_tuned_copy_may_be_the_reference(place, tmp_path):
+    """It begins at the converted weights: as long as nothing is learned it reads what they read, to the digit."""
+    state = state_dict.unwrapped(state_dicts.vit("tiny", patch=4, side=12, classes=2))
+    network = state_dict.network(state)
+    weights, model = state_dict.variables(state, network), dataclasses.asdict(network.spec)
+    copied = converted.write(tmp_path / "copy", network, weights, {"name": "weights.safetensors", "sha256": "0"})
+    made = f"from bottleneck import models\ndef ours(): return models.build(models.spec({model}), 2)\n"
+    (place / "ours.py").write_text(made)
+    (place / "ours.msgpack").write_bytes(flax.serialization.msgpack_serialize(jax.device_get(weights)))
+    argv = ["audit", "--networks", f"ours=flax:{place}/ours.py:ours:{place}/ours.msgpack", "--data"]
+    argv += [str(place / "plain.npz"), "--reference=direct", "--config.kinds=()", "--config.shots=2"]
+    argv += [f"--config.init={copied.directory}", f"--config.model={model}", "--config.optimizer.lr=0.0"]
+    argv += ["--config.train.steps=4", f"--workdir={tmp_path}/tuned"]
+    assert audit.main(argv) == 0
+    (served,) = select(read(tmp_path / "tuned" / "results.jsonl"), metric="served")
+    assert served["reference"] == "direct" and "of a fine-tuned copy" in served["extra"]["sentence"]
+    (pair,) = select(read(tmp_path / "tuned" / "results.jsonl"), metric="gap", unit="bits")
+    assert abs(pair["value"]) < 1e-5 < served["value"]
 
 
 def test_what_is_killed_goes_on(place, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from bottleneck import execute, results
 from bottleneck.analysis import served
 from bottleneck.analysis.probes import linear_probe
+from bottleneck.features import foreign
 from bottleneck.rows import select
 from tests.auditing import planted
 
@@ -81,6 +82,26 @@ def test_additions_and_their_controls(found):
     )
 
 
+def test_a_gain_of_dimensions_alone_is_told_from_one_of_content(tmp_path):
+    """`left` and `right` each have half of the directions whose sum is the label of `one`: together they read more,
+    but no more than either does in as many dimensions as it has. Of `two` the right has what the left lacks, in one."""
+    config = planted.config(tmp_path, ("left", "right"), kinds=("additions",))
+    for target, component in planted.targets(config).items():
+        for split in foreign.SPLITS:
+            labels, ids = component.splits[split].labels, component.splits[split].ids
+            x = np.random.default_rng([len(ids), target == "two"]).normal(size=(len(ids), 2 * planted.WIDTH))
+            if target == "one":
+                x *= np.where((x.sum(1) > 0) == labels, 1, -1)[:, None]
+            else:
+                x[:, -1] += 3.0 * labels
+            for name, half in zip(("left", "right"), np.split(x, 2, axis=1)):
+                foreign.save(tmp_path / f"{name}0", target, split, half.astype(np.float32), ids)
+    assert execute.study(config, tmp_path / "work") == execute.DONE
+    rows = select(results.from_disk(tmp_path / "work", config).rows, metric="added", reference="left", arm="right")
+    one_, two = (one([r for r in rows if not r["extra"]["control"]], target=t)["extra"] for t in ("one", "two"))
+    assert one_["real"] and not one_["dimension"] and two["real"] and two["dimension"]
+
+
 def test_floors_few_examples_groups_and_similarity(found):
     rows, seeds, _ = found
     assert {r["arm"] for r in select(rows, protocol="k_shot", seed="all")} >= {"a", "b"}
@@ -138,8 +159,6 @@ def test_twenty_of_twenty_draws(tmp_path):
 
 
 def load(place, name, target, components):
-    from bottleneck.features import foreign
-
     return foreign.load(place / f"{name}0", components[target])
 
 
