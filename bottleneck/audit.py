@@ -20,7 +20,6 @@ import sys
 import ml_collections
 
 from bottleneck import cli, memory
-from bottleneck import config as configs
 from bottleneck.errors import UserError
 
 FLAGS = {
@@ -65,17 +64,10 @@ def run(argv: list[str]) -> int:
             "command line", parser.given, "--images and --image_size with --data; a config says them itself"
         )
     with cli.jax_as_found():
-        from bottleneck import execute, study  # after the flags: --help needs no JAX
-        from bottleneck.auditing.spec import AuditSpec
+        from bottleneck import execute, kinds  # after the flags: --help needs no JAX
 
-        if args.config:
-            config = configs.load(args.config, args.overrides, AuditSpec, study.spec_of)
-        else:
-            config = asked(args)
-            for key, text in args.overrides:
-                configs.override(config, key, text, AuditSpec, study.spec_of)
-        if args.reference:
-            configs.override(config.unlock(), "reference", args.reference, AuditSpec, study.spec_of)
+        overrides = [*args.overrides, *([("reference", args.reference)] if args.reference else [])]
+        config = kinds.load(args.config, overrides) if args.config else kinds.overridden(asked(args), overrides)
         place, output = (path and pathlib.Path(path).expanduser() for path in (args.workdir, args.output))
         return execute.study(config, place, dry_run=args.dry_run, output=output)
 

@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from bottleneck import jobs, lock, pretraining, processes, results, signals, sweep, typed
+from bottleneck import jobs, kinds, lock, pretraining, processes, results, signals, typed
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
 from bottleneck.features.extract import Extract
@@ -45,13 +45,13 @@ def study(
     Raises UserError, before anything is written; signals.Stopped after a signal, with everything saved.
     """
     check_retrain(retrain, stage, shard)
-    spec = sweep.spec(config)
+    spec = kinds.spec(config)
     workdir = workdir or pathlib.Path("runs") / spec.name
     if output is not None:
         results.usable(output, "--output")
     with signals.graceful() as stop:
         try:
-            plan = sweep.plan(config)
+            plan = kinds.plan(config)
         except UserError as error:
             if dry_run or retrain or stage == "pretrain" or not results.is_complete(workdir, config):
                 raise

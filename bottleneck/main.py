@@ -63,9 +63,9 @@ def run(argv: list[str]) -> int:
         where = processes.place(args.coordinator, args.processes, args.process, args.shard is not None)
         if where is not None and not supervision.supervised():
             return supervision.supervise(argv, where)
-        from bottleneck import execute, study  # after the flags: --help needs no JAX
+        from bottleneck import execute, kinds  # after the flags: --help needs no JAX
 
-        config = configs.load(args.config, args.overrides, study.StudySpec, study.spec_of)
+        config = kinds.load(args.config, args.overrides)
         if where is not None:
             processes.join(where)
         return execute.study(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import ml_collections
 
-from bottleneck import analyze, cli, execute, results, rows, signals, study, sweep, typed
+from bottleneck import analyze, cli, execute, kinds, results, rows, signals, typed
 from bottleneck import config as configs
 from bottleneck.errors import UserError, nearest
 from bottleneck.report import html, inline, tables
@@ -42,7 +42,7 @@ def run(config, workdir: str | os.PathLike | None = None, **overrides) -> Result
     with cli.as_found(), cli.jax_as_found():
         try:
             config = configured(config, overrides)
-            place = pathlib.Path(workdir or pathlib.Path("runs") / sweep.spec(config).name).expanduser().absolute()
+            place = pathlib.Path(workdir or pathlib.Path("runs") / kinds.spec(config).name).expanduser().absolute()
             if execute.study(config, place, printed=False) != execute.DONE:
                 raise UserError("workdir", str(place), "a study of which nothing is left to other shards or processes")
             return of_outcome(results.from_disk(place, config), place)
@@ -78,7 +78,7 @@ def configured(config, overrides: Mapping) -> ml_collections.ConfigDict:
         copied = ml_collections.ConfigDict(typed.to_dict(config))
     except (TypeError, ValueError) as error:
         raise UserError("config", typed.to_dict(config), f"keys that are names without dots ({error})") from None
-    return configs.overridden(copied, given, sweep.schema(copied), study.spec_of)
+    return kinds.overridden(copied, given)
 
 
 def _leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -18,9 +18,6 @@ from bottleneck import config as configs
 from bottleneck import identity, models, typed
 from bottleneck import study as studies
 from bottleneck.arms import ARMS
-from bottleneck.auditing import plan as audits
-from bottleneck.auditing.plan import AuditPlan
-from bottleneck.auditing.spec import AuditSpec
 from bottleneck.axes import DERIVED, NAMED, Axis, is_number
 from bottleneck.claims import Claims
 from bottleneck.curve import Curve
@@ -76,11 +73,9 @@ class Sweep:
         return {name: list(said) for name, said in lines.items()}
 
 
-def plan(config) -> Plan | Sweep | AuditPlan:
-    """The plan of what a config asks for: a study, one at all points of a sweep, or an audit. Raises UserError."""
+def plan(config) -> Plan | Sweep:
+    """The plan of a study, or of one at all points of its sweep. Raises UserError."""
     study = spec(config)
-    if isinstance(study, AuditSpec):
-        return audits.plan(study)
     if not (study.sweep.axes or study.sweep.points):
         return plans.plan(study)
     config = configs.absolute(config)  # a place of data on an axis is the same point from anywhere
@@ -136,22 +131,15 @@ def spread(made: tuple[Point, ...]) -> Iterator[Spread]:
     yield from (Spread(targets, tuple(points.values())) for points in alike.values() if len(points) > 1)
 
 
-def spec(config) -> StudySpec | AuditSpec:
-    """The typed study of a config, of one that leaves its components to its points at the first of these; the audit of
-    one that has networks. Raises UserError."""
+def spec(config) -> StudySpec:
+    """The typed study of a config, of one that leaves its components to its points at the first of these. Raises
+    UserError."""
     plain = typed.to_dict(config)
-    if schema(plain) is AuditSpec:
-        return audits.spec(plain)
     swept = plain.get("sweep")
     points = swept.get("points") if isinstance(swept, Mapping) and not plain.get("components") else ()
     if points and isinstance(points[0], Mapping):
         plain = _merged(plain, {key: value for key, value in points[0].items() if key != NAMED})
     return studies.spec(plain)
-
-
-def schema(config) -> type:
-    """The dataclass of a config: of a study, or of an audit."""
-    return AuditSpec if "networks" in config else StudySpec
 
 
 def _merged(node: Mapping, changes: Mapping) -> dict:

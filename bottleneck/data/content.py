@@ -70,20 +70,22 @@ def read(root: str, files: Sequence[File], hashed: bool) -> list[Content]:
         except (OSError, images.Unreadable) as error:
             return error
 
-    for i, content in zip(todo, looked(look, todo, total), strict=True):
-        contents[i] = content
+    try:
+        for i, content in zip(todo, looked(look, todo, total), strict=True):
+            contents[i] = content
+    finally:  # a million files take minutes: what was looked at before an interruption is not looked at again
+        old = [i for i in todo if isinstance(contents[i], Content) and now - files[i].mtime > _YOUNG]
+        remember(root, {files[i].path: [files[i].size, files[i].mtime, *contents[i]] for i in old})
     broken = [i for i in todo if isinstance(contents[i], Exception)]
     if broken:
         raise Broken(files[broken[0]].path, str(contents[broken[0]]), len(broken) - 1)
-    if todo:
-        old = [i for i in todo if now - files[i].mtime > _YOUNG]
-        remember(root, {files[i].path: [files[i].size, files[i].mtime, *contents[i]] for i in old})
     return contents
 
 
 def looked(look: Callable, items: Sequence, total: int) -> Iterator:
-    """`look(item)` of all `items`, in order, made in threads; with a bar where they hold much, in `total` bytes."""
-    shown = tqdm.tqdm(desc="reading images", total=len(items), disable=total < 2**30, unit="images", leave=False)
+    """`look(item)` of all `items`, in order, made in threads; with a bar where they are many, or large in `total`."""
+    quick = total < 2**30 and len(items) < _AT_ONCE
+    shown = tqdm.tqdm(desc="reading images", total=len(items), disable=quick or None, unit="images", leave=False)
     with shown, ThreadPoolExecutor(images.THREADS) as threads:
         for start in range(0, len(items), _AT_ONCE):
             for result in threads.map(look, items[start : start + _AT_ONCE]):

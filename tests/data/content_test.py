@@ -50,6 +50,23 @@ def test_a_file_changed_a_moment_ago_is_not_remembered(folder, looked):
     assert looked == ["3.png"]
 
 
+def test_what_was_read_before_an_interruption_is_not_read_again(folder, monkeypatch):
+    """A million files take minutes."""
+    look = content._look
+
+    def interrupted(path, *rest):
+        if path.endswith("4.png"):
+            raise KeyboardInterrupt
+        return look(path, *rest)
+
+    monkeypatch.setattr(content, "_look", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read(folder)
+    seen = []
+    monkeypatch.setattr(content, "_look", lambda path, *rest: seen.append(os.path.basename(path)) or look(path, *rest))
+    assert len(read(folder)) == 6 and sorted(seen) == ["4.png", "5.png"]
+
+
 def test_trusted_contents_are_not_hashed_but_checked(folder, monkeypatch, looked):
     monkeypatch.setattr(content, "DECODE_BYTES", 0)
     assert {c.sha for c in read(folder, hashed=False)} == {""}
