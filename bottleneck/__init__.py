@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bottleneck.notebook import load, run
+    from bottleneck.notebook import components, load, run
 
 __version__ = "0.1.0"
-__all__ = ["load", "run"]
+__all__ = ["components", "load", "run"]
 
 
 def __getattr__(name: str):
-    """`run` and `load`, which bring JAX along, when they are first asked for."""
+    """What brings JAX along, when it is first asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from bottleneck import notebook

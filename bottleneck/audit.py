@@ -16,6 +16,7 @@ from __future__ import annotations
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
 
 import ml_collections
 
@@ -67,29 +68,40 @@ def run(argv: list[str]) -> int:
         from bottleneck import execute, kinds  # after the flags: --help needs no JAX
 
         overrides = [*args.overrides, *([("reference", args.reference)] if args.reference else [])]
-        config = kinds.load(args.config, overrides) if args.config else kinds.overridden(asked(args), overrides)
+        flags = {name: getattr(args, name) for name in ("networks", "data", "image_size", "images", "workdir")}
+        flags["reference"] = dict(overrides).get("reference", "").strip("'\"")  # set as a key of the config, too
+        config = kinds.load(args.config, overrides) if args.config else kinds.overridden(asked(**flags), overrides)
         place, output = (path and pathlib.Path(path).expanduser() for path in (args.workdir, args.output))
         return execute.study(config, place, dry_run=args.dry_run, output=output)
 
 
-def asked(args) -> ml_collections.ConfigDict:
-    """The config that the flags stand for."""
-    networks = dict(_named("--networks", text) for text in args.networks)
-    data = dict(_named("--data", text) for text in args.data)
-    if len(networks) < len(args.networks) or len(data) < len(args.data):
+def asked(
+    networks: Sequence[str],
+    data: Sequence[str],
+    *,
+    reference: str = "best",
+    image_size: str | None = None,
+    images: str | None = None,
+    workdir: str | None = None,
+) -> ml_collections.ConfigDict:
+    """The config that these flags stand for, as texts (see --help). Raises UserError."""
+    named_networks = dict(_named("--networks", text) for text in networks)
+    named_data = dict(_named("--data", text) for text in data)
+    if len(named_networks) < len(networks) or len(named_data) < len(data):
         raise UserError("command line", "--networks, --data", "another name for each (NAME=...)")
-    sources = {name: _source(path) for name, path in data.items()}
-    size = _number("--image_size", args.image_size) or _size(sources)
-    items = _number("--images", args.images, LEAST) or ITEMS
+    sources = {name: _source(path) for name, path in named_data.items()}
+    size = _number("--image_size", image_size) or _size(sources)
+    items = _number("--images", images, LEAST) or ITEMS
     config = ml_collections.ConfigDict()
-    config.name = pathlib.Path(args.workdir).name if args.workdir else "audit"
+    config.name = pathlib.Path(workdir).name if workdir else "audit"
     config.data = dict(image_size=size)
+    config.reference = reference or "best"
     config.components = {
-        name: dict(source=source, sizes=_sizes(name, source, size, items, args.reference == "direct"))
+        name: dict(source=source, sizes=_sizes(name, source, size, items, reference == "direct"))
         for name, source in sources.items()
     }
     config.networks = {
-        name: dict(uses=tuple(text.split(",")) if "," in text else text) for name, text in networks.items()
+        name: dict(uses=tuple(text.split(",")) if "," in text else text) for name, text in named_networks.items()
     }
     return config
 

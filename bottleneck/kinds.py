@@ -11,6 +11,8 @@ from bottleneck import study, sweep
 from bottleneck.auditing import plan as audits
 from bottleneck.auditing.plan import AuditPlan
 from bottleneck.auditing.spec import AuditSpec
+from bottleneck.data.component import Component
+from bottleneck.planning import plan as plans
 from bottleneck.planning.plan import Plan
 from bottleneck.study import StudySpec
 from bottleneck.sweep import Sweep
@@ -29,6 +31,13 @@ def spec(config) -> StudySpec | AuditSpec:
 def plan(config) -> Plan | Sweep | AuditPlan:
     """All tasks of what a config asks for. Raises UserError."""
     return audits.plan(spec(config)) if schema(config) is AuditSpec else sweep.plan(config)
+
+
+def components(config) -> dict[str, Component]:
+    """The components and targets of a study or an audit, their items, splits and ids as it sees them. Raises
+    UserError."""
+    asked = spec(config)
+    return plans.load(asked.study if isinstance(asked, AuditSpec) else asked).targets
 
 
 def load(path_and_arg: str, overrides: Iterable[tuple[str, str]] = ()) -> ml_collections.ConfigDict:

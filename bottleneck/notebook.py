@@ -23,6 +23,7 @@ import ml_collections
 
 from bottleneck import analyze, cli, execute, kinds, results, rows, signals, typed
 from bottleneck import config as configs
+from bottleneck.data.component import Component
 from bottleneck.errors import UserError, nearest
 from bottleneck.report import html, inline, tables
 
@@ -54,6 +55,13 @@ def run(config, workdir: str | os.PathLike | None = None, **overrides) -> Result
             if full := cli.full_disk(error):
                 raise full from None
             raise
+
+
+def components(config, **overrides) -> dict[str, Component]:
+    """The components and targets of a study or an audit, by name: their items, splits and ids as it sees them, to save
+    features by (features.foreign). `config` and `overrides` as of `run`. Raises UserError."""
+    with cli.as_found(), cli.jax_as_found():
+        return kinds.components(configured(config, overrides))
 
 
 def load(workdir: str | os.PathLike, config_hash: str = "") -> Results:

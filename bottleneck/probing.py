@@ -62,7 +62,7 @@ class Probe(extract.Reads):
     scalings: tuple[str, ...] = probes.SCALINGS
     shots: int | None = None
     draws: int = 1
-    reduce: str = ""  # see representations.RepresentationSpec
+    reduce: str = ""  # see features.join.collect
     average: bool = False
     head: int | None = None  # where the target's classes start among the logits; None: it has none there
     factor: str | None = None  # the factor that is made independent of the label in this variant of the target

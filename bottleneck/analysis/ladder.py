@@ -56,12 +56,14 @@ def land(
     control=None,
     no_control: str = UNCONTROLLED,
     margin: float = FRACTION,
+    paired: bool = True,
 ) -> Landing:
     """The first rung that reads a factor. Tables are [S, N] in bits, S seeds and N test items shared by all.
 
     `reference`: what direct training gives the linear probe. `rungs`: prominent, linear, nonlinear -> table at the last
     layer. `earlier`: layer, from input to output -> (trained, untrained) tables of the linear probe. `entropy`: H of
     the factor, in bits. `control`: the non-linear probe's table on the control task, or None and `no_control`, why.
+    `paired`: whether the reference's seeds are those of the network.
 
     Untestable, checked first: the upper 95 % limit of the reference is below UNTESTABLE of the entropy; inconclusive if
     only the lower one is. The layer of the rung "earlier" is the last that reads the factor and lies above the
@@ -69,7 +71,11 @@ def land(
     Without a control task "nonlinear" is never certain.
     """
     tables = {**rungs, **{layer: trained for layer, (trained, _) in earlier.items()}}
-    margins = {key: contrast([(margin, reference), (-1.0, table)]) for key, table in tables.items()}
+
+    def short_of(table):
+        return contrast([(margin, reference), (-1.0, table)], paired=paired)
+
+    margins = {key: short_of(table) for key, table in tables.items()}
     gains = {layer: contrast([(1.0, trained), (-1.0, untrained)]) for layer, (trained, untrained) in earlier.items()}
     selectivity = None if control is None else contrast([(1.0, rungs["nonlinear"]), (-1.0, control)])
     testable, mean = testability(reference, entropy), float(np.mean(reference))
@@ -79,7 +85,7 @@ def land(
         word = "untestable" if testable == "untestable" else "inconclusive"
         rung, layer, certain, untrained = word, None, False, None
     else:
-        without = {layer: contrast([(margin, reference), (-1.0, blank)]) for layer, (_, blank) in earlier.items()}
+        without = {layer: short_of(blank) for layer, (_, blank) in earlier.items()}
         rung, layer, certain, untrained = _first(rungs, margins, selectivity, gains, without)
     reason = "" if control is not None else no_control or UNCONTROLLED
     return Landing(rung, layer, bool(certain), untrained, shares, margins, selectivity, gains, reason)

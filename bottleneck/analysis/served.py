@@ -3,7 +3,7 @@
 A network serves a component as well as another does when it keeps `margin` of the information that the other's features
 hold (analysis.gap.judge, seeds unpaired: they are of different recipes). All ordered pairs and components of an audit
 are one family of tests. What another network adds is conditional usable information, I(b and a) - I(b) (Xu et al.
-2020), with two controls: b's features twice, and both reduced to as many dimensions as b has.
+2020), with two controls: b's features twice, and as many dimensions of both as of b's features twice.
 """
 
 from __future__ import annotations
@@ -54,31 +54,41 @@ class Addition:
 
     added: Interval  # I(other and network) - I(other)
     beyond: Interval  # I(other and network) - I(other twice)
-    matched: Interval  # the first of both reduced to as many dimensions as the other has
-    repeated: Interval  # the first of the other's features twice, in the place of the network's
+    repeated: Interval  # I(other twice) - I(other)
+    matched: Interval  # as `beyond`, both sides reduced to the same few dimensions
     joined: Interval  # I(other and network)
 
     @property
-    def real(self) -> bool:
-        """Whether it is more than nothing, and more than the same features twice, by their intervals."""
-        return self.added.low > 0 and self.added.value > NEGLIGIBLE and self.beyond.low > 0
+    def p(self) -> float:
+        """Of its being nothing, or no more than the same features twice: the greater of both tests' p values."""
+        return max(self.added.p(), self.beyond.p())
 
     @property
     def dimension(self) -> bool:
-        """Whether it stays without more dimensions, by the interval."""
+        """Whether something of it is there in equal dimensions, by the interval."""
         return self.matched.low > 0
 
 
-def addition(joined, alone, matched, repeated) -> Addition:
-    """Tables [S, N] in bits, all on the same items: of both side by side, of the other `alone`, of both reduced, of the
-    other twice."""
+def addition(joined, alone, repeated, matched, reduced) -> Addition:
+    """Tables [S, N] in bits, all on the same items: of both side by side, of the other `alone`, of the other
+    twice; of both reduced (`matched`), and of the other twice reduced as they are."""
     return Addition(
         contrast([(1.0, joined), (-1.0, alone)]),
         contrast([(1.0, joined), (-1.0, repeated)]),
-        contrast([(1.0, matched), (-1.0, alone)]),
         contrast([(1.0, repeated), (-1.0, alone)]),
+        contrast([(1.0, matched), (-1.0, reduced)]),
         contrast([(1.0, joined)]),
     )
+
+
+def real(additions: Mapping, level: float = LEVEL) -> dict:
+    """Which additions are surely more than nothing, and more than the same features twice: one family, Holm's
+    adjustment over all of it."""
+    adjusted = dict(zip(additions, holm([each.p for each in additions.values()])))
+    return {
+        key: each.added.value > NEGLIGIBLE and each.beyond.value > 0 and adjusted[key] < level
+        for key, each in additions.items()
+    }
 
 
 def restored(asked: Mapping, margin: float = gap.FRACTION, level: float = LEVEL) -> dict:
@@ -131,25 +141,29 @@ def sentence(told: Told) -> str:
 
 
 def untestable(told: Told) -> str:
-    """Of a component of which the reference itself surely reads nothing."""
+    """Of a component of which the reference itself surely reads nothing: that, and what the network reads."""
     direct, least = told.verdict.direct, gap.UNTESTABLE * told.verdict.entropy
-    return (
-        f"{told.component} is untestable: {told.reference} itself shows {direct.value:z.2f} bits (upper 95% limit "
-        f"{direct.high:z.3f}, needed at least {least:.3f}; {scope(told.verdict)})."
-    )
+    shows = f"{told.reference} itself shows {direct.value:z.2f} bits (upper 95% limit {direct.high:z.3f}, needed at "
+    if told.network == told.reference:
+        return f"{told.component} is untestable: {shows}least {least:.3f}; {scope(told.verdict)})."
+    reads = f"{told.network} reads {of_label(told.verdict)} ({scope(told.verdict)})"
+    return f"{told.component} is untestable beside {told.reference}: {shows}least {least:.3f}); {reads}."
+
+
+def of_label(verdict: Verdict) -> str:
+    """A network's bits, and their share of the label's."""
+    ours, entropy = verdict.mixture, verdict.entropy
+    return f"{signed(ours, unit='bits')}, {100 * ours.value / entropy:z.0f}% of the label's {entropy:.2f}"
 
 
 def reference(told: Told) -> str:
     """Of the reference itself, which nothing is tested of: what it reads of all there is, and what floors read."""
-    ours, entropy = told.verdict.mixture, told.verdict.entropy
     role = "the best of the audited networks" if told.best else "the declared reference"
     if told.alone:
         role = "the one network, with nothing to hold it against"
     floors = "".join(f"; {words} {bits:z.2f}" for words, bits in told.floors)
-    share = f"{100 * ours.value / entropy:z.0f}% of the label's {entropy:.2f}"
     return (
-        f"{told.component} is read by {told.network}, {role}: {signed(ours, unit='bits')}, {share}{floors} "
-        f"({scope(told.verdict)})."
+        f"{told.component} is read by {told.network}, {role}: {of_label(told.verdict)}{floors} ({scope(told.verdict)})."
     )
 
 

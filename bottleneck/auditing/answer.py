@@ -18,13 +18,13 @@ from bottleneck.auditing.spec import BEST, DIRECT, AuditSpec
 from bottleneck.choose import entropy
 from bottleneck.data.component import Component
 from bottleneck.diagnosis.cast import LABEL, factors
-from bottleneck.features.layers import LAST
 from bottleneck.items import PROTOCOL, Items
 from bottleneck.probing import Probe
-from bottleneck.rows import Finding
+from bottleneck.rows import Finding, select
 from bottleneck.tasks import Task
 
 REDUCED = ("pca", "whitened")  # how two networks are brought to the dimensions of one
+ITEMS_A_DIMENSION = 4  # probe items for each of these at least: as many dimensions as items reduce nothing
 LEAST = 10  # test items of a group, below which nothing is said of it
 REFERENCE = "reference"  # the status of a network beside itself
 DEPTHS = {
@@ -54,7 +54,7 @@ class Audit(Task):
     diagnoses: tuple[Task, ...]
 
     KIND = "audit"
-    VERSION = 1
+    VERSION = 2
     STAGE = "analyze"
     JOINS = True
 
@@ -91,6 +91,7 @@ class _Joined:
         self.tables = tables
         self.verdicts = served.pairs(tables, self.entropies, self.asked.margin, references=(DIRECT,))
         self.additions = {key: each for component in task.targets for key, each in self.added_to(component)}
+        self.real = served.real(self.additions)
         self.restored = self.restores()
 
     def findings(self) -> Iterator[Finding]:
@@ -208,24 +209,26 @@ class _Joined:
         landed = next((r for r in rows if r["metric"] == "rung"), None)
         if landed is None or landed["extra"]["rung"] not in (*DEPTHS, "earlier", "nowhere"):
             return ""
-        extra, layers = landed["extra"], next(n.layers for n in self.task.networks if n.name == name)
-        sure = "" if extra["certain"] else " (the intervals do not decide)"
+        extra = landed["extra"]
+        of = self.asked.trained_here if extra["reference"] == DIRECT else extra["reference"]
+        sure = f" (by ridge probes, held against {of}{'' if extra['certain'] else '; the intervals do not decide'})"
         if extra["rung"] in DEPTHS:
             return DEPTHS[extra["rung"]] + sure
         if extra["rung"] == "earlier":
             return f"it is readable at {landed['layer']} and no more at the features{sure}"
         if extra["untrained"]:
-            return f"it is readable at {extra['untrained']}, where the same network untrained reads it too"
-        wanted = self.asked.margin * extra["reference_bits"]
-        reads = [r for r in rows if (r["metric"], r["protocol"], r["arm"]) == ("information", "linear", name)]
-        best = max(
-            (r for r in reads if r["seed"] == "all" and r["layer"] != LAST), key=lambda r: r["value"], default=None
-        )
-        if best is None:
-            return ""
-        if best["value"] >= wanted and not any(r["arm"] == "random" for r in rows):
+            return f"it is readable at {extra['untrained']}, where the same network untrained reads it too{sure}"
+        return self.nowhere(name, rows, extra["reference_bits"]) + sure
+
+    def nowhere(self, name: str, rows: list[dict], whole: float) -> str:
+        """Of a network in which no rung of the ladder is shown, beside a reference of `whole` bits."""
+        count = next(len(each.layers) for each in self.task.networks if each.name == name)
+        where = dict(metric="information", protocol="linear", arm=name, seed="all")
+        best = max(select(rows, **where), key=lambda r: r["value"])
+        if best["value"] >= self.asked.margin * whole:
             return f"it is readable at {best['layer']} ({best['value']:.2f} bits; there is no untrained copy beside it)"
-        return f"none of {len(layers)} layers that were looked at reads it in full"
+        share = f"at best {100 * best['value'] / whole:z.0f}%, at {best['layer']}"
+        return f"none of {count} layers that were looked at reads it in full: {share}"
 
     # What others add
 
@@ -234,15 +237,15 @@ class _Joined:
         for name, other in itertools.permutations(self.task.names, 2) if "additions" in self.asked.kinds else ():
             joined = self.joint(component, name, other)
             twice, alone = (self.first(component, arm, len(joined)) for arm in (f"{name}-twice", name))
-            matched = self.matched(component, name, other)
-            yield (component, name, other), served.addition(joined, alone, matched, twice)
+            matched, reduced = (self.reduced(component, arm, len(joined)) for arm in (f"{name}+{other}", name))
+            yield (component, name, other), served.addition(joined, alone, twice, matched, reduced)
 
     def restores(self) -> dict[tuple[str, str, str], bool]:
         """(component, network, other) -> whether the other beside it makes up for what the network lacks; of networks
         that do not serve the component, and of real additions."""
         asked = {}
-        for (component, name, other), each in self.additions.items():
-            if each.real and self.verdict(component, name).verdict == "lost":
+        for (component, name, other), real in self.real.items():
+            if real and self.verdict(component, name).verdict == "lost":
                 reference, joined = self.reference(component), self.joint(component, name, other)
                 table = self.tables[component][reference]
                 paired = reference in (name, other)
@@ -259,10 +262,15 @@ class _Joined:
         """The first `count` seeds of an arm, which are those of the sets."""
         return self.items.table(arm, component)[:count]
 
-    def matched(self, component: str, one: str, other: str) -> np.ndarray:
-        """Both reduced to the dimensions of the first, by whichever way validation prefers."""
-        arms = [f"{one}+{other}-{how}" for how in REDUCED]
-        return self.items.table(min(arms, key=lambda arm: self.loss(arm, component)), component)
+    def reduced(self, component: str, arm: str, count: int) -> np.ndarray:
+        """An arm's features reduced, by whichever way validation prefers."""
+        arms = [f"{arm}-{how}" for how in REDUCED]
+        return self.first(component, min(arms, key=lambda each: self.loss(each, component)), count)
+
+    def dim(self, component: str, name: str) -> int | None:
+        """The dimensions to which features of a network, and of any other beside it, are reduced."""
+        probes = self.items.probes[f"{name}-{REDUCED[0]}", component, PROTOCOL, None, None]
+        return self.store.rows(probes[0])[0]["dim"]
 
     def added(self, component: str) -> Iterator[Finding]:
         """What each network adds to each other one, and to all others together."""
@@ -271,11 +279,12 @@ class _Joined:
                 continue
             at = dict(arm=other, reference=name, target=component, protocol=PROTOCOL)
             restores = self.restored.get((component, name, other))
-            extra = {"real": each.real, "dimension": each.dimension, "restores": restores, "control": ""}
+            real = self.real[component, name, other]
+            extra = {"real": real, "dimension": each.dimension, "restores": restores, "control": ""}
             yield Finding("added", concatenation.over_sets(each.added), "bits", {**at, "extra": extra})
-            for control in ("matched", "repeated"):
+            for control, dim in (("matched", self.dim(component, name)), ("repeated", None)):
                 value = concatenation.over_sets(getattr(each, control))
-                yield Finding("added", value, "bits", {**at, "extra": {"control": control}})
+                yield Finding("added", value, "bits", {**at, "dim": dim, "extra": {"control": control}})
         everyone = self.items.table("all", component)
         for name in self.task.names if everyone is not None else ():
             others = [each for each in self.task.names if each != name]
@@ -295,15 +304,17 @@ class _Joined:
         columns = {"class": (test.labels, classes)}
         known = factors(self.task.targets[component])
         columns |= {factor: (values["test"], None) for factor, (values, _) in known.items() if factor is not LABEL}
-        found = []
+        found, few = [], 0
         for column, (values, words) in columns.items():
             for value in np.unique(values):
                 mask = values == value
                 if mask.sum() >= LEAST:
                     said = words[value] if words else str(value)
                     found.append((f"{column} {said}", intervals.two_way(correct[:, mask])))
+                else:
+                    few += 1
         lowest = min(found, key=lambda each: each[1].value, default=(None,))[0]
         for group, accuracy in found:
-            extra = {"group": group, "lowest": group == lowest, "groups": len(found)}
+            extra = {"group": group, "lowest": group == lowest, "groups": len(found), "few": few}
             at = dict(arm=name, target=component, protocol=PROTOCOL, extra=extra)
             yield Finding("group_accuracy", accuracy, "fraction", at)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bottleneck import typed
-from bottleneck.auditing.answer import REDUCED, Audit, Named
+from bottleneck.auditing.answer import ITEMS_A_DIMENSION, REDUCED, Audit, Named
 from bottleneck.auditing.networks import Audited, audited
 from bottleneck.auditing.spec import DIRECT, AuditSpec
 from bottleneck.data.component import Component
@@ -124,16 +124,21 @@ class _Laid:
         return kept
 
     def join(self, target: str) -> None:
-        """Every two networks side by side, and all; with the same features twice, and reduced to the first's size."""
+        """Every two networks side by side, and all; with the same features twice, and reduced to the first's size, as
+        the same features twice are."""
+        most = len(self.targets[target].splits["probe"]) // ITEMS_A_DIMENSION
+        reductions = {how: f"{how}@{max(1, most)}" for how in REDUCED}
         for one, other in itertools.combinations(self.networks, 2):
             self.sets(f"{one.name}+{other.name}", [one, other], target)
         for one, other in itertools.permutations(self.networks, 2):
             for index, both in enumerate(zip(one.members(target), other.members(target))):
-                for how in REDUCED:
-                    self.planner.probe(f"{one.name}+{other.name}-{how}", index, target, both, reduce=how)
+                for how, reduce in reductions.items():
+                    self.planner.probe(f"{one.name}+{other.name}-{how}", index, target, both, reduce=reduce)
         for each in self.networks if len(self.networks) > 1 else ():
             for index, member in enumerate(each.members(target)):
                 self.planner.probe(f"{each.name}-twice", index, target, (member, member))
+                for how, reduce in reductions.items():
+                    self.planner.probe(f"{each.name}-{how}", index, target, (member, member), reduce=reduce)
         if len(self.networks) > 2:
             self.sets("all", self.networks, target)
             for each in self.networks:
@@ -166,7 +171,9 @@ class _Laid:
             against = {self.asked.reference: against[self.asked.reference]}
         elif self.asked.reference == DIRECT:
             against = {DIRECT: self.direct[target]}
-        return Cast(each.name, each.seeds, LAST, trained, against, self.targets, tuple(against), bare, prefix="")
+        return Cast(
+            each.name, each.seeds, LAST, trained, against, self.targets, tuple(against), bare, prefix="", paired=False
+        )
 
     def between(self, target: str) -> Between:
         members = tuple((each.name, each.members(target), each.untrained()) for each in self.networks)

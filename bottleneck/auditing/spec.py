@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Literal
 
-from bottleneck import identity
+from bottleneck import identity, models
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
@@ -115,7 +115,9 @@ class AuditSpec:
     @property
     def trained_here(self) -> str:
         """What the reference "direct" is, in words."""
-        return "a fine-tuned copy" if self.init else "direct training"
+        length = self.train.steps if isinstance(self.train.steps, str) else f"{self.train.steps} steps"
+        made = f"{models.describe(models.spec(self.model))}, {length}"
+        return f"a fine-tuned copy ({made})" if self.init else f"direct training ({made})"
 
     @property
     def probe(self) -> ProbeSpec:

@@ -38,6 +38,7 @@ class Cast:
     components: tuple[str, ...]  # of the mixture; the other targets lie outside. Of an audit: the names in `direct`
     bare: dict[str, tuple[Member, ...]] = dataclasses.field(default_factory=dict)  # layer -> members without training
     prefix: str = "direct-"  # of what rows call those that are held against it
+    paired: bool = True  # whether the seeds of those are its own; of an audit they are of other recipes
 
     @property
     def steps(self) -> list:
@@ -79,6 +80,7 @@ class Diagnosis(extract.Reads):
     @property
     def identity(self):
         names = [self.subject, self.cast.arm, self.cast.layer, self.cast.components]
+        names += [] if self.cast.paired else ["unpaired"]
         settings = [
             getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("subject", "cast", "asks")
         ]

@@ -166,6 +166,7 @@ class Ladder(Diagnosis):
             margin=self.margin,
             control=control,
             no_control=climbed.reasons.get(count, ""),
+            paired=self.cast.paired or name == self.cast.arm,
         )
         at = self.at(factor=factor, step=last.source.step if hasattr(last.source, "step") else None)
         for layer, gain in landed.gains.items():

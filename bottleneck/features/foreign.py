@@ -2,7 +2,7 @@
 
 A directory of foreign features holds, for every target and split (probe, val, test, and train where it is wanted),
 `<target>-<split>.npy` [n, p] and `<target>-<split>-ids.npy` [n], the ids of the examples its rows belong to. Rows are
-matched by id, whatever their order; `component` is one of a study's (planning.plan.component):
+matched by id, whatever their order; `component` is one of a study's or an audit's (bottleneck.components):
 
     for split in foreign.SPLITS:
         examples = component.splits[split]

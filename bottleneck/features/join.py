@@ -13,18 +13,20 @@ def collect(
     store, members: tuple[Member, ...], component: Component, reduce: str = "", seed: int = 0
 ) -> dict[str, np.ndarray]:
     """split -> [n, sum of p_m], the members' features joined; with `reduce` at most as many dimensions as the first
-    member has (see representations.RepresentationSpec). `seed` draws the random projection."""
+    member has (see representations.RepresentationSpec), or as D of "pca@D". `seed` draws the random projection."""
     blocks = [store.features(member.source, member.layer, component) for member in members]
     if not reduce:
         return blocks[0] if len(blocks) == 1 else joined(blocks)
+    how, _, most = reduce.partition("@")
     dim, scaled = blocks[0]["probe"].shape[1], joined([standardised(block) for block in blocks])
-    if reduce == "random":
+    dim = min(dim, int(most)) if most else dim
+    if how == "random":
         projection = np.random.default_rng(seed).normal(size=(scaled["probe"].shape[1], dim)) / np.sqrt(dim)
     else:
         key = [(member.source.key, member.layer) for member in members]
-        place = ("principal", *key, component.fingerprints["probe"])
+        place = ("principal", dim, *key, component.fingerprints["probe"])
         directions, variances = store.remember(place, lambda: principal(scaled["probe"], dim))
-        projection = directions / np.sqrt(variances) if reduce == "whitened" else directions
+        projection = directions / np.sqrt(variances) if how == "whitened" else directions
     return {split: x @ projection for split, x in scaled.items()}
 
 

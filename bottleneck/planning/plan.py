@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from bottleneck import representations
-from bottleneck import study as studies
 from bottleneck.answer import Answer, Subject
 from bottleneck.data import component as components
 from bottleneck.data.component import Component
@@ -105,11 +104,6 @@ def plan(study: StudySpec) -> Plan:
     )
     planner.add(answer)
     return Plan(study, episodes, planner.everything(), answer)
-
-
-def component(config, name: str) -> Component:
-    """A component or target as the study of `config` sees it: its items, splits and ids."""
-    return load(studies.spec(config)).targets[name]
 
 
 def load(study: StudySpec) -> Episodes:

@@ -111,8 +111,8 @@ def added_sentence(rows: list[dict]) -> str:
     real.sort(key=lambda r: -r["value"])
     each = [f"{r['arm']} to {r['reference']} on {r['target']} ({r['value']:z.2f} bits)" for r in real]
     kept = sum(extra(r)["dimension"] for r in real)
-    said = f"Beyond the same features twice, by the 95% interval: {several(each, 6)}."
-    return f"{said} In {kept} of {len(real)} something of it stays when both are reduced to the dimensions of one."
+    said = f"Beyond the same features twice (Holm's adjustment over all): {several(each, 6)}."
+    return f"{said} In {kept} of {len(real)} both have more in as many dimensions as the first alone, by the interval."
 
 
 def added(rows: list[dict]) -> Table:
@@ -135,12 +135,14 @@ def added(rows: list[dict]) -> Table:
             )
         )
     header = ("component", "to", "adds", "bits", "same dimension (bits)", "twice (bits)", "adds more", "restores")
+    dims = several(sorted({str(r["dim"]) for r in added_rows(rows, "matched")}))
     caption = (
-        "Conditional usable information: both side by side less the first alone. Same dimension: both reduced to as "
-        "many dimensions as the first has. Twice: the first's features twice instead. Adds more: by intervals, than "
-        "nothing and than the latter. Restores: where the first does not serve the component and the second adds more, "
-        "whether both together surely reach the margin of the reference (Holm's adjustment over all that are asked). "
-        "95% intervals, unadjusted."
+        "Conditional usable information: both side by side less the first alone. Same dimension: both reduced to "
+        f"{dims} principal components (at most the first's dimensions and a quarter of the probe items) less the first "
+        "reduced likewise. Twice: the first's features twice instead. Adds more: than nothing and than the latter "
+        "(Holm's adjustment over all). Restores: where the first does not serve the component and the second adds "
+        "more, whether both together surely reach the margin of the reference (Holm's adjustment over all that are "
+        "asked). 95% intervals, unadjusted."
     )
     return trim(Table("additions", "What each adds", caption, header, tuple(lines)))
 
@@ -186,6 +188,10 @@ def groups(rows: list[dict]) -> Table | None:
         "The lowest of all classes and known factors, found on the test items themselves: lower than on new ones. "
         f"{several(sorted({str(extra(r)['groups']) for r in worst}))} groups per component; all are rows."
     )
+    few = {r["target"]: extra(r)["few"] for r in worst if extra(r)["few"]}
+    if few:
+        left = several([f"{count} of {target}" for target, count in few.items()])
+        caption += f" Left out, with fewer than 10 test items: {left}."
     header = ("component", "network", "group", "items", "accuracy (%)", "on all (%)")
     return trim(Table("groups", "Lowest groups", caption, header, tuple(lines))) if lines else None
 

@@ -66,12 +66,30 @@ def test_seeds_of_different_recipes_are_not_paired():
 
 def test_an_addition_is_real_beyond_the_same_features_twice():
     alone, joined = table(0.3), table(0.9)
-    real = served.addition(joined, alone, table(0.6), table(0.301))
-    assert real.real and real.dimension and real.added.value == pytest.approx(0.6)
-    assert not served.addition(alone + 0.004, alone, alone, alone).real  # less than is worth a word
-    assert not served.addition(table(0.5), alone, alone, table(0.5)).real
-    narrow = served.addition(joined, alone, alone - 0.05, alone)
-    assert narrow.real and not narrow.dimension
+    added = served.addition(joined, alone, table(0.301), table(0.6), table(0.25))
+    assert is_real(added) and added.dimension and added.added.value == pytest.approx(0.6)
+    assert not is_real(served.addition(alone + 0.004, alone, alone, alone, alone))  # less than is worth a word
+    assert not is_real(served.addition(table(0.5), alone, table(0.5), alone, alone))
+    narrow = served.addition(joined, alone, alone, alone - 0.05, alone)
+    assert is_real(narrow) and not narrow.dimension
+
+
+def is_real(added):
+    return served.real({0: added})[0]
+
+
+def test_at_equal_dimension_it_is_held_against_the_first_reduced_likewise():
+    """A reduction may cost the first alone as much as both: that is no sign of dimension."""
+    lower = served.addition(table(0.9), table(0.5), table(0.5), table(0.3), table(0.1))
+    assert lower.matched.value == pytest.approx(0.2) and lower.dimension
+
+
+def test_additions_are_one_family():
+    noise = np.random.default_rng(4).normal(size=(1, 400))
+    noise = 0.3 * (noise - noise.mean()) / noise.std()
+    nothing = np.zeros((1, 400))
+    some, none = (served.addition(noise + shift, *[nothing] * 4) for shift in (0.3 * 2.6 / 20, 0.0))  # p of .01
+    assert served.real({0: some})[0] and not served.real({0: some, **dict.fromkeys(range(1, 20), none)})[0]
 
 
 def test_what_is_no_more_than_the_same_features_twice_is_seldom_called_real():
@@ -80,7 +98,7 @@ def test_what_is_no_more_than_the_same_features_twice_is_seldom_called_real():
     for _ in range(400):
         alone = rng.normal(0.3, 0.5, (1, 200))
         joined, twice = (alone + rng.normal(0.1, 0.4, (1, 200)) for _ in range(2))
-        called += served.addition(joined, alone, alone, twice).real
+        called += is_real(served.addition(joined, alone, twice, alone, alone))
     assert called / 400 < 0.06
 
 
@@ -101,7 +119,7 @@ def told(component="one", network="b", reference="a", **more):
 
 
 def test_the_sentence_says_by_how_much_where_and_what_restores_it():
-    joined = served.addition(table(0.92), table(0.3), table(0.3), table(0.3)).joined
+    joined = served.addition(table(0.92), *[table(0.3)] * 4).joined
     said = served.sentence(told(depth="it is readable at layer2", restored_by=(("a", joined),)))
     assert said.startswith("one is not served by b: 0.30 bits, 33% of the 0.90 of a, the best audited, a gap of 0.60")
     assert "this checkpoint, 400 test items" in said and "it is readable at layer2" in said
@@ -146,4 +164,8 @@ def test_seeds_and_provisional_verdicts_are_said():
 def test_untestable_is_said_with_what_was_needed():
     verdicts = served.pairs({"one": {"a": table(0.9), "b": table(0.0, spread=0.05)}}, {"one": 1.0})
     said = served.sentence(served.Told("one", "a", "b", False, verdicts["one", "a", "b"]))
-    assert said.startswith("one is untestable: b itself shows 0.00 bits (upper 95% limit 0.00") and "0.020" in said
+    assert said.startswith("one is untestable beside b: b itself shows 0.00 bits (upper 95% limit 0.00")
+    assert "0.020); a reads 0.90 bits, 0.8" in said and "90% of the label's 1.00 (this checkpoint, 400" in said
+    itself = served.itself(table(0.0, spread=0.05), 1.0)
+    alone = served.sentence(served.Told("one", "b", "b", False, itself))
+    assert alone.startswith("one is untestable: b itself shows 0.00 bits") and "reads" not in alone

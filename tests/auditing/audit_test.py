@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import bottleneck
 from bottleneck import audit, converted
+from bottleneck.features import foreign
 from bottleneck.models import state_dict
 from bottleneck.rows import read, select
 from tests import state_dicts
@@ -128,7 +130,10 @@ def test_direct_training_may_be_the_reference(place, tmp_path):
     assert audit.main(command(place, *more, data=("plain.npz",), networks=("small",))) == 0
     rows = read(tmp_path / "direct" / "results.jsonl")
     (served,) = select(rows, metric="served")
-    assert served["reference"] == "direct" and "of direct training" in served["extra"]["sentence"]
+    assert (
+        served["reference"] == "direct"
+        and "of direct training (mlp depth=1 width=16, 30 steps)" in served["extra"]["sentence"]
+    )
 
 
 def test_a_fine_tuned_copy_may_be_the_reference(place, tmp_path):
@@ -149,6 +154,34 @@ def test_a_fine_tuned_copy_may_be_the_reference(place, tmp_path):
     assert served["reference"] == "direct" and "of a fine-tuned copy" in served["extra"]["sentence"]
     (pair,) = select(read(tmp_path / "tuned" / "results.jsonl"), metric="gap", unit="bits")
     assert abs(pair["value"]) < 1e-5 < served["value"]
+
+
+def test_features_saved_by_the_items_of_the_flags_are_audited(place, tmp_path, capsys):
+    """What README says: the config of the flags, its items, features by their ids, the command."""
+    flags = dict(networks=[f"c={tmp_path}/features"], data=[str(place / "plain.npz"), f"dark={place}/photos"])
+    config = audit.asked(**flags, image_size="12")
+    for name, component in bottleneck.components(config).items():
+        for split in foreign.SPLITS:
+            images = component.splits[split].fetch(np.arange(len(component.splits[split])))
+            x = images.mean((2, 3)).astype(np.float32)
+            foreign.save(tmp_path / "features", name, split, x, component.splits[split].ids)
+    argv = ["audit", "--networks", *flags["networks"], "--data", *flags["data"], "--image_size=12"]
+    assert audit.main([*argv, f"--workdir={tmp_path}/work", "--config.kinds=()", "--config.shots=1"]) == 0
+    assert "plain is read by c" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_direct_training_has_images_however_it_is_asked_for(place):
+    of_flag = audit.asked(["a=x"], [str(place / "plain.npz")], reference="direct").components.plain.sizes
+    plain = audit.asked(["a=x"], [str(place / "plain.npz")]).components.plain.sizes
+    assert of_flag.probe + of_flag.val <= 80 < plain.probe + plain.val
+
+
+@pytest.mark.parametrize("how", ["--reference=direct", "--config.reference=direct"])
+def test_both_ways_to_say_it_plan_the_same(place, tmp_path, monkeypatch, how):
+    seen = []
+    monkeypatch.setattr("bottleneck.execute.study", lambda config, *rest, **more: seen.append(config) or 0)
+    assert audit.main(command(place, how, f"--workdir={tmp_path}/none", data=("plain.npz",))) == 0
+    assert seen[0].reference == "direct" and seen[0].components.plain.sizes.probe <= 80
 
 
 def test_what_is_killed_goes_on(place, tmp_path):

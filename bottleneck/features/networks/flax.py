@@ -21,6 +21,7 @@ from flax import linen, nnx
 
 from bottleneck.errors import UserError
 from bottleneck.features.layers import LAST, LOGITS, spatial, tap_and_mode
+from bottleneck.features.networks import uses
 from bottleneck.features.networks.network import Network, digest, fitting, named, spread, unfit
 from bottleneck.features.networks.uses import Uses
 
@@ -100,7 +101,7 @@ def network(apply, variables, features: str, shape, code: str = "", blank: Calla
     digest of what makes it."""
     call, variables, structure = caller(apply, variables)
     variables = jax.device_put(jax.tree.map(widened, variables))
-    taps = _taps(call, variables, shape, apply)
+    taps, classes = _taps(call, variables, shape, apply)
     if features and features not in taps:
         raise UserError("features", features, f"one of what the network returns: {', '.join(taps)}")
     own = [tap for tap in taps if tap not in (LAST, LOGITS) and not {"/", ":"} & set(tap)]
@@ -119,7 +120,7 @@ def network(apply, variables, features: str, shape, code: str = "", blank: Calla
         (*spread(outer), LAST),
         functools.partial(_read, _compiled(call, features), variables, apply),
         content,
-        hashlib.sha256(f"{structure} {code}".encode()).hexdigest(),
+        hashlib.sha256(f"{structure} {code} {uses.code(classes)}".encode()).hexdigest(),
         f"{type(apply).__name__}, {size:,} numbers; features are {last}; weights {content[:12]}{measured}",
         blank,
     )
@@ -230,15 +231,22 @@ def _numbered(tree):
     return {int(k) if isinstance(k, str) and k.isdecimal() else k: _numbered(v) for k, v in tree.items()}
 
 
-def _taps(call, variables, shape, apply) -> list[str]:
-    """Names of the taps in the order in which the network makes them."""
+def _taps(call, variables, shape, apply) -> tuple[list[str], set[type]]:
+    """Names of the taps in the order in which the network makes them, and the classes of all modules in it."""
     x = jax.ShapeDtypeStruct((1, *shape), np.float32)
     names: list[str] = []
+    classes = {type(each) for _, each in nnx.iter_modules(apply)} if isinstance(apply, nnx.Module) else set()
+
+    def note(run, args, kwargs, context):
+        classes.add(type(context.module))
+        return run(*args, **kwargs)
+
     try:
-        jax.eval_shape(lambda v, x: names.extend(call(v, x)) or x, variables, x)  # a dictionary would come back sorted
+        with linen.intercept_methods(note):
+            jax.eval_shape(lambda v, x: names.extend(call(v, x)) or x, variables, x)  # a dictionary would be sorted
     except _FAILURES as error:
         raise unfit(apply, error) from error
-    return names
+    return names, classes
 
 
 def _compiled(call, features: str) -> Callable:

@@ -1,6 +1,8 @@
 """Networks of Flax and functions, read where they are: layers by name, weights in every format, untrained copies."""
 
 import collections
+import importlib
+import sys
 
 import flax
 import jax
@@ -120,6 +122,28 @@ def test_content_is_of_the_weights_wherever_they_lie(module, variables, tmp_path
 def test_a_function_may_bring_its_variables(module):
     held = load(module, "with_variables")
     assert held.read(X, ("features",))["features"].shape == (5, 6)
+
+
+@pytest.mark.parametrize("kind", ["flax", "nnx"])
+def test_the_code_of_modules_in_other_files_is_part_of_a_network(tmp_path, monkeypatch, kind):
+    """A class elsewhere whose call is another one: features of before must not be taken for its own."""
+    made = {
+        "flax": "class Inner(nn.Module):\n    def __call__(self, x):\n        return x.mean((1, 2))\n",
+        "nnx": "class Inner(nnx.Module):\n    def __call__(self, x):\n        return x.mean((1, 2))\n",
+    }[kind]
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "outer.py").write_text("from elsewhere import Inner\ndef build():\n    return Inner()\n")
+    structures = []
+    for text in (made, made, made.replace("mean", "max")):
+        (tmp_path / "elsewhere.py").write_text(f"from flax import linen as nn\nfrom flax import nnx\n{text}")
+        sys.modules.pop("elsewhere", None)
+        sys.modules.pop("outer", None)
+        importlib.invalidate_caches()
+        variables = tmp_path / "none.msgpack"
+        variables.write_bytes(flax.serialization.msgpack_serialize({"params": {}}))
+        weights = str(variables) if kind == "flax" else ""
+        structures.append(networks.load(Uses(kind, "outer:build", weights), "", SHAPE).structure)
+    assert structures[0] == structures[1] != structures[2]
 
 
 def test_an_untrained_copy_is_another_one_of_the_same_structure(module, variables, tmp_path):
