@@ -101,3 +101,15 @@ def test_a_reduction_has_at_most_as_many_dimensions_as_one_member():
     for kind in ("pca", "whitened", "random"):
         assert join.collect(store(features), members("a", "b"), COMPONENT, kind)["test"].shape == (9, 3)
         assert join.collect(store(features), members("a"), COMPONENT, kind)["test"].shape == (9, 3)
+        assert join.collect(store(features), members("a", "b"), COMPONENT, f"{kind}@2")["test"].shape == (9, 2)
+
+
+def test_as_many_components_as_items_reduce_nothing():
+    """Why a reduction may be asked to stay below a share of the items: all of them keep every probe item apart."""
+    rng = np.random.default_rng(0)
+    wide = {s: rng.normal(size=(n, 300)) for s, n in SIZES.items()}
+    features = {"a": wide, "b": {s: rng.normal(size=x.shape) for s, x in wide.items()}}
+    whole = join.joined([join.standardised(block) for block in features.values()])["probe"]
+    kept, few = (join.collect(store(features), members("a", "b"), COMPONENT, how)["probe"] for how in ("pca", "pca@50"))
+    np.testing.assert_allclose(kept @ kept.T, whole @ whole.T, atol=1e-9)
+    assert few.shape == (200, 50) and np.trace(few @ few.T) < 0.7 * np.trace(whole @ whole.T)
