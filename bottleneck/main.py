@@ -11,7 +11,6 @@ along them. What is done in the work directory is not done again: the same comma
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import sys
 
 from bottleneck import cli, memory, processes, supervision
@@ -58,6 +57,7 @@ def run(argv: list[str]) -> int:
         raise UserError("command line", parser.given, "--config=FILE.py (--help lists the flags)")
     if args.stage not in STAGES:
         raise UserError("--stage", args.stage, f"one of {', '.join(STAGES)}")
+    workdir, output = cli.place("--workdir", args.workdir), cli.place("--output", args.output)
     share, speed = shard(args.shard or "0/1"), images_per_second(args.images_per_second, args.dry_run)
     with cli.jax_as_found():
         where = processes.place(args.coordinator, args.processes, args.process, args.shard is not None)
@@ -70,13 +70,13 @@ def run(argv: list[str]) -> int:
             processes.join(where)
         return execute.study(
             config,
-            args.workdir and pathlib.Path(args.workdir).expanduser(),
+            workdir,
             stage=args.stage,
             shard=share,
             dry_run=args.dry_run,
             speed=speed,
             retrain=args.retrain,
-            output=args.output and pathlib.Path(args.output).expanduser(),
+            output=output,
         )
 
 
