@@ -23,7 +23,7 @@ from bottleneck import atomic
 from bottleneck.errors import UserError
 from bottleneck.signals import HANDLED, Stop, Stopped
 
-JOINING = 50  # seconds in which all processes must have found each other
+JOINING = 50  # seconds in which all processes must have found each other, unless BOTTLENECK_JOINING says how many
 HEARTBEAT = 20  # seconds without a sign of life after which a process counts as dead
 MEETING = 7 * 86400  # seconds that one process may wait for another's work
 SEEN = 15.0  # seconds in which all see what the first has written: network file systems lag
@@ -106,13 +106,14 @@ def join(where: Place) -> None:
 
     if jax.distributed.is_initialized():
         return
+    within = joining()
     jax.config.update("jax_enable_preemption_service", False)  # its handler would keep SIGTERM to itself
     try:
         jax.distributed.initialize(
             where.coordinator,
             where.count,
             where.index,
-            initialization_timeout=JOINING,
+            initialization_timeout=within,
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=JOINING,
         )
@@ -121,9 +122,17 @@ def join(where: Place) -> None:
     os.write(parent()[1], b"!")
 
 
+def joining() -> int:
+    """Seconds in which all processes must have found each other; more where machines are given one by one."""
+    text = os.environ.get("BOTTLENECK_JOINING", str(JOINING))
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError("BOTTLENECK_JOINING", text, "a number of seconds, at least 1")
+    return int(text)
+
+
 def unfound(where: Place, said: str = "") -> UserError:
     """That the processes did not find each other in time."""
-    expected = f"{where.count or 'all'} processes that find each other within {JOINING} seconds{said}"
+    expected = f"{where.count or 'all'} processes that find each other within {joining()} seconds{said}"
     return UserError("--coordinator", where.coordinator or "of the cluster", expected)
 
 

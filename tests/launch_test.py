@@ -16,7 +16,14 @@ GIVEN = {
     "local": ("--processes=3", "--port=4000"),
     "slurm": ("--shards=4", "--nodes=2", "--tasks-per-node=8", "--sbatch=--partition=gpu --time=60"),
     "tpu": ("--name=pod", "--zone=here"),
-    "gke": ("--name=study", "--image=image", "--hosts=4", "--resource=google.com/tpu:4", "--select=a=b,c=4x4"),
+    "gke": (
+        "--name=study",
+        "--image=image",
+        "--hosts=4",
+        "--resource=google.com/tpu:4",
+        "--select=a=b,c=4x4",
+        "--claim=disk",
+    ),
 }
 
 
@@ -69,17 +76,36 @@ def test_a_job_set_has_a_pod_a_host():
         "study",
     )
     assert made["spec"]["failurePolicy"]["maxRestarts"] > 0  # what was pre-empted goes on
+    (rule,) = made["spec"]["failurePolicy"]["rules"]  # and a mistake does not
+    assert rule == {"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
     (replicated,) = made["spec"]["replicatedJobs"]
     job = replicated["template"]["spec"]
     assert (job["parallelism"], job["completions"], job["completionMode"]) == (4, 4, "Indexed")
+    (rule,) = job["podFailurePolicy"]["rules"]
+    mistake = {"containerName": "main", "operator": "In", "values": [2]}
+    assert rule == {"action": "FailJob", "onExitCodes": mistake, "onPodConditions": []}
     pod = job["template"]["spec"]
     assert pod["restartPolicy"] == "Never" and pod["nodeSelector"] == {"a": "b", "c": "4x4"}
     (container,) = pod["containers"]
+    assert container["name"] == "main"
+    (volume,), (mount,) = pod["volumes"], container["volumeMounts"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "disk"} and volume["name"] == mount["name"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    assert environment["BOTTLENECK_CACHE"].startswith(mount["mountPath"] + "/")
+    assert int(environment["BOTTLENECK_JOINING"]) >= 600  # a pod that comes late is no mistake
     assert container["resources"] == {"limits": {"google.com/tpu": 4}}
     assert container["command"][:3] == ["python", "-m", "bottleneck.main"] and tuple(container["command"][-3:]) == STUDY
     assert (
         "--coordinator=study-hosts-0-0.study:55527" in container["command"] and "--processes=4" in container["command"]
     )
+
+
+def test_without_a_claim_nothing_is_placed_on_one():
+    said = launch("gke", "--name=study", "--image=image", "--print", "--", *STUDY)
+    (container,) = yaml.safe_load(said)["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert "volumeMounts" not in container and "BOTTLENECK_CACHE" not in said
 
 
 def test_a_pod_slice_runs_one_command_on_all_hosts():

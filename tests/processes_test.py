@@ -81,6 +81,15 @@ def test_a_cluster_that_cannot_be_read_is_a_mistake(monkeypatch):
         place()
 
 
+def test_how_long_processes_wait_for_each_other_can_be_said(monkeypatch):
+    assert processes.joining() == processes.JOINING
+    monkeypatch.setenv("BOTTLENECK_JOINING", "3600")
+    assert "within 3600 seconds" in str(processes.unfound(Place("host:1", 2, 0)))
+    monkeypatch.setenv("BOTTLENECK_JOINING", "an hour")
+    with pytest.raises(UserError, match="BOTTLENECK_JOINING='an hour': expected a number of seconds"):
+        processes.join(Place("host:1", 2, 0))
+
+
 def port():
     with socket.socket() as free:
         free.bind(("localhost", 0))
