@@ -5,10 +5,10 @@
 #     [--select=cloud.google.com/gke-tpu-accelerator=tpu-v5-lite-podslice,cloud.google.com/gke-tpu-topology=4x4] \
 #     [--claim=VOLUMECLAIM] [--print] -- --config=configs/imagenet.py --workdir=/data/imagenet
 #
-# --claim names a PersistentVolumeClaim that many may write (Filestore), mounted at /data; what is read of image files is
-# remembered there, too. Pre-empted pods save; the set is started again, and goes on, up to 100 times. A mistake (status
-# 2) fails it at once; therefore pods have an hour to find each other, since their nodes may come minutes apart. Needs
-# Kubernetes 1.26 and JobSet 0.6 or later.
+# --claim names a PersistentVolumeClaim that many may write (Filestore), mounted at /data; what was read of image files
+# is remembered there, too. Pre-empted pods save; the set is started again, and goes on, up to 100 times. A mistake
+# (status 2) fails it at once. Pods that do not find each other end with 2 as well: they have an hour for it, as their
+# nodes may come minutes apart. Needs Kubernetes 1.26 and JobSet 0.6, or later.
 set -euo pipefail
 name='' image='' hosts=1 resource='' select='' claim='' print='' arguments=()
 while [ $# -gt 0 ]; do

@@ -27,8 +27,10 @@ GIVEN = {
 }
 
 
-def launch(name, *given, code=0):
-    done = subprocess.run(["bash", LAUNCH / f"{name}.sh", *given], capture_output=True, text=True, check=False)
+def launch(name, *given, code=0, **environment):
+    inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+    command, environment = ["bash", LAUNCH / f"{name}.sh", *given], inherited | environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     return done.stdout if code == 0 else done.stderr
 
@@ -49,9 +51,39 @@ def test_scripts_pass_shellcheck():
 def test_local_processes_know_each_other():
     commands = [shlex.split(line) for line in printed("local").splitlines()]
     assert len(commands) == 3
-    for index, command in enumerate(commands):
-        assert command[1:3] == ["-m", "bottleneck.main"] and tuple(command[-3:]) == STUDY
+    for index, (devices, *command) in enumerate(commands):
+        assert (
+            devices == f"CUDA_VISIBLE_DEVICES={index}"
+            and command[1:3] == ["-m", "bottleneck.main"]
+            and tuple(command[-3:]) == STUDY
+        )
         assert command[3:6] == ["--coordinator=localhost:4000", "--processes=3", f"--process={index}"]
+
+
+SHARES = {
+    "4,5,6,7": ("4,5", "6,7"),
+    "2,0,1": ("2", "0,1"),
+    "GPU-a1,GPU-b2": ("GPU-a1", "GPU-b2"),
+    "": ("", ""),  # none
+    "-1": ("-1", "-1"),
+}
+
+
+@pytest.mark.parametrize("visible", SHARES)
+def test_local_processes_share_the_devices_that_are_visible(visible, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/usr/bin/env bash\nfor each in "$@"; do case $each in --process=*) echo "$CUDA_VISIBLE_DEVICES" '
+        f'>"{tmp_path}/${{each#*=}}" ;; esac; done\n'
+    )
+    python.chmod(0o755)
+    launch("local", "--port=1", "--", *STUDY, CUDA_VISIBLE_DEVICES=visible, PYTHON=str(python))
+    assert tuple((tmp_path / str(index)).read_text().strip() for index in range(2)) == SHARES[visible]
+
+
+def test_fewer_devices_than_processes_are_a_mistake():
+    (line,) = launch("local", "--port=1", "--", *STUDY, code=2, CUDA_VISIBLE_DEVICES="3").splitlines()
+    assert line.startswith("error: CUDA_VISIBLE_DEVICES=3: expected one at least for each of 2")
 
 
 def test_slurm_has_a_job_a_stage_that_waits_for_the_one_before():
