@@ -25,7 +25,7 @@ FLAGS = {
     "--shard": dict(metavar="i/n", help="take the i-th (from 0) of n fixed shares of the tasks"),
     "--coordinator": dict(
         metavar="HOST:PORT",
-        help="where the first of several processes that work together is met; found on TPU pods, SLURM, Open MPI, GKE",
+        help="where the first of several processes that work together is met; found on TPU pods, SLURM, Open MPI",
     ),
     "--processes": dict(metavar="N", help="how many they are; 1: this one works alone, whatever cluster it is on"),
     "--process": dict(metavar="I", help="which of them this is, from 0"),

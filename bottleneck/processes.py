@@ -1,6 +1,7 @@
 """Several processes of one job: how they find each other, meet, agree on what is next, and end together.
 
-JAX's distributed runtime does the work: it knows SLURM, Open MPI, TPU pods and GKE, and whether a process still lives.
+JAX's distributed runtime does the work: it knows SLURM, Open MPI, TPU pods, and Kubernetes where the package
+`kubernetes` is installed, and whether a process still lives.
 Each process runs under a parent (see supervision).
 """
 
