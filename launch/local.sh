@@ -20,7 +20,7 @@ done
 [ ${#arguments[@]} -gt 0 ] || { echo "error: --: expected the study's arguments after it, such as --config=FILE" >&2; exit 2; }
 python=${PYTHON:-python}
 visible=()
-if [ -n "${CUDA_VISIBLE_DEVICES-}" ] && [ "$CUDA_VISIBLE_DEVICES" != -1 ]; then
+if [ -n "${CUDA_VISIBLE_DEVICES-}" ] && [ "$CUDA_VISIBLE_DEVICES" != -1 ] && [ "${JAX_PLATFORMS-}" != cpu ]; then
   IFS=, read -r -a visible <<<"$CUDA_VISIBLE_DEVICES"
   if [ ${#visible[@]} -lt "$processes" ]; then
     echo "error: CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES: expected one at least for each of $processes processes" >&2

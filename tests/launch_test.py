@@ -28,7 +28,7 @@ GIVEN = {
 
 
 def launch(name, *given, code=0, **environment):
-    inherited = {key: text for key, text in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+    inherited = {key: text for key, text in os.environ.items() if key not in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS")}
     command, environment = ["bash", LAUNCH / f"{name}.sh", *given], inherited | environment
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
@@ -84,6 +84,11 @@ def test_local_processes_share_the_devices_that_are_visible(visible, tmp_path):
 def test_fewer_devices_than_processes_are_a_mistake():
     (line,) = launch("local", "--port=1", "--", *STUDY, code=2, CUDA_VISIBLE_DEVICES="3").splitlines()
     assert line.startswith("error: CUDA_VISIBLE_DEVICES=3: expected one at least for each of 2")
+
+
+def test_on_the_cpu_the_list_of_devices_does_not_matter():
+    given = ("local", "--port=1", "--print", "--", *STUDY)
+    assert "CUDA_VISIBLE_DEVICES=3 " in launch(*given, CUDA_VISIBLE_DEVICES="3", JAX_PLATFORMS="cpu")
 
 
 def test_slurm_has_a_job_a_stage_that_waits_for_the_one_before():
