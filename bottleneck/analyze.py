@@ -59,6 +59,8 @@ def run(argv: list[str]) -> int:
     if asked != 1 or not args.workdir and any(getattr(args, name) for name in STORED):
         expected = "a work directory; or --mixture, --direct and --labels; or --selftest"
         raise UserError("command line", parser.given, f"{expected} (--help lists the flags)")
+    workdir, other = cli.place("WORKDIR", args.workdir), cli.place("--compare", args.compare)
+    output = cli.place("--output", args.output)
     if given:
         features(given)
         return cli.DONE
@@ -67,11 +69,7 @@ def run(argv: list[str]) -> int:
             from bottleneck import selftest
 
             return cli.DONE if selftest.run() else cli.FAILED
-        return directory(_place(args.workdir), args.config, _place(args.compare), _place(args.output))
-
-
-def _place(text: str | None) -> pathlib.Path | None:
-    return pathlib.Path(text).expanduser() if text else None
+        return directory(workdir, args.config, other, output)
 
 
 def directory(

@@ -64,6 +64,7 @@ def run(argv: list[str]) -> int:
         raise UserError(
             "command line", parser.given, "--images and --image_size with --data; a config says them itself"
         )
+    workdir, output = cli.place("--workdir", args.workdir), cli.place("--output", args.output)
     with cli.jax_as_found():
         from bottleneck import execute, kinds  # after the flags: --help needs no JAX
 
@@ -71,8 +72,7 @@ def run(argv: list[str]) -> int:
         flags = {name: getattr(args, name) for name in ("networks", "data", "image_size", "images", "workdir")}
         flags["reference"] = dict(overrides).get("reference", "").strip("'\"")  # set as a key of the config, too
         config = kinds.load(args.config, overrides) if args.config else kinds.overridden(asked(**flags), overrides)
-        place, output = (path and pathlib.Path(path).expanduser() for path in (args.workdir, args.output))
-        return execute.study(config, place, dry_run=args.dry_run, output=output)
+        return execute.study(config, workdir, dry_run=args.dry_run, output=output)
 
 
 def asked(

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import itertools
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
@@ -139,6 +140,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         raise UserError("command line", self.given, f"other arguments ({message}); --help lists them")
+
+
+def place(flag: str, text: str | None) -> pathlib.Path | None:
+    """The directory that `flag` names, `~` expanded. Raises UserError for an address (gs://...), of which pathlib would
+    make a directory here."""
+    if text and "://" in text:
+        raise UserError(flag, text, "a directory of a file system (what an address names can be mounted)")
+    return pathlib.Path(text).expanduser() if text else None
 
 
 @contextlib.contextmanager

@@ -62,7 +62,8 @@ def study(
             return DONE
         store = opened(plan, workdir, stop)
         stages = STAGES if stage == "all" else (stage,)
-        if stages == ("report",) or output is not None and not retrain and not store.outcomes.left():
+        settled = output is not None and not retrain and processes.decided(not store.outcomes.left())
+        if stages == ("report",) or settled:
             return processes.primary(lambda: finish(plan, store, config, output, write=False, printed=printed))
         results.usable(workdir)
         return work(plan, store, config, output, stages, shard, retrain, printed)
@@ -71,6 +72,8 @@ def study(
 def work(plan: Plan | Sweep, store: Store, config, output, stages, shard, retrain: bool, printed: bool) -> int:
     """Carries out these stages, the first of several processes under the lock, and leaves what was found."""
     workdir, stop = store.workdir, store.stop
+    with processes.lost():
+        processes.shared(workdir)
     if processes.first():
         print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
     compilation_cache(workdir)

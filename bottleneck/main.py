@@ -11,7 +11,6 @@ along them. What is done in the work directory is not done again: the same comma
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import sys
 
 from bottleneck import cli, memory, processes, supervision
@@ -26,7 +25,7 @@ FLAGS = {
     "--shard": dict(metavar="i/n", help="take the i-th (from 0) of n fixed shares of the tasks"),
     "--coordinator": dict(
         metavar="HOST:PORT",
-        help="where the first of several processes that work together is met; found on TPU pods, SLURM, Open MPI, GKE",
+        help="where the first of several processes that work together is met; found on TPU pods, SLURM, Open MPI",
     ),
     "--processes": dict(metavar="N", help="how many they are; 1: this one works alone, whatever cluster it is on"),
     "--process": dict(metavar="I", help="which of them this is, from 0"),
@@ -58,6 +57,7 @@ def run(argv: list[str]) -> int:
         raise UserError("command line", parser.given, "--config=FILE.py (--help lists the flags)")
     if args.stage not in STAGES:
         raise UserError("--stage", args.stage, f"one of {', '.join(STAGES)}")
+    workdir, output = cli.place("--workdir", args.workdir), cli.place("--output", args.output)
     share, speed = shard(args.shard or "0/1"), images_per_second(args.images_per_second, args.dry_run)
     with cli.jax_as_found():
         where = processes.place(args.coordinator, args.processes, args.process, args.shard is not None)
@@ -70,13 +70,13 @@ def run(argv: list[str]) -> int:
             processes.join(where)
         return execute.study(
             config,
-            args.workdir and pathlib.Path(args.workdir).expanduser(),
+            workdir,
             stage=args.stage,
             shard=share,
             dry_run=args.dry_run,
             speed=speed,
             retrain=args.retrain,
-            output=args.output and pathlib.Path(args.output).expanduser(),
+            output=output,
         )
 
 

@@ -43,7 +43,7 @@ def run(config, workdir: str | os.PathLike | None = None, **overrides) -> Result
     with cli.as_found(), cli.jax_as_found():
         try:
             config = configured(config, overrides)
-            place = pathlib.Path(workdir or pathlib.Path("runs") / kinds.spec(config).name).expanduser().absolute()
+            place = _place(workdir or pathlib.Path("runs") / kinds.spec(config).name)
             if execute.study(config, place, printed=False) != execute.DONE:
                 raise UserError("workdir", str(place), "a study of which nothing is left to other shards or processes")
             return of_outcome(results.from_disk(place, config), place)
@@ -67,8 +67,12 @@ def components(config, **overrides) -> dict[str, Component]:
 def load(workdir: str | os.PathLike, config_hash: str = "") -> Results:
     """What a finished study in `workdir` has found, the newest or the one whose config has this hash (or this beginning
     of it): from its rows alone, without its data. Raises UserError where there is none, or it is not finished."""
-    place = pathlib.Path(workdir).expanduser().absolute()
+    place = _place(workdir)
     return of_outcome(results.from_disk(place, analyze.stored(place, config_hash)), place)
+
+
+def _place(workdir: str | os.PathLike) -> pathlib.Path:
+    return cli.place("workdir", os.fspath(workdir)).absolute()
 
 
 def of_outcome(outcome: results.Outcome, workdir: pathlib.Path) -> Results:

@@ -1,6 +1,7 @@
 """Several processes of one job: how they find each other, meet, agree on what is next, and end together.
 
-JAX's distributed runtime does the work: it knows SLURM, Open MPI, TPU pods and GKE, and whether a process still lives.
+JAX's distributed runtime does the work: it knows SLURM, Open MPI, TPU pods, and Kubernetes where the package
+`kubernetes` is installed, and whether a process still lives.
 Each process runs under a parent (see supervision).
 """
 
@@ -9,23 +10,29 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pathlib
+import secrets
 import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from bottleneck import atomic
 from bottleneck.errors import UserError
 from bottleneck.signals import HANDLED, Stop, Stopped
 
-JOINING = 50  # seconds in which all processes must have found each other
+JOINING = 50  # seconds in which all processes must have found each other, unless BOTTLENECK_JOINING says how many
 HEARTBEAT = 20  # seconds without a sign of life after which a process counts as dead
 MEETING = 7 * 86400  # seconds that one process may wait for another's work
+SEEN = 15.0  # seconds in which all see what the first has written: network file systems lag
 POLL = 1.0  # seconds between looks at whether another process was asked to stop
 SUPERVISED = "BOTTLENECK_SUPERVISED"  # in the environment of the process that works: see `parent`
 LOST = "another process of this job has ended or cannot be reached; the same command goes on"
 _STOP = "bottleneck/stop"
+_BLIND = "bottleneck/blind"
 _OF_A_PEER = ("gloo", "nccl", "coordination", "heartbeat", "barrier", "connection", "unavailable", "peer")
 
 
@@ -100,13 +107,14 @@ def join(where: Place) -> None:
 
     if jax.distributed.is_initialized():
         return
+    within = joining()
     jax.config.update("jax_enable_preemption_service", False)  # its handler would keep SIGTERM to itself
     try:
         jax.distributed.initialize(
             where.coordinator,
             where.count,
             where.index,
-            initialization_timeout=JOINING,
+            initialization_timeout=within,
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=JOINING,
         )
@@ -115,9 +123,17 @@ def join(where: Place) -> None:
     os.write(parent()[1], b"!")
 
 
+def joining() -> int:
+    """Seconds in which all processes must have found each other; more where machines are given one by one."""
+    text = os.environ.get("BOTTLENECK_JOINING", str(JOINING))
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError("BOTTLENECK_JOINING", text, "a number of seconds, at least 1")
+    return int(text)
+
+
 def unfound(where: Place, said: str = "") -> UserError:
     """That the processes did not find each other in time."""
-    expected = f"{where.count or 'all'} processes that find each other within {JOINING} seconds{said}"
+    expected = f"{where.count or 'all'} processes that find each other within {joining()} seconds{said}"
     return UserError("--coordinator", where.coordinator or "of the cluster", expected)
 
 
@@ -196,6 +212,45 @@ def primary(action: Callable):
     """What `action` gives, plain data, on the first process, after all have come here; all wait for it."""
     meet("before")
     return decided(action() if first() else None)
+
+
+def shared(workdir: pathlib.Path) -> None:
+    """Raises UserError, in every process, where not all see what the first writes in `workdir`: each would work in a
+    directory of its own, and wait for ever for what the others do there."""
+    if count() == 1:
+        return
+    token = workdir / primary(lambda: _leave_token(workdir))
+    client().key_value_set(f"{_BLIND}/{token.name}/{index()}", "sees" if _appears(token) else "blind")
+    blind = decided(_blind(token) if first() else None)
+    if blind:
+        names = ", ".join(map(str, blind[:8])) + ", ..." * (len(blind) > 8)
+        expected = f"one directory for all {count()} processes: number {names} cannot see what number 0 writes there"
+        raise UserError("--workdir", str(workdir), expected)
+
+
+def _leave_token(workdir: pathlib.Path) -> str:
+    """The name of a new file, which no file system can have remembered as not there."""
+    token = workdir / f".shared-{secrets.token_hex(8)}"
+    with atomic.space(token):
+        workdir.mkdir(parents=True, exist_ok=True)
+        token.touch()
+    return token.name
+
+
+def _appears(token: pathlib.Path) -> bool:
+    until = time.monotonic() + SEEN
+    while not token.exists():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _blind(token: pathlib.Path) -> list[int]:
+    """The processes that do not see it; it is no longer needed then."""
+    said = [client().blocking_key_value_get(f"{_BLIND}/{token.name}/{each}", 1000 * MEETING) for each in range(count())]
+    token.unlink(missing_ok=True)
+    return [each for each, word in enumerate(said) if word == "blind"]
 
 
 @contextlib.contextmanager

@@ -5,8 +5,10 @@
 #     [--select=cloud.google.com/gke-tpu-accelerator=tpu-v5-lite-podslice,cloud.google.com/gke-tpu-topology=4x4] \
 #     [--claim=VOLUMECLAIM] [--print] -- --config=configs/imagenet.py --workdir=/data/imagenet
 #
-# --claim names a PersistentVolumeClaim that many may write (Filestore), mounted at /data. Pre-empted pods save; the
-# set is started again, and goes on, up to 100 times.
+# --claim names a PersistentVolumeClaim that many may write (Filestore), mounted at /data; what was read of image files
+# is remembered there, too. Pre-empted pods save; the set is started again, and goes on, up to 100 times. A mistake
+# (status 2) fails it at once. Pods that do not find each other end with 2 as well: they have an hour for it, as their
+# nodes may come minutes apart. Needs Kubernetes 1.26 and JobSet 0.6, or later.
 set -euo pipefail
 name='' image='' hosts=1 resource='' select='' claim='' print='' arguments=()
 while [ $# -gt 0 ]; do
@@ -35,6 +37,9 @@ metadata:
 spec:
   failurePolicy:
     maxRestarts: 100
+    rules:
+      - action: FailJobSet
+        onJobFailureReasons: [PodFailurePolicy]
   replicatedJobs:
     - name: hosts
       replicas: 1
@@ -44,6 +49,11 @@ spec:
           completions: $hosts
           completionMode: Indexed
           backoffLimit: 0
+          podFailurePolicy:
+            rules:
+              - action: FailJob
+                onExitCodes: {containerName: main, operator: In, values: [2]}
+                onPodConditions: [] # which JobSet's older schemas require
           template:
             spec:
               restartPolicy: Never
@@ -61,6 +71,10 @@ YAML
                   env:
                     - name: INDEX
                       valueFrom: {fieldRef: {fieldPath: "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
+                    - {name: BOTTLENECK_JOINING, value: '3600'}
+YAML
+  [ -z "$claim" ] || echo "                    - {name: BOTTLENECK_CACHE, value: /data/.bottleneck}"
+  cat <<YAML
                   command:
                     - python
                     - -m

@@ -3,7 +3,8 @@
 #
 #   launch/local.sh --processes=2 [--port=PORT] [--print] -- --config=configs/mixture.py:smoke
 #
-# Ends with the exit status of bottleneck.main: 0 done, 3 run again, else the first failure's.
+# Each has the GPU of its number, or its share of those that CUDA_VISIBLE_DEVICES lists. Ends with the exit status of
+# bottleneck.main: 0 done, 3 run again, else the first failure's.
 set -euo pipefail
 processes=2 port='' print='' arguments=()
 while [ $# -gt 0 ]; do
@@ -18,21 +19,39 @@ while [ $# -gt 0 ]; do
 done
 [ ${#arguments[@]} -gt 0 ] || { echo "error: --: expected the study's arguments after it, such as --config=FILE" >&2; exit 2; }
 python=${PYTHON:-python}
+visible=()
+if [ -n "${CUDA_VISIBLE_DEVICES-}" ] && [ "$CUDA_VISIBLE_DEVICES" != -1 ] && [ "${JAX_PLATFORMS-}" != cpu ]; then
+  IFS=, read -r -a visible <<<"$CUDA_VISIBLE_DEVICES"
+  if [ ${#visible[@]} -lt "$processes" ]; then
+    echo "error: CUDA_VISIBLE_DEVICES=$CUDA_VISIBLE_DEVICES: expected one at least for each of $processes processes" >&2
+    exit 2
+  fi
+fi
 [ -n "$port" ] || port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
+
+devices_of() { # devices_of INDEX -> `devices`, that process's own
+  devices=${CUDA_VISIBLE_DEVICES-$1}
+  if [ ${#visible[@]} -gt 0 ]; then
+    local from=$(($1 * ${#visible[@]} / processes)) until=$((($1 + 1) * ${#visible[@]} / processes))
+    devices=$(IFS=,; echo "${visible[*]:from:until - from}")
+  fi
+}
 
 command_of() { # command_of INDEX -> the array `command`
   command=("$python" -m bottleneck.main "--coordinator=localhost:$port" "--processes=$processes" "--process=$1" "${arguments[@]}")
 }
 
 if [ -n "$print" ]; then
-  for ((index = 0; index < processes; index++)); do command_of "$index"; printf '%q ' "${command[@]}"; echo; done
+  for ((index = 0; index < processes; index++)); do
+    command_of "$index"; devices_of "$index"
+    printf '%q ' "CUDA_VISIBLE_DEVICES=$devices" "${command[@]}"; echo
+  done
   exit
 fi
 children=()
 for ((index = 0; index < processes; index++)); do
-  command_of "$index"
-  # where each has one of several GPUs
-  CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES-$index} "${command[@]}" &
+  command_of "$index"; devices_of "$index"
+  CUDA_VISIBLE_DEVICES=$devices "${command[@]}" &
   children+=($!)
 done
 trap 'kill -TERM "${children[@]}" 2>/dev/null || true' TERM INT

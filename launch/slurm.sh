@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # A study on SLURM: an array job a stage, an element of it a shard, each of one or several nodes, a task a GPU.
 #
-#   launch/slurm.sh --shards=8 --nodes=1 --tasks-per-node=8 [--rounds=2] [--sbatch="--partition=gpu --time=12:00:00"]
+#   launch/slurm.sh --shards=8 --nodes=1 --tasks-per-node=8 [--rounds=10] [--sbatch="--partition=gpu --time=12:00:00"]
 #                   [--print] -- --config=configs/imagenet.py --workdir=/shared/runs/imagenet
 #
-# Every stage waits for the one before. What is trained only where something is lost is trained in the second round. An
-# element that is about to be pre-empted saves and is queued again; what is done is not done again.
+# A round is pretrain, transfer, analyze and report, each after the end of the one before, however that ended. A shard
+# whose next task needs another shard's, or another stage's (what is trained only where something is lost), ends with
+# status 3 and holds no node while it waits; one that crashed leaves its tasks. So the last job looks at what is left:
+# where the report ends with status 3, it submits the next round, of ROUNDS in all. What is done is not done again, and
+# jobs that have nothing to do end at once. Any other end of the report (0: done, 2: a mistake) is the end.
+#
+# An element that is about to be pre-empted saves and is queued again, within its round. To give up, cancel the report's
+# job first: the jobs after a cancelled one run.
 set -euo pipefail
-shards=1 nodes=1 tasks=1 rounds=2 more='' print='' arguments=()
+launcher=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/${BASH_SOURCE[0]##*/}
+shards=1 nodes=1 tasks=1 rounds=10 more='' print='' arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
     --shards=*) shards=${1#*=} ;;
@@ -25,6 +32,9 @@ done
 python=${PYTHON:-python}
 read -r -a options <<<"$more"
 quoted=$(printf '%q ' "${arguments[@]}")
+
+again=$(printf '%q ' env "PYTHON=$python" bash "$launcher" "--shards=$shards" "--nodes=$nodes" \
+  "--tasks-per-node=$tasks" "--rounds=$((rounds - 1))" "--sbatch=$more" -- "${arguments[@]}")
 
 script_of() { # script_of STAGE: what an element of the array runs
   cat <<SCRIPT
@@ -48,15 +58,29 @@ code=0; wait "\$step" || code=\$?
 if [ -n "\$stopped" ]; then
   code=0; wait "\$step" || code=\$?
   [ "\$code" != 3 ] || scontrol requeue "\$SLURM_JOB_ID"
+  exit "\$code"
 fi
-exit "\$code"
+SCRIPT
+  [ "$1" != report ] || next_round
+  echo "exit \"\$code\""
+}
+
+next_round() { # what the last job does where the study is unfinished
+  local submit="echo 'unfinished after the last round; the same launch/slurm.sh goes on' >&2"
+  if [ "$rounds" -gt 1 ]; then
+    submit="$again|| echo 'error: the next round could not be submitted; the same launch/slurm.sh goes on' >&2"
+  fi
+  cat <<SCRIPT
+if [ "\$code" = 3 ]; then
+  $submit
+fi
 SCRIPT
 }
 
-stages=()
-for ((round = 0; round < rounds; round++)); do stages+=(pretrain transfer analyze); done
+# the report's job, which submits the next round, must not hand on what SLURM says of it
+for name in "${!SLURM_@}"; do case $name in SLURM_CONF | SLURM_CLUSTERS) ;; *) unset "$name" ;; esac; done
 previous=''
-for stage in "${stages[@]}" report; do
+for stage in pretrain transfer analyze report; do
   dependency=(); [ -z "$previous" ] || dependency=("--dependency=afterany:$previous")
   if [ "$stage" = report ]; then shards=1 nodes=1 tasks=1; fi
   if [ -n "$print" ]; then
@@ -64,6 +88,7 @@ for stage in "${stages[@]}" report; do
     previous="\$$stage"
   else
     previous=$(script_of "$stage" | sbatch --parsable "${dependency[@]}" "${options[@]}")
+    previous=${previous%%;*} # ID;CLUSTER where there are several
     echo "$stage: job $previous"
   fi
 done

@@ -2,8 +2,10 @@
 # A study on all hosts of a Cloud TPU VM pod slice; JAX finds out by itself which of them each one is.
 #
 #   launch/tpu.sh --name=TPU --zone=ZONE [--project=PROJECT] [--directory=bottleneck] [--print] -- \
-#     --config=configs/imagenet.py --workdir=gs-or-shared-directory
+#     --config=configs/imagenet.py --workdir=/shared/runs/imagenet
 #
+# The work directory is on a file system that all hosts have mounted at one place, such as Filestore; an address (gs://)
+# is none. Hosts that do not see each other's files say so and end with status 2.
 # The checkout is in --directory on every host, with `pip install '.[tpu]'` done (--worker=all does that, too). Run the
 # same command again where it ends with status 3.
 set -euo pipefail

@@ -32,6 +32,13 @@ def test_flags_in_any_order_and_both_spellings():
     assert parser().read(["prog"]).work_dir == "here" and parser().read([]).place is None
 
 
+def test_an_address_is_no_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.place("--workdir", "~/a:b") == tmp_path / "a:b" and cli.place("--workdir", None) is None
+    with pytest.raises(UserError, match="--workdir='gs://b/x': expected a directory"):
+        cli.place("--workdir", "gs://b/x")
+
+
 MISTAKES = {
     "--config.seeds 3": "--config.seeds='3': expected --config.seeds=3, with an equals sign",
     "--config.seeds": "--config.seeds='': expected --config.seeds=VALUE",

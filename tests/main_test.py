@@ -298,6 +298,8 @@ def test_a_config_file_that_fails_or_is_missing(refused, tmp_path):
         ("--nonsense", ("nonsense",)),
         ("stray", ("stray", "no further argument")),
         ("--workdir=", ("--workdir=DIR",)),
+        ("--workdir=gs://bucket/run", ("--workdir='gs://bucket/run'", "a directory of a file system")),
+        ("--output=s3://bucket/run", ("--output='s3://bucket/run'", "a directory of a file system")),
         ("--stage=", ("--stage=STAGE",)),
         ("--dry_run=perhaps", ("dry_run",)),
     ],

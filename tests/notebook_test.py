@@ -149,6 +149,7 @@ def test_rows_have_no_such_key(results):
 
 
 MISTAKES = {
+    "an address": ((TINY, "gs://bucket/run"), {}, "workdir='gs:.*a directory"),
     "no file": (("absent.py",), {}, "absent.py"),
     "no config": ((3,), {}, "a ConfigDict"),
     "an unknown key": (({"name": "mine", "speed": 3},), {}, "a known key"),

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -80,18 +81,29 @@ def test_a_cluster_that_cannot_be_read_is_a_mistake(monkeypatch):
         place()
 
 
+def test_how_long_processes_wait_for_each_other_can_be_said(monkeypatch):
+    assert processes.joining() == processes.JOINING
+    monkeypatch.setenv("BOTTLENECK_JOINING", "3600")
+    assert "within 3600 seconds" in str(processes.unfound(Place("host:1", 2, 0)))
+    monkeypatch.setenv("BOTTLENECK_JOINING", "an hour")
+    with pytest.raises(UserError, match="BOTTLENECK_JOINING='an hour': expected a number of seconds"):
+        processes.join(Place("host:1", 2, 0))
+
+
 def port():
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return free.getsockname()[1]
 
 
-def start(workdir, *overrides, count=2, indices=None, devices=1):
-    """One process of a job for each of `indices`, all of them by default."""
+def start(workdir, *overrides, count=2, indices=None, devices=1, others=None):
+    """One process of a job for each of `indices`, all of them by default; `others`: the directory of all but the first
+    of them."""
     address, children = f"localhost:{port()}", []
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu"}
     for index in range(count) if indices is None else indices:
-        command = [sys.executable, "-m", "bottleneck.main", f"--config={CONFIG}", f"--workdir={workdir}", *overrides]
+        place = others if index and others else workdir
+        command = [sys.executable, "-m", "bottleneck.main", f"--config={CONFIG}", f"--workdir={place}", *overrides]
         command += [f"--coordinator={address}", f"--processes={count}", f"--process={index}"]
         pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         children.append(subprocess.Popen(command, env=environment, **pipes))
@@ -187,6 +199,61 @@ def test_a_process_that_is_alone_says_so_within_a_minute(tmp_path):
     code, _, errors = ended(child, timeout=120)
     assert code == 2 and "find each other" in errors.splitlines()[-1] and "Traceback" not in errors, errors
     assert time.monotonic() - begun < 70 and not list(tmp_path.iterdir())
+
+
+def test_directories_that_are_not_shared_are_refused_by_all_in_one_line(tmp_path):
+    first, other = tmp_path / "first", tmp_path / "other"
+    for (code, _, errors), place in zip(map(ended, start(first, others=other)), (first, other), strict=True):
+        (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+        assert code == 2 and line.startswith(f"error: --workdir='{place}': expected one directory for all 2"), errors
+        assert "number 1 cannot see" in line and "Traceback" not in errors
+    assert not list(first.iterdir()) and not other.exists()
+
+
+class Client:
+    """What the processes of a job tell each other."""
+
+    def __init__(self):
+        self.told = {}
+
+    def key_value_set(self, key, value):
+        self.told[key] = value
+
+    def blocking_key_value_get(self, key, milliseconds):
+        return self.told[key] if key in self.told else self.told[key.rpartition("/")[2]]
+
+
+@pytest.fixture
+def three(monkeypatch):
+    """This process is the first of three; returns what makes the others say whether they see its file."""
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    monkeypatch.setattr(processes, "index", lambda: 0)
+    monkeypatch.setattr(processes, "primary", lambda action: action())
+    monkeypatch.setattr(processes, "decided", lambda what: what)
+    monkeypatch.setattr(processes, "SEEN", 0.3)
+    told = Client()
+    monkeypatch.setattr(processes, "client", lambda: told)
+    return lambda *said: told.told.update({"1": said[0], "2": said[1]})
+
+
+def test_all_see_a_directory_that_is_shared(three, tmp_path):
+    three("sees", "sees")
+    processes.shared(tmp_path / "new" / "study")
+    assert not list((tmp_path / "new" / "study").iterdir())  # nothing of it is left
+
+
+def test_who_does_not_see_the_directory_is_named(three, tmp_path):
+    three("sees", "blind")
+    with pytest.raises(UserError, match="--workdir=.*all 3 processes: number 2 cannot see"):
+        processes.shared(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_may_appear_late(three, tmp_path, monkeypatch):
+    assert not processes._appears(tmp_path / "token")
+    monkeypatch.setattr(processes, "SEEN", 30)
+    threading.Timer(0.3, (tmp_path / "token").touch).start()
+    assert processes._appears(tmp_path / "token")
 
 
 def test_a_mistake_is_said_by_each_of_them(tmp_path):
