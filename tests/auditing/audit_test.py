@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from bottleneck import audit, converted
+from bottleneck.features import passes
 from bottleneck.models import state_dict
 from bottleneck.rows import read, select
 from tests import state_dicts
@@ -172,7 +173,7 @@ def test_what_is_killed_goes_on(place, tmp_path):
     whole = run(tmp_path / "whole", 0)
     assert whole.wait(300) == 0, whole.stderr.read()
     for sent in (signal.SIGKILL, signal.SIGTERM):
-        cut = run(tmp_path / sent.name, 0.5)
+        cut = run(tmp_path / sent.name, 1.5 * passes.SECONDS)
         until = time.time() + 240
         while not list((tmp_path / sent.name).glob("same/features/*/.*.part")) and time.time() < until:
             assert cut.poll() is None, cut.stderr.read()
