@@ -1,4 +1,4 @@
-"""Small files that are whole or absent, and what is said when the disk is full."""
+"""Files that are whole or absent, and what is said when the disk is full."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 import pathlib
 import shutil
 import threading
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from bottleneck.errors import UserError
 
@@ -50,8 +52,10 @@ def space(path: pathlib.Path):
         raise
 
 
-def write(path: pathlib.Path, data: bytes | str) -> None:
-    """Writes a small file so that a reader (or a kill) sees either the old bytes or the new ones, never a mixture.
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` at the end: a reader (or a kill) sees either the old bytes or the new ones,
+    never a mixture.
 
     Raises Full. A write that fails leaves no temporary file.
     """
@@ -60,13 +64,19 @@ def write(path: pathlib.Path, data: bytes | str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as f:
-                f.write(data.encode() if isinstance(data, str) else data)
+                yield f
                 f.flush()
                 os.fsync(f.fileno())
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def write(path: pathlib.Path, data: bytes | str) -> None:
+    """Writes a small file, whole or not at all. Raises Full."""
+    with replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 def append(path: pathlib.Path, line: str) -> None:

@@ -10,7 +10,7 @@ import sys
 
 import jax
 
-from bottleneck import jobs, kinds, lock, pretraining, processes, results, signals, typed
+from bottleneck import jobs, kinds, lock, pretraining, processes, results, signals, typed, workers
 from bottleneck.dryrun import describe
 from bottleneck.errors import UserError
 from bottleneck.features.extract import Extract
@@ -226,7 +226,8 @@ def stage_of(groups: list[list[Task]]) -> str:
 def make(task: Task, store: Store, *watched) -> None:
     """Carries out a task; `watched`: what a long one reports to."""
     try:
-        task.run(store, *watched)
+        with workers.room(task.holds(store)):  # before they are read: who waits holds none
+            task.run(store, *watched)
     except Empty as reason:
         store.leave_empty(task, str(reason))
 

@@ -26,13 +26,7 @@ from bottleneck.rows import Finding
 from bottleneck.tasks import Asked
 
 SCORED = ("val", "test")  # splits that a fitted classifier is calibrated on and read on
-TUNED = (  # protocols that train networks further
-    "finetune",
-    "probe_finetune",
-    "dropout_finetune",
-    "two_stage",
-    "warm_start",
-)
+TUNED = ("finetune", "probe_finetune", "dropout_finetune", "two_stage", "warm_start")  # they train networks further
 START = "two_stage_start"  # beside "two_stage" of several networks: the mean of their logits, from which it starts
 HEADS = ("head", *TUNED, START)  # protocols that read a network's own classifier
 
@@ -115,6 +109,10 @@ class Probe(extract.Reads):
     def null(self) -> np.ndarray | None:
         """The probe of no features [K]: the same for every arm (design: one p for all arms)."""
         return null(self.component)
+
+    def holds(self, store) -> int:
+        layer = LOGITS if self.protocol in HEADS else ""
+        return sum(workers.size(store.features(m.source, layer or m.layer, self.component)) for m in self.members)
 
     def run(self, store) -> None:
         if self.protocol in HEADS:

@@ -21,7 +21,7 @@ from bottleneck.data import resident
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.features import cache, extract
+from bottleneck.features import cache, extract, parts
 from bottleneck.features.source import SPLITS, Source
 from bottleneck.graph import Outcomes
 from bottleneck.rows import Finding
@@ -241,8 +241,10 @@ class Store:
 
     def extract(self, source: Source, component: Component, layers: tuple[str, ...], splits=SPLITS) -> dict:
         """Makes one pass and leaves it on disk: (layer, split) -> [n, ...]."""
-        passed = source.extract(self, component, layers, splits)
-        cache.write(self.pass_path(source, component, splits), passed, component, source.identity)
+        directory = self.pass_path(source, component, splits)
+        with parts.claimed(directory) as growing:
+            passed = source.extract(self, component, layers, splits, growing)
+            cache.write(directory, passed, component, source.identity)
         return passed
 
     def features(self, source: Source, layer: str, component: Component, splits=SPLITS) -> dict[str, np.ndarray]:

@@ -58,6 +58,10 @@ class Task:
     def makes(self) -> tuple[str, ...]:
         return (f"rows/{self.key}",)
 
+    def holds(self, store) -> int:
+        """The bytes of the features that it holds all together while it computes; 0 where it reads them in turn."""
+        return 0
+
     @cached_property
     def key(self) -> str:
         """The hash of identity, kind, version and the outputs needed (whose names hold the keys of what they came

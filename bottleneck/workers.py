@@ -24,7 +24,7 @@ from bottleneck import memory
 MANY = 2**26  # bytes of arrays that are not sent
 MOST = 32  # workers
 SHARE = 0.5  # of the memory that there is, for what is computed here
-TIMES = 3  # its own size, that a probe takes: coordinates in float64, and what is made of them (measured)
+TIMES = 4  # its size in files, that a probe takes: joined, in float64, and what is made of that (measured: 3 of them)
 
 
 class Room:
@@ -62,6 +62,7 @@ class _Spawn(context.SpawnContext):
 _pool: concurrent.futures.ProcessPoolExecutor | None = None
 _starting = threading.Lock()
 _room = Room(SHARE * memory.available())
+_here = threading.local()
 
 
 def cores() -> int:
@@ -90,7 +91,7 @@ def call(function: Callable, *args, **options):
     """`function(*args, **options)`, a pure function of arrays: by a worker where there are any, to the same bits."""
     pool, given = _pool, size((args, options))
     if given > MANY:
-        with _room.take(TIMES * given):
+        with room(given):
             return function(*args, **options)
     if pool is None:
         return function(*args, **options)
@@ -102,6 +103,21 @@ def call(function: Callable, *args, **options):
         return asked.result()
     except BrokenProcessPool:  # a worker was killed, as for want of memory
         return _alone(pool, function, args, options)
+
+
+@contextlib.contextmanager
+def room(given: float) -> Iterator[None]:
+    """Waits until there is room to probe arrays of so many bytes. What a thread said first holds within: two that have
+    some and want more, or what the other is just making, would wait forever."""
+    if not given or getattr(_here, "room", False):
+        yield
+        return
+    with _room.take(TIMES * given if given > MANY else 0):
+        _here.room = True
+        try:
+            yield
+        finally:
+            _here.room = False
 
 
 def size(held) -> int:

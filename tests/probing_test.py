@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from bottleneck import execute, probing, study, workers
 from bottleneck import rows as row_files
-from bottleneck import study
 from bottleneck.analysis import information, probes
 from bottleneck.data import component as components
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
+from bottleneck.features.join import collect
 from bottleneck.features.source import SPLITS, Kept, Member
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
@@ -211,3 +212,22 @@ def test_vectors_are_read_in_r2(tmp_path):
     assert set(items) == {"information"} and not [r for r in rows if r["metric"] == "accuracy"]
     (loss,) = [r for r in rows if r["split"] == "val"]
     assert loss["metric"] == "squared_error"
+
+
+def test_room_is_taken_before_features_are_joined(target, tmp_path, monkeypatch):
+    """Who waits for room holds no array of the whole set."""
+    given = {"a": label_features(target, 0.1), "b": label_features(target, 0.2)}
+    task, store = probe(target, member("a"), member("b"), member("b")), Held(tmp_path, given)
+    size = {name: sum(x.nbytes for x in splits.values()) for name, splits in given.items()}
+    assert task.holds(store) == size["a"] + 2 * size["b"]
+    monkeypatch.setattr(workers, "MANY", 0)
+    monkeypatch.setattr(workers, "_room", workers.Room(1e9))
+    left = []
+
+    def joined(*given):
+        left.append(workers._room.left)
+        return collect(*given)
+
+    monkeypatch.setattr(probing, "collect", joined)
+    execute.make(task, store)
+    assert left and set(left) == {1e9 - workers.TIMES * task.holds(store)} and workers._room.left == 1e9

@@ -31,9 +31,9 @@ def work(monkeypatch):
     """What passes images through a network: ("pass", source's key, component) and ("train", run's key) -> how often."""
     done, extract, train = collections.Counter(), Kept.extract, loop.train
 
-    def extracting(self, store, component, layers, splits):
+    def extracting(self, store, component, *given):
         done["pass", self.key, component.name] += 1
-        return extract(self, store, component, layers, splits)
+        return extract(self, store, component, *given)
 
     def training(members, *args, **kwargs):
         done.update(("train", member.run.key) for member in members)

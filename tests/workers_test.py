@@ -205,3 +205,15 @@ def alive(pid: int) -> bool:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_who_has_room_takes_no_more(monkeypatch):
+    """Neither where it took all, nor where what it said was too little to take any."""
+    monkeypatch.setattr(workers, "_room", workers.Room(100.0))
+    for given, left in ((2 * workers.MANY, 0.0), (1, 100.0)):
+        with workers.room(given):
+            assert workers._room.left == left
+            assert workers.call(workers.size, np.zeros(workers.MANY // 8 + 1)) and workers._room.left == left
+        assert workers._room.left == 100.0
+    with workers.room(0), workers.room(2 * workers.MANY):
+        assert workers._room.left == 0.0  # nothing was said first

@@ -57,8 +57,9 @@ class Basis:
         return np.concatenate(said) if said else np.empty((0, len(bias)))
 
 
-def basis(x, scaling: str = "raw") -> Basis:
-    """Eigenbasis of `x` [n, p], by the smaller of the p x p covariance and the n x n Gram.
+def basis(x, scaling: str = "raw", most: int | None = None) -> Basis:
+    """Eigenbasis of `x` [n, p], by the smaller of the p x p covariance and the n x n Gram; of its directions the `most`
+    leading ones.
 
     Directions with less than about 1e-13 of the largest variance are below the resolution of float64 and dropped.
     """
@@ -80,7 +81,7 @@ def basis(x, scaling: str = "raw") -> Basis:
         variances, left = np.linalg.eigh(z @ z.T / n)
         vectors = z.T @ left
     keep = variances > max(variances[-1], 0.0) * max(n, p) * np.finfo(np.float64).eps
-    vectors = vectors[:, keep][:, ::-1]
+    vectors = vectors[:, keep][:, ::-1][:, :most]
     if p > n:
         vectors = vectors / np.linalg.norm(vectors, axis=0)
     items = np.ones((n, vectors.shape[1] + 1))

@@ -30,7 +30,7 @@ def objection(x) -> str:
     if bits >= FLOAT32_BITS:
         return ""
     mean, std = moments(x)
-    if std.any() and largest < 2.0**bits and np.array_equal(x, np.rint(x)):
+    if std.any() and largest < 2.0**bits and all(np.array_equal(some, np.rint(some)) for some in _blocks(x)):
         return ""
     lost = np.divide(np.abs(mean) * 2.0**-bits, std, out=np.where(mean != 0, np.inf, 0.0), where=std > 0)
     if lost.max(initial=0.0) <= (COARSE_LIMIT if bits == BFLOAT16_BITS else LIMIT):
@@ -65,8 +65,12 @@ def moments(x) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every unit [p] of `x` [..., p], in float64 a block of rows at a time."""
     x = x.reshape(-1, x.shape[-1])
     mean = x.mean(0, dtype=np.float64)
-    squares = sum(((x[start : start + ROWS] - mean) ** 2).sum(0) for start in range(0, len(x), ROWS))
+    squares = sum(((some - mean) ** 2).sum(0) for some in _blocks(x))
     return mean, np.sqrt(squares / len(x))
+
+
+def _blocks(x):
+    return (x[start : start + ROWS] for start in range(0, len(x), ROWS))
 
 
 def _floats(x) -> np.ndarray:

@@ -8,10 +8,10 @@ small signals is refused, never used.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import pathlib
+import types
 
 import numpy as np
 
@@ -32,7 +32,8 @@ def write(directory: pathlib.Path, layers: dict, component: Component, source: l
     """Writes `layers`, (layer, split) -> [n, ...], and then the manifest that makes them valid; others stay valid.
 
     `source` says where they come from. Every file appears by atomic rename: two processes may meet here, and each then
-    writes the whole file.
+    writes the whole file. Those that grew beside (features.parts) take their places last of all, so that a pass whose
+    files were being read when it was killed need not be made again.
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:
@@ -41,10 +42,13 @@ def write(directory: pathlib.Path, layers: dict, component: Component, source: l
         before = {}
     stated = json.loads(json.dumps({**PASS, "source": source}))  # as it will be read
     files = before["files"] if all(before.get(k) == v for k, v in stated.items()) else {}
+    grown = {}
     for (layer, split), x in layers.items():
         path = directory / f"{layer}-{split}.npy"
+        if isinstance(x, np.memmap) and pathlib.Path(x.filename).parent.resolve() == directory.resolve():
+            grown[path] = x.filename
         files[path.name] = {
-            "sha256": _put(path, x),
+            "sha256": _settled(path, x.filename) if path in grown else _put(path, x),
             "ids": _ids(component, split),
             "spatial": tap_and_mode(layer)[1],
             "shape": x.shape,
@@ -52,22 +56,30 @@ def write(directory: pathlib.Path, layers: dict, component: Component, source: l
             "offset": float(offset(x)),
             "objection": objection(x),
         }
+    for path, beside in grown.items():
+        os.replace(beside, path)
     atomic.write(directory / "manifest.json", json.dumps({"files": files, **stated}, indent=1))
 
 
+def _settled(path: pathlib.Path, beside: pathlib.Path) -> str:
+    """Has the disk hold the file that is to take the place of `path`. The SHA-256."""
+    with atomic.space(path), open(beside, "rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _put(path: pathlib.Path, x: np.ndarray) -> str:
-    """Writes `x`; one that lies in a file of its own beside `path` (features.parts) takes its place. The SHA-256."""
-    if isinstance(x, np.memmap) and pathlib.Path(x.filename).parent.resolve() == path.parent.resolve():
-        with pathlib.Path(x.filename).open("rb") as file:
-            os.fsync(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.replace(x.filename, path)
-        return digest
-    content = io.BytesIO()
-    np.save(content, x, allow_pickle=False)
-    data = content.getvalue()  # no view: CPython 3.12.1 crashes when it collects one that a failed write held
-    atomic.write(path, data)
-    return hashlib.sha256(data).hexdigest()
+    """Writes `x`, without a copy of the whole. The SHA-256."""
+    digest = hashlib.sha256()
+    with atomic.replacing(path) as file:
+
+        def write(data):
+            digest.update(data)
+            file.write(data)
+
+        # No file to NumPy, which would write one in a way of its own that does not say when the disk is full.
+        np.save(types.SimpleNamespace(write=write), x, allow_pickle=False)
+    return digest.hexdigest()
 
 
 def holds(directory: pathlib.Path, layers, splits) -> bool:

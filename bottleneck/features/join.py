@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bottleneck.analysis.eigenbasis import basis, inverse_spread
+from bottleneck.analysis.eigenbasis import basis, chunks, inverse_spread
 from bottleneck.data.component import Component
 from bottleneck.features.source import SPLITS, Member
 
@@ -18,7 +18,7 @@ def collect(
     if not reduce:
         return blocks[0] if len(blocks) == 1 else joined(blocks)
     how, _, most = reduce.partition("@")
-    dim, scaled = blocks[0]["probe"].shape[1], joined([standardised(block) for block in blocks])
+    dim, scaled = blocks[0]["probe"].shape[1], standardised(*blocks)
     dim = min(dim, int(most)) if most else dim
     if how == "random":
         projection = np.random.default_rng(seed).normal(size=(scaled["probe"].shape[1], dim)) / np.sqrt(dim)
@@ -34,17 +34,27 @@ def joined(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {split: np.concatenate([block[split] for block in blocks], axis=1) for split in SPLITS}
 
 
-def standardised(block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A member's features with every unit standardised on the probe split, of total variance 1 however many there
-    are."""
-    probe = block["probe"].astype(np.float64)
-    mean = probe.mean(0)
-    scale = inverse_spread(((probe - mean) ** 2).mean(0), mean) / np.sqrt(probe.shape[1])
-    return {split: (x - mean) * scale for split, x in block.items()}
+def standardised(*blocks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Members' features side by side, float64, with every unit standardised on the probe split, each member of total
+    variance 1 however many units it has: one array a split, made by chunks of items."""
+    width = sum(block["probe"].shape[1] for block in blocks)
+    whole = {split: np.empty((len(blocks[0][split]), width)) for split in SPLITS}
+    start = 0
+    for block in blocks:
+        probe, stop = block["probe"], start + block["probe"].shape[1]
+        parts = chunks(*probe.shape)
+        mean = sum(probe[rows].astype(np.float64).sum(0) for rows in parts) / len(probe)
+        variance = sum(((probe[rows] - mean) ** 2).sum(0) for rows in parts) / len(probe)
+        scale = inverse_spread(variance, mean) / np.sqrt(probe.shape[1])
+        for split in SPLITS:
+            for rows in chunks(*block[split].shape):
+                whole[split][rows, start:stop] = (block[split][rows] - mean) * scale
+        start = stop
+    return whole
 
 
 def principal(x: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """The `dim` leading principal directions [p, dim] of centred `x` [n, p] and the variances [dim] along them; fewer
     where the others have none."""
-    space = basis(x)
-    return space.vectors[:, :dim], space.variances[:dim]
+    space = basis(x, most=dim)
+    return space.vectors, space.variances

@@ -1,4 +1,4 @@
-"""Features of a slow pass while it is made: a file for every layer and split that grows batch by batch.
+"""Features of a pass while it is made: a file for every layer and split that grows batch by batch.
 
 What is there when a process dies is there for the next one, which goes on behind the last whole batch: how many rows a
 file holds is told by its size, and in memory lies one batch. A directory has one writer at a time; a second process
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bottleneck import atomic
+from bottleneck import atomic, jobs
 from bottleneck.errors import UserError
 
 SUFFIX = ".part"
@@ -42,7 +42,7 @@ class Parts:
         except (OSError, ValueError, EOFError):
             return 0
         each = dtype.itemsize * int(np.prod(shape[1:]))
-        whole = shape[0] == count and dtype == np.float32 and each
+        whole = shape[0] == count and each
         return min(count, (path.stat().st_size - begin) // each) if whole else 0
 
     def keep(self, layer: str, split: str, rows: int) -> None:
@@ -55,28 +55,27 @@ class Parts:
         os.truncate(path, begin + rows * dtype.itemsize * int(np.prod(shape[1:])))
 
     def append(self, layer: str, split: str, count: int, x: np.ndarray) -> None:
-        """Adds rows `x` [b, ...] to a file that is to hold `count` of them, as float32. Raises Full."""
-        path, x = self.path(layer, split), np.ascontiguousarray(x, np.float32)
+        """Adds rows `x` [b, ...] to a file that is to hold `count` of them. Raises Full."""
+        path, x = self.path(layer, split), np.ascontiguousarray(x)
         with atomic.space(path), path.open("ab") as file:
             if not file.tell():
                 np.lib.format.write_array_header_1_0(
-                    file, {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": (count, *x.shape[1:])}
+                    file, {"descr": x.dtype.str, "fortran_order": False, "shape": (count, *x.shape[1:])}
                 )
             file.write(x.data)
 
     def whole(self, layer: str, split: str) -> np.ndarray:
         """The array of a file that holds all its rows, mapped. Raises UserError where it holds anything else."""
-        begin, shape, dtype = _header(self.path(layer, split))
-        if self.path(layer, split).stat().st_size != begin + dtype.itemsize * int(np.prod(shape)):
-            raise UserError(
-                "features", str(self.path(layer, split)), "what one process wrote (remove it, and run again)"
-            )
-        return np.load(self.path(layer, split), mmap_mode="r", allow_pickle=False)
+        path = self.path(layer, split)
+        begin, shape, dtype = _header(path)
+        if path.stat().st_size != begin + dtype.itemsize * int(np.prod(shape)):
+            raise UserError("features", str(path), "what one process wrote (remove it, and run again)")
+        return np.memmap(path, dtype, "r", begin, shape)
 
 
 def _header(path: pathlib.Path) -> tuple[int, tuple[int, ...], np.dtype]:
     """(where the numbers begin, shape, dtype) of a `.npy` file that may not be whole."""
-    with path.open("rb") as file:
+    with path.open("rb") as file, jobs.PARSING:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError("of another version")
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -85,13 +84,19 @@ def _header(path: pathlib.Path) -> tuple[int, tuple[int, ...], np.dtype]:
 
 @contextlib.contextmanager
 def claimed(directory: pathlib.Path) -> Iterator[Parts]:
-    """The parts of a pass in `directory`, for one process; what another one left under names of its own is removed."""
+    """The parts of a pass in `directory`, for one process until the cache has taken them over; what another one left
+    under names of its own is removed."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".writer").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield Parts(directory, f"-{_HERE}.{os.getpid()}.{secrets.token_hex(3)}")
+            own = f"-{_HERE}.{os.getpid()}.{secrets.token_hex(3)}"
+            try:
+                yield Parts(directory, own)
+            finally:
+                for left in directory.glob(f".*{own}{SUFFIX}"):  # of a pass that failed: nobody goes on with it
+                    left.unlink()
             return
         for left in directory.glob(f".*-{_HERE}.[0-9]*{SUFFIX}"):
             if not _alive(int(left.name.split(".")[-3])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -18,6 +19,9 @@ from bottleneck.features.layers import LOGITS, spatial, tap_and_mode
 from bottleneck.features.parts import Parts
 from bottleneck.models import statistics
 from bottleneck.signals import Stop
+from bottleneck.workers import size as bytes_of
+
+HELD, SECONDS = 2**24, 2.0  # bytes of a split, and time, that a pass made in memory takes: few to lose and to hold
 
 
 def placed(variables, batch: bool = False):
@@ -41,36 +45,48 @@ def forward(model, variables, x, mean, std, layers):
         return {layer: spatial(taps[tap], mode).astype(jnp.float32) for layer, (tap, mode) in read.items()}
 
 
-def through(examples: Examples, read: Callable, stop: Stop) -> dict[str, np.ndarray]:
-    """One pass over `examples`: `read(x)` gives name -> [b, ...] for a batch of b; name -> float32 [n, ...] for all.
-
-    Raises Stopped between batches, once `stop` is asked for.
-    """
-    whole: dict[str, np.ndarray] = {}
-    for x, rows in batches(examples, stop):
-        for name, values in read(x).items():
-            if name not in whole:
-                whole[name] = np.empty((len(examples), *values.shape[1:]), np.float32)
-            whole[name][rows] = np.asarray(values)[: len(rows)]
-    return whole
-
-
 def grown(
-    examples: Examples, read: Callable, stop: Stop, layers, split: str, parts: Parts, size: int, noted: Callable
+    examples: Examples,
+    read: Callable,
+    stop: Stop,
+    layers,
+    split: str,
+    parts: Parts,
+    size: int,
+    noted=lambda count: None,
 ) -> dict:
-    """As `through` in batches of `size`, but onto disk, and from where a pass that was cut short came to: layer ->
-    float32 [n, ...], mapped. `noted` is told how many items are there."""
+    """One pass over `examples` in batches of `size`: `read(x)` gives layer -> [size, ...] of a batch; (layer, split) ->
+    [n, ...]. `noted` is told how many items are there.
+
+    What takes more than `HELD` bytes, or `SECONDS`, grows on disk, from where a pass that was cut short came to, and is
+    mapped. Raises Stopped between batches, once `stop` is asked for.
+    """
     count = len(examples)
     done = min(parts.rows(layer, split, count) for layer in layers)
     done -= 0 if done == count else done % size
     for layer in layers:
         parts.keep(layer, split, done)
     noted(done)
+    held, since = {layer: [] for layer in layers}, time.monotonic()
     for x, rows in padded(examples, size, stop.check, done):
         for layer, values in read(x).items():
-            parts.append(layer, split, count, np.asarray(values)[: len(rows)])
+            held[layer].append(np.asarray(values)[: len(rows)])
         noted(len(rows))
-    return {layer: parts.whole(layer, split) for layer in layers}
+        if bytes_of(held) > HELD or time.monotonic() - since > SECONDS:
+            _onto_disk(held, split, count, parts)
+            done, since = rows[-1] + 1, time.monotonic()
+    if not done:
+        return {(layer, split): np.concatenate(held[layer]) for layer in layers}
+    _onto_disk(held, split, count, parts)
+    return {(layer, split): parts.whole(layer, split) for layer in layers}
+
+
+def _onto_disk(held: dict[str, list], split: str, count: int, parts: Parts) -> None:
+    """Adds what is held to the files of its layers, and lets go of it."""
+    for layer, batches in held.items():
+        if batches:
+            parts.append(layer, split, count, np.concatenate(batches))
+            batches.clear()
 
 
 def batches(examples: Examples, stop: Stop):
@@ -85,7 +101,7 @@ def batch_size(examples: Examples) -> int:
 
 def remeasured(model, variables: dict, examples: Examples, mean, std, stop: Stop) -> dict:
     """`variables` with BatchNorm statistics measured on the whole batches of `examples`; unchanged without any. Raises
-    Stopped like `through`."""
+    Stopped like `grown`."""
     if "batch_stats" not in variables:
         return variables
     if len(examples) < batch_size(examples):

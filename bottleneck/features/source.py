@@ -19,7 +19,7 @@ from bottleneck.analysis.probes import pool_pixels
 from bottleneck.data.component import Component
 from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
-from bottleneck.features import batch, foreign, parts, passes
+from bottleneck.features import batch, foreign, passes
 from bottleneck.features.layers import LAST, LOGITS
 from bottleneck.features.networks import network
 from bottleneck.features.networks.network import Network
@@ -62,9 +62,18 @@ class Source:
         """(run, step, images): what training it passed through that network beside its own batches."""
         return ()
 
-    def extract(self, store, component: Component, layers: tuple[str, ...], splits: tuple[str, ...]) -> dict:
-        """One pass: (layer, split) -> [n, p] or [n, m, C]. Raises UserError on an unknown layer."""
+    def extract(self, store, component: Component, layers: tuple[str, ...], splits: tuple[str, ...], growing) -> dict:
+        """One pass: (layer, split) -> [n, p] or [n, m, C], as files of `growing` (features.parts) wherever they are
+        computed, so that one batch lies in memory. Raises UserError on an unknown layer."""
         raise NotImplementedError
+
+    def finite(self, made: dict) -> dict[str, np.ndarray]:
+        """Layers of one batch. Raises UserError where they are not finite."""
+        made = {layer: np.asarray(values) for layer, values in made.items()}
+        for layer, values in made.items():
+            if not np.isfinite(values).all():
+                raise UserError("layer", layer, f"finite numbers: features of {self.name} hold NaN or infinity")
+        return made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,25 +106,18 @@ class Kept(Source):
     def ancestry(self) -> dict[Run, int]:
         return {**dict(self.stands_on), self.run: self.step}
 
-    def extract(self, store, component, layers, splits):
+    def extract(self, store, component, layers, splits, growing):
         model = self.run.module().clone(dtype=jnp.dtype("float32"))
         variables = passes.placed(store.variables(self.run, self.step))
         mean, std = np.float32(self.data.mean), np.float32(self.data.std)
         if self.adapt:
             variables = passes.remeasured(model, variables, component.splits["probe"], mean, std, store.stop)
         layers = tuple(sorted({*layers, LOGITS}))
-        whole = {}
-        for split in splits:
-            read = passes.through(
-                component.splits[split],
-                lambda x: passes.forward(model, variables, passes.placed(x, batch=True), mean, std, layers),
-                store.stop,
-            )
-            whole |= {(layer, split): x for layer, x in read.items()}
-        for (layer, split), x in whole.items():
-            if not np.isfinite(x).all():
-                raise UserError("layer", layer, f"finite numbers: {split} features of {self.name} hold NaN or infinity")
-        return whole
+
+        def read(x):
+            return self.finite(passes.forward(model, variables, passes.placed(x, batch=True), mean, std, layers))
+
+        return _grown(read, store, component, layers, splits, growing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,18 +130,21 @@ class Pixels(Source):
     def identity(self) -> list:
         return ["pixels"]
 
-    def extract(self, store, component, layers, splits):
-        whole = {}
-        for split in splits:
-            parts = [x[: len(rows)] for x, rows in _pooled(component.splits[split], store.stop)]
-            whole[LAST, split] = np.concatenate(parts)
-        return whole
+    def extract(self, store, component, layers, splits, growing):
+        def read(x):
+            return {LAST: pool_pixels(x) if x.ndim == 4 else x}
+
+        return _grown(read, store, component, (LAST,), splits, growing)
 
 
-def _pooled(examples, stop):
-    """Batches of pooled images, or vectors as they are, and the rows they hold: never all images at once."""
-    for x, rows in passes.batches(examples, stop):
-        yield pool_pixels(x) if x.ndim == 4 else x, rows
+def _grown(read, store, component: Component, layers: tuple[str, ...], splits, growing) -> dict:
+    """One pass of `read` over `splits`: (layer, split) -> [n, ...]."""
+    whole = {}
+    for split in splits:
+        examples = component.splits[split]
+        size = passes.batch_size(examples)
+        whole |= passes.grown(examples, read, store.stop, layers, split, growing, size)
+    return whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +158,7 @@ class Arrays(Source):
     def identity(self) -> list:
         return ["arrays", self.content]
 
-    def extract(self, store, component, layers, splits):
+    def extract(self, store, component, layers, splits, growing):
         read = foreign.load(self.directory, component)
         if set(layers) != {LAST}:
             raise UserError("layer", sorted(layers), f"{LAST!r}, the one layer of {self.directory}")
@@ -188,8 +193,8 @@ class Foreign(Source):
             raise UserError("networks", self.name, "the weights and code that were there when the audit began")
         return loaded if self.untrained is None else loaded.blank(self.untrained)
 
-    def extract(self, store, component, layers, splits):
-        with network.ONE, parts.claimed(store.pass_path(self, component, splits)) as growing:
+    def extract(self, store, component, layers, splits, growing):
+        with network.ONE:
             loaded, size = self.network(), batch.of(4 * math.prod(self.prepare.shape))
             loaded.check(layers)
             if self.untrained is not None and loaded.measure:
@@ -199,19 +204,14 @@ class Foreign(Source):
             with jobs.progress(f"{self.name} on {component.name}", items, "image", delay=SOON) as bar:
                 for split in splits:
                     place = (layers, split, growing, size, bar.update)
-                    grown = passes.grown(
+                    whole |= passes.grown(
                         component.splits[split], lambda x: self.read(loaded, x, layers), store.stop, *place
                     )
-                    whole |= {(layer, split): x for layer, x in grown.items()}
         return whole
 
     def read(self, loaded: Network, x, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Layers of one batch of the study's items. Raises UserError where they are not finite."""
-        made = loaded.read(self.prepare(x), layers)
-        for layer, values in made.items():
-            if not np.isfinite(values).all():
-                raise UserError("layer", layer, f"finite numbers: features of {self.name} hold NaN or infinity")
-        return made
+        return self.finite(loaded.read(self.prepare(x), layers))
 
     def shown(self, examples, size: int, stop):
         """Whole batches of what the network is shown."""

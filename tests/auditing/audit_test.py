@@ -18,7 +18,7 @@ from PIL import Image
 
 import bottleneck
 from bottleneck import audit, converted
-from bottleneck.features import foreign
+from bottleneck.features import foreign, passes
 from bottleneck.models import state_dict
 from bottleneck.rows import read, select
 from tests import state_dicts
@@ -205,7 +205,7 @@ def test_what_is_killed_goes_on(place, tmp_path, sent):
 
     whole = run(tmp_path / "whole", 0)
     assert whole.wait(300) == 0, whole.stderr.read()
-    cut = run(tmp_path / sent.name, 0.5)
+    cut = run(tmp_path / sent.name, 1.5 * passes.SECONDS)
     until = time.time() + 240
     while not list((tmp_path / sent.name).glob("same/features/*/.*.part")) and time.time() < until:
         assert cut.poll() is None, cut.stderr.read()

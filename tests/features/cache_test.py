@@ -1,12 +1,15 @@
 """Features on disk are used only for the items they were made of, and only whole."""
 
 import dataclasses
+import hashlib
 import json
+import tracemalloc
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from bottleneck import atomic
 from bottleneck.analysis.precision import offset
 from bottleneck.features import cache
 from bottleneck.features.cache import Stale
@@ -113,6 +116,30 @@ def test_numbers_too_coarse_for_what_they_hold_are_refused(tmp_path, target):
         else:
             with pytest.raises(Stale, match="features-probe.npy: numbers of 8 significant bits"):
                 cache.read(directory, "features", "probe", target)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_bytes_are_those_of_numpy_and_nothing_is_copied_whole(order, target, tmp_path):
+    whole = np.asarray(np.random.default_rng(0).normal(size=(2**13, 2**10)).astype(np.float32), order=order)
+    np.save(tmp_path / "expected.npy", whole)
+    tracemalloc.start()
+    digest = cache._put(tmp_path / "made" / "x.npy", whole)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    content = (tmp_path / "made" / "x.npy").read_bytes()
+    assert content == (tmp_path / "expected.npy").read_bytes() and digest == hashlib.sha256(content).hexdigest()
+    if order == "C":  # NumPy buffers a transposed one
+        assert peak < whole.nbytes
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(target, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    with pytest.raises(atomic.Full):
+        cache.write(tmp_path, {("features", "test"): np.zeros((7, 2), np.float32)}, target, SOURCE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_large_files_are_mapped_and_read_the_same(held, target, monkeypatch):

@@ -1,5 +1,7 @@
 """A target of a few items, and networks as feature sources, without a work directory."""
 
+import pathlib
+import tempfile
 import types
 
 import numpy as np
@@ -9,6 +11,7 @@ from bottleneck import study
 from bottleneck.data import component as components
 from bottleneck.data.component import ComponentSpec
 from bottleneck.data.source import DataSpec
+from bottleneck.features import parts
 from bottleneck.features.source import Kept
 from bottleneck.planning import plan as plans
 from bottleneck.pretraining import Train
@@ -17,6 +20,12 @@ from bottleneck.training import loop, mesh
 from bottleneck.training import step as steps
 
 DATA = DataSpec(image_size=8, train=20, probe=13, val=10, test=7)  # sizes that no batch size divides
+
+
+def passed(source, *given):
+    """(layer, split) -> [n, ...] of one pass, in a directory of its own."""
+    with tempfile.TemporaryDirectory() as directory, parts.claimed(pathlib.Path(directory)) as growing:
+        return source.extract(*given, growing)
 
 
 @pytest.fixture(scope="package")

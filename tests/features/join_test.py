@@ -1,9 +1,11 @@
 """Members side by side, and their reductions."""
 
+import tracemalloc
 import types
 
 import numpy as np
 
+from bottleneck.analysis import eigenbasis
 from bottleneck.features import join
 from bottleneck.features.source import SPLITS, Arrays, Member
 
@@ -67,6 +69,33 @@ def test_principal_components_are_those_of_standardised_members():
     np.testing.assert_allclose(np.linalg.norm(reduced["test"], axis=1), np.linalg.norm(test, axis=1))
 
 
+def test_standardised_members_are_made_by_chunks_in_one_array(monkeypatch):
+    """To the bits of whole copies where all fits into a chunk."""
+    blocks = [{s: x.astype(np.float32) for s, x in planted(seed).items()} for seed in (0, 1)]
+    whole = []
+    for block in blocks:
+        probe = block["probe"].astype(np.float64)
+        mean = probe.mean(0)
+        scale = join.inverse_spread(((probe - mean) ** 2).mean(0), mean) / np.sqrt(probe.shape[1])
+        whole.append({split: (x - mean) * scale for split, x in block.items()})
+    expected = join.joined(whole)
+    made = join.standardised(*blocks)
+    for split in SPLITS:
+        np.testing.assert_array_equal(made[split], expected[split])
+    monkeypatch.setattr(eigenbasis, "CHUNK", 50)
+    for split, x in join.standardised(*blocks).items():
+        np.testing.assert_allclose(x, expected[split], rtol=1e-9, atol=1e-9)
+
+
+def test_of_large_members_no_copies_are_held():
+    blocks = [{s: np.ones((60_000 if s == "probe" else 5, 64), np.float32) for s in SPLITS} for _ in range(4)]
+    tracemalloc.start()
+    made = join.standardised(*blocks)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made["probe"].nbytes <= peak < 1.6 * made["probe"].nbytes
+
+
 def test_whitened_components_are_the_same_of_variance_1():
     given = store({"a": planted(0), "b": planted(1)})
     pca, whitened = (join.collect(given, members("a", "b"), COMPONENT, kind) for kind in ("pca", "whitened"))
@@ -109,7 +138,7 @@ def test_as_many_components_as_items_reduce_nothing():
     rng = np.random.default_rng(0)
     wide = {s: rng.normal(size=(n, 300)) for s, n in SIZES.items()}
     features = {"a": wide, "b": {s: rng.normal(size=x.shape) for s, x in wide.items()}}
-    whole = join.joined([join.standardised(block) for block in features.values()])["probe"]
+    whole = join.standardised(*features.values())["probe"]
     kept, few = (join.collect(store(features), members("a", "b"), COMPONENT, how)["probe"] for how in ("pca", "pca@50"))
     np.testing.assert_allclose(kept @ kept.T, whole @ whole.T, atol=1e-9)
     assert few.shape == (200, 50) and np.trace(few @ few.T) < 0.7 * np.trace(whole @ whole.T)

@@ -26,9 +26,17 @@ def read(x):
 LAYERS = ("first", "features")
 
 
+@pytest.fixture(autouse=True)
+def nothing_held(monkeypatch):
+    """Every batch goes onto disk as soon as it is there."""
+    monkeypatch.setattr(passes, "HELD", 0)
+
+
 def grown(examples, directory, read=read, stop=None):
     with parts.claimed(directory) as growing:
-        return passes.grown(examples, read, stop or Stop(), LAYERS, "val", growing, SIZE, lambda count: None)
+        made = passes.grown(examples, read, stop or Stop(), LAYERS, "val", growing, SIZE)
+    assert set(made) == {(layer, "val") for layer in LAYERS}
+    return {layer: x for (layer, _), x in made.items()}
 
 
 @pytest.mark.parametrize("after", [1, 2, 4])
@@ -115,3 +123,38 @@ def test_the_cache_takes_the_files_over(tmp_path, examples):
     np.testing.assert_array_equal(
         cache.read(tmp_path, "first", "val", component), read(examples.fetch(np.arange(COUNT)))["first"]
     )
+
+
+def test_a_pass_killed_while_the_cache_reads_it_is_not_made_again(tmp_path, examples, monkeypatch):
+    """Files take their places when all of them have been read."""
+    component, read_so_far = type("C", (), {"splits": {"val": examples}})(), []
+    whole = {(layer, "val"): x for layer, x in grown(examples, tmp_path).items()}
+
+    def dies(x):
+        read_so_far.append(x)
+        if len(read_so_far) == 2:
+            raise KeyboardInterrupt
+        return ""
+
+    monkeypatch.setattr(cache, "objection", dies)
+    with pytest.raises(KeyboardInterrupt):
+        cache.write(tmp_path, whole, component, ["network"])
+    again = grown(examples, tmp_path, lambda x: pytest.fail("read again"))
+    cache.write(tmp_path, {(layer, "val"): x for layer, x in again.items()}, component, ["network"])
+    assert cache.holds(tmp_path, LAYERS, ("val",)) and not list(tmp_path.glob(".*.part"))
+
+
+def test_a_second_process_that_fails_leaves_nothing(tmp_path):
+    with parts.claimed(tmp_path) as first:
+        first.append("first", "val", 3, np.ones((1, 2)))
+        with pytest.raises(KeyboardInterrupt), parts.claimed(tmp_path) as second:
+            second.append("first", "val", 3, np.ones((1, 2)))
+            raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.glob(".*.part")] == [".first-val.part"]
+
+
+def test_what_is_slow_is_saved_however_small(examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(passes, "HELD", 2**30)
+    assert not isinstance(grown(examples, tmp_path / "fast")["first"], np.memmap)
+    monkeypatch.setattr(passes, "SECONDS", 0.0)
+    assert isinstance(grown(examples, tmp_path / "slow")["first"], np.memmap)

@@ -9,12 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from bottleneck.features import batch, passes
+from bottleneck.features import batch, parts, passes
 from bottleneck.signals import Stop, Stopped
 
 
 @pytest.mark.parametrize("size", [500, 5, 13, 1])
-def test_every_item_once_and_batches_of_one_shape(size, target, monkeypatch):
+@pytest.mark.parametrize("most", [0, 700, passes.HELD])  # on disk batch by batch, by several, not at all
+def test_every_item_once_and_batches_of_one_shape(most, size, target, tmp_path, monkeypatch):
+    monkeypatch.setattr(passes, "HELD", most)
     monkeypatch.setattr(batch, "ITEMS", size)
     shapes = set()
 
@@ -23,15 +25,16 @@ def test_every_item_once_and_batches_of_one_shape(size, target, monkeypatch):
         return {"sum": x.astype(np.float64).sum((1, 2, 3)), "half": x[:, ::2].astype(np.float32)}
 
     examples = target.splits["probe"]
-    whole = passes.through(examples, read, Stop())
+    with parts.claimed(tmp_path) as growing:
+        made = passes.grown(examples, read, Stop(), ("sum", "half"), "probe", growing, passes.batch_size(examples))
+    whole = {layer: made[layer, "probe"] for layer in ("sum", "half")}
     x = examples.fetch(np.arange(13))
-    np.testing.assert_array_equal(whole["sum"], x.astype(np.float64).sum((1, 2, 3)).astype(np.float32))
+    np.testing.assert_array_equal(whole["sum"], x.astype(np.float64).sum((1, 2, 3)))
     np.testing.assert_array_equal(whole["half"], x[:, ::2])
-    assert shapes == {(size, 8, 8, 3)} and whole["sum"].dtype == np.float32
+    assert shapes == {(size, 8, 8, 3)} and whole["sum"].dtype == np.float64  # as it was read
 
 
-def test_a_pass_ends_at_the_next_batch_when_it_is_asked_to(target, monkeypatch):
-    monkeypatch.setattr(batch, "ITEMS", 5)
+def test_a_pass_ends_at_the_next_batch_when_it_is_asked_to(target, tmp_path):
     stop, seen = Stop(), []
 
     def read(x):
@@ -41,7 +44,7 @@ def test_a_pass_ends_at_the_next_batch_when_it_is_asked_to(target, monkeypatch):
         return {"x": x}
 
     with pytest.raises(Stopped):
-        passes.through(target.splits["probe"], read, stop)
+        passes.grown(target.splits["probe"], read, stop, ("x",), "probe", parts.Parts(tmp_path), 5)
     assert seen == [5, 5]
 
 
@@ -61,10 +64,10 @@ def test_large_images_pass_fewer_at_once(side, size, target, monkeypatch):
 
 
 CHILD = """
-import jax, numpy as np, sys
+import jax, numpy as np, pathlib, sys
 from bottleneck import models
 from bottleneck.data.source import Examples
-from bottleneck.features import passes
+from bottleneck.features import parts, passes
 from bottleneck.signals import Stop
 images = np.random.default_rng(0).integers(0, 256, (1001, 8, 8, 3), np.uint8)
 part = Examples(np.zeros(1001, np.int32), np.arange(1001), {}, lambda rows: images[rows])
@@ -73,7 +76,10 @@ variables = jax.jit(lambda key: model.init(key, np.zeros((1, 8, 8, 3), np.float3
 half = np.float32(0.5)
 held = passes.placed(variables)
 read = lambda x: passes.forward(model, held, passes.placed(x, batch=True), half, half, ("features", "logits"))
-np.savez(sys.argv[1], size=passes.batch_size(part), **passes.through(part, read, Stop()))
+size = passes.batch_size(part)
+growing = parts.Parts(pathlib.Path(sys.argv[1]).parent)
+made = passes.grown(part, read, Stop(), ("features", "logits"), "val", growing, size)
+np.savez(sys.argv[1], size=size, **{layer: x for (layer, _), x in made.items()})
 """
 
 

@@ -11,6 +11,7 @@ from bottleneck.errors import UserError
 from bottleneck.features import batch, foreign, passes
 from bottleneck.features.source import SPLITS, Arrays, Kept, Member, Pixels
 from bottleneck.signals import Stopped
+from tests.features.conftest import passed
 
 LAYERS = ("layer1", "features", "logits")
 
@@ -33,7 +34,7 @@ def by_hand(params, x):
 def test_features_are_those_worked_out_by_hand(size, network, target, monkeypatch):
     monkeypatch.setattr(batch, "ITEMS", size)
     source, store = network()
-    read = source.extract(store, target, LAYERS, SPLITS)
+    read = passed(source, store, target, LAYERS, SPLITS)
     assert read.keys() == {(layer, split) for layer in LAYERS for split in SPLITS}
     for split in SPLITS:
         expected = by_hand(store.variables(source.run, 20)["params"], scaled(source, target, split))
@@ -44,15 +45,15 @@ def test_features_are_those_worked_out_by_hand(size, network, target, monkeypatc
 
 def test_float32_whatever_trained_the_network(network, target):
     source, store = network()
-    exact = source.extract(store, target, ("features",), SPLITS)
+    exact = passed(source, store, target, ("features",), SPLITS)
     half, store = network({"train.dtype": "bfloat16"}, variables=store.variables(source.run, 20))
-    for key, x in half.extract(store, target, ("features",), SPLITS).items():
+    for key, x in passed(half, store, target, ("features",), SPLITS).items():
         np.testing.assert_array_equal(exact[key], x)
 
 
 def test_any_split_is_read(network, target):
     source, store = network()
-    assert source.extract(store, target, ("features",), ("train",))["features", "train"].shape == (20, 8)
+    assert passed(source, store, target, ("features",), ("train",))["features", "train"].shape == (20, 8)
 
 
 @pytest.mark.parametrize("adapt", [False, True])
@@ -60,7 +61,7 @@ def test_a_pass_through_a_network_ends_when_its_store_is_asked_to(adapt, network
     source, store = network({"model": "{'name': 'resnet', 'width': 0.125}"}, adapt=adapt)
     store.stop.ask(signal.SIGTERM)
     with pytest.raises(Stopped):
-        source.extract(store, target, ("features",), SPLITS)
+        passed(source, store, target, ("features",), SPLITS)
 
 
 # Model, tap, positions, channels.
@@ -70,11 +71,11 @@ MODELS = [({"name": "resnet", "width": 0.125}, "stage2", 16, 4), ({"name": "vit"
 @pytest.mark.parametrize(("model", "tap", "positions", "channels"), MODELS)
 def test_one_pass_serves_every_mode(model, tap, positions, channels, network, target, monkeypatch):
     monkeypatch.setattr(batch, "ITEMS", 13)
-    calls, through = [], passes.through
-    monkeypatch.setattr(passes, "through", lambda *args: calls.append(1) or through(*args))
+    calls, grown = [], passes.grown
+    monkeypatch.setattr(passes, "grown", lambda *args: calls.append(1) or grown(*args))
     source, store = network({"model": str(model), "train.batch": "8"})
     layers = (tap, f"{tap}.flattened", f"{tap}.positions", "features", "features.flattened")
-    read = source.extract(store, target, layers, SPLITS)
+    read = passed(source, store, target, layers, SPLITS)
     assert len(calls) == len(SPLITS)
     whole = read[f"{tap}.positions", "test"]
     assert whole.shape == (7, positions, channels) and read["features", "test"].dtype == whole.dtype == np.float32
@@ -87,7 +88,7 @@ def test_one_pass_serves_every_mode(model, tap, positions, channels, network, ta
 def test_a_mode_the_layer_does_not_have_is_refused(layer, network, target):
     source, store = network()
     with pytest.raises(UserError, match="^layer="):
-        source.extract(store, target, ("features", layer), SPLITS)
+        passed(source, store, target, ("features", layer), SPLITS)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -97,7 +98,7 @@ def test_features_that_are_not_finite_are_refused(value, network, target):
     head = {name: leaf.at[0].set(value) for name, leaf in params["head"].items()}
     source, store = network(variables={"params": {**params, "head": head}})
     with pytest.raises(UserError, match="^layer='logits': expected finite numbers"):
-        source.extract(store, target, ("features",), SPLITS)
+        passed(source, store, target, ("features",), SPLITS)
 
 
 RESNET = {"model": "{'name': 'resnet', 'width': 0.125}", "train.batch": "8"}
@@ -106,8 +107,8 @@ RESNET = {"model": "{'name': 'resnet', 'width': 0.125}", "train.batch": "8"}
 def test_adapting_measures_batch_norm_on_the_target(network, target, monkeypatch):
     monkeypatch.setattr(batch, "ITEMS", 13)
     source, store = network(RESNET)
-    plain = source.extract(store, target, ("stem", "features"), SPLITS)
-    adapted = dataclasses.replace(source, adapt=True).extract(store, target, ("stem", "features"), SPLITS)
+    plain = passed(source, store, target, ("stem", "features"), SPLITS)
+    adapted = passed(dataclasses.replace(source, adapt=True), store, target, ("stem", "features"), SPLITS)
     assert not np.allclose(plain["features", "test"], adapted["features", "test"])
     # The reference: the statistics of the probe split as one batch, worked out for the first normalisation.
     x = scaled(source, target, "probe").astype(np.float32)
@@ -121,7 +122,7 @@ def test_adapting_measures_batch_norm_on_the_target(network, target, monkeypatch
 @pytest.mark.parametrize("size", [500, 3])
 def test_pixels_are_pooled_to_at_most_1024_numbers(size, target, network, monkeypatch):
     monkeypatch.setattr(batch, "ITEMS", size)
-    read = Pixels().extract(network()[1], target, ("features",), SPLITS)
+    read = passed(Pixels(), network()[1], target, ("features",), SPLITS)
     assert read["features", "val"].shape == (10, 8 * 8 * 3)
     np.testing.assert_array_equal(
         read["features", "val"], target.splits["val"].fetch(np.arange(10)).reshape(10, -1) / 255
@@ -133,11 +134,11 @@ def test_arrays_have_one_layer_in_the_order_of_the_items(target, tmp_path):
         ids = target.splits[split].ids[::-1]
         foreign.save(tmp_path, "first", split, np.stack([ids, ids % 7], 1).astype(np.float64), ids)
     source = Arrays("theirs/0", str(tmp_path), foreign.digest(tmp_path, "first"))
-    read = source.extract(None, target, ("features",), SPLITS)
+    read = passed(source, None, target, ("features",), SPLITS)
     for split in SPLITS:
         np.testing.assert_array_equal(read["features", split][:, 0], target.splits[split].ids)
     with pytest.raises(UserError, match="the one layer"):
-        source.extract(None, target, ("layer1",), SPLITS)
+        passed(source, None, target, ("layer1",), SPLITS)
     assert not source.needs and not source.ancestry and not source.head
 
 
