@@ -9,7 +9,7 @@ import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-from bill import cases, ours, steps, wall  # noqa: E402
+from bill import cases, devices, hardware, ours, steps, wall  # noqa: E402
 
 
 def test_a_run_of_the_product_is_stepped_from_outside():
@@ -31,6 +31,36 @@ def test_ratios_above_one_are_in_our_favour():
     row = steps.row(case, timed, {"compiled": "no compiler"})
     assert row["ratio_to_eager"] == row["cpu_ratio_to_eager"] == 2.0 and row["ours_images_per_second"] == 20.0
     assert row["compiled_failed"] == "no compiler"
+
+
+@pytest.mark.parametrize("there, counts", [(0, (1, 2, 4)), (1, (1,)), (3, (1, 2)), (8, (1, 2, 4))])
+def test_no_more_accelerators_are_measured_than_there_are(there, counts, monkeypatch):
+    monkeypatch.setattr(hardware, "devices", lambda: ("H200" if there else "", there))
+    assert devices.counts(quick=False) == counts
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3,1,0")
+    if there:
+        assert devices.shown(2) == {"CUDA_VISIBLE_DEVICES": "5,3", "TPU_VISIBLE_DEVICES": "0,1"}
+    else:
+        assert "device_count=2" in devices.shown(2)["XLA_FLAGS"]
+
+
+def test_a_row_has_the_devices_that_a_side_says_it_has():
+    timed = {count: [{"seconds": 1.0 / count, "mib": 1.0}] for count in (1, 2)}
+    rows = list(devices.rows("net", cases.Case({}, 8, 10, 2), timed, {1: 1, 2: 1}))
+    assert [(row["devices"], row["ratio"]) for row in rows] == [(1, 1.0), (1, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "code, expected",
+    [
+        ("print('a warning'); print(['gpu', 'H200', 3])", ("H200", 3)),
+        ("print(['cpu', 'cpu', 1])", ("", 0)),
+        ("import nothing_of_this_name", ("", 0)),
+    ],
+)
+def test_accelerators_are_counted_by_another_process(code, expected, monkeypatch):
+    monkeypatch.setattr(hardware, "ASKED", code)
+    assert hardware.devices.__wrapped__() == expected
 
 
 def test_seconds_are_summed_by_kind():

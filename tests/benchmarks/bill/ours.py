@@ -27,8 +27,11 @@ class Training:
     """The run at hand, its programs, its resident pool and its state."""
 
     def __init__(self, feed, advance: Callable, state, sums, step: int):
+        import jax
+
         from bottleneck import models
 
+        self.devices = jax.local_device_count()
         self.feed, self.step, self.carried = feed, step, (state, sums)
         self.parameters, self._advance = models.count(state.params), advance
 

@@ -30,7 +30,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Side:
-    """A worker, seen from the one that asks. `ready` is what it said at first: parameters, seconds to make ready."""
+    """A worker, seen from the one that asks. `ready` is what it said at first: parameters, devices, seconds."""
 
     def __init__(self, side: str, threads: int, case: Case, **more: str):
         command = [sys.executable, "-m", "bill.worker", side, str(threads), json.dumps(dataclasses.asdict(case))]
@@ -57,7 +57,7 @@ class Side:
 def serve(training, answers, start: float) -> None:
     """Times what standard input asks for, until it ends."""
     training.advance(1)
-    ready = {"parameters": training.parameters, "seconds": time.perf_counter() - start}
+    ready = {"parameters": training.parameters, "devices": training.devices, "seconds": time.perf_counter() - start}
     print(json.dumps(ready), file=answers, flush=True)
     for line in sys.stdin:
         before, start, used = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter(), time.process_time()
