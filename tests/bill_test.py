@@ -1,15 +1,18 @@
 """The bill of speed: its parts run, without PyTorch too."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import types
 
+import jax
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-from bill import cases, devices, hardware, ours, steps, wall  # noqa: E402
+from bill import cases, devices, hardware, ours, steps, wall, worker  # noqa: E402
 
 
 def test_a_run_of_the_product_is_stepped_from_outside():
@@ -42,6 +45,38 @@ def test_no_more_accelerators_are_measured_than_there_are(there, counts, monkeyp
         assert devices.shown(2) == {"CUDA_VISIBLE_DEVICES": "5,3", "TPU_VISIBLE_DEVICES": "0,1"}
     else:
         assert "device_count=2" in devices.shown(2)["XLA_FLAGS"]
+
+
+def test_beside_an_accelerator_no_side_is_pinned_and_none_takes_most_of_its_memory(monkeypatch):
+    begun = []
+    monkeypatch.setattr(steps, "compared", lambda case, threads, repetitions: {"timed_on": threads})
+    monkeypatch.setattr(worker.Side, "_said", lambda side: {})
+    monkeypatch.setattr(worker.subprocess, "Popen", lambda command, env, **pipes: begun.append(env))
+    for there, pinned in ((1, {os.cpu_count()}), (0, {1, 2})):
+        monkeypatch.setattr(hardware, "devices", lambda there=there: ("H200" if there else "", there))
+        assert {row["threads"] for row in steps.part(quick=False)} == pinned
+        worker.Side("ours", 1, cases.QUICK["MLP 1x8, 8 px"])
+    assert [env.get("XLA_PYTHON_CLIENT_PREALLOCATE") for env in begun] == ["false", None]
+
+
+def test_peaks_of_memory_are_the_devices_own_where_it_tells(monkeypatch):
+    assert ours.device_mib() is None  # of a CPU
+    took = {"seconds": 1.0, "cpu_seconds": 1.0, "faults": 0, "mib": 7.0}
+    row = steps.row(cases.Case({}, 8, 10, 2), {"ours": [took], "eager": [took | {"device_mib": 3.0}]}, {})
+    assert row["ours_peak_mib"] == 7.0 and row["eager_device_peak_mib"] == 3.0 and "eager_peak_mib" not in row
+    device = types.SimpleNamespace(memory_stats=lambda: {"peak_bytes_in_use": 2**21})
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert ours.device_mib() == 2.0
+
+
+def test_without_our_side_a_case_has_failed(monkeypatch):
+    def side(*args, **more):
+        raise ChildProcessError("no memory")
+
+    monkeypatch.setattr(steps, "Side", side)
+    monkeypatch.setattr(hardware, "devices", lambda: ("", 0))
+    with pytest.raises(ChildProcessError, match="no memory"):
+        steps.compared(cases.QUICK["MLP 1x8, 8 px"], 1, 1)
 
 
 def test_a_row_has_the_devices_that_a_side_says_it_has():

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bill import hardware
 from bill.cases import ACCELERATOR, CPU, QUICK
-from bill.worker import Side
+from bill.worker import Side, peak
 
 
 def part(quick: bool, only: str = "", repetitions: int = 5) -> Iterator[dict]:
@@ -58,4 +58,4 @@ def rows(name: str, case, timed: dict, seen: dict) -> Iterator[dict]:
     for count, times in timed.items():
         speed = case.batch * case.steps / seconds[count]
         found = {"what": name, "devices": seen[count], "batch": case.batch, "images_per_second": speed}
-        yield found | {"ratio": seconds[1] / seconds[count], "peak_mib": times[-1]["mib"]}
+        yield found | {"ratio": seconds[1] / seconds[count], **peak(times[-1])}

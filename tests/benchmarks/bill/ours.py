@@ -43,6 +43,17 @@ class Training:
         self.step += steps
         jax.block_until_ready(self.carried)
 
+    def device_mib(self) -> float | None:
+        return device_mib()
+
+
+def device_mib() -> float | None:
+    """The most that was in use of this process's accelerator so far; None where it does not say, as a CPU."""
+    import jax
+
+    used = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return used and used / 2**20
+
 
 def hold(argv: list[str], act: Callable[[Training], None]) -> None:
     """Carries out a command of `bottleneck.main` up to the first call of the device, `act`s, and ends it there."""

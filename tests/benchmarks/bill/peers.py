@@ -129,3 +129,7 @@ class Training:
             self.optimizer.step()
         if self.device == "cuda":
             torch.cuda.synchronize()
+
+    def device_mib(self) -> float | None:
+        """The most that was in use of the accelerator so far."""
+        return torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else None
