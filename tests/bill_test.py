@@ -1,5 +1,6 @@
 """The bill of speed: its parts run, without PyTorch too."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
-from bill import cases, devices, hardware, ours, steps, wall, worker  # noqa: E402
+from bill import cases, devices, hardware, others, ours, steps, wall, worker  # noqa: E402
 
 
 def test_a_run_of_the_product_is_stepped_from_outside():
@@ -105,12 +106,61 @@ def test_seconds_are_summed_by_kind():
     assert times.tasks == {"probe": 4} and times.seconds["probe"] >= 0 and not times.wall
 
 
+@pytest.fixture(scope="module")
+def command():
+    spec = importlib.util.spec_from_file_location("bill_command", BENCHMARKS / "bill.py")  # `bill` is the package
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def killed(**options):
+    raise ChildProcessError("killed")
+    yield
+
+
+def crashed(**options):
+    raise subprocess.CalledProcessError(1, "python")
+    yield
+
+
+ROWS = {"failed": "status 2", "unmeasured": "no accelerator here", "ratio": 1.0}
+
+
+@pytest.mark.parametrize(
+    "part, status",
+    [
+        (killed, 1),
+        (crashed, 1),
+        *((lambda name=name, **_: iter([{"what": "it", name: ROWS[name]}]), int(name == "failed")) for name in ROWS),
+    ],
+)
+def test_a_part_that_failed_is_told_by_the_exit_status_and_the_others_are_measured(part, status, command, monkeypatch):
+    monkeypatch.setattr(command.hardware, "described", dict)
+    monkeypatch.setattr(command, "PARTS", {"first": part, "second": lambda **_: iter([{"what": "it"}])})
+    seen = []
+    monkeypatch.setattr(command, "table", lambda rows: seen.append(len(rows)) or "")
+    monkeypatch.setattr(sys, "argv", ["bill.py"])
+    assert command.main() == status and seen == [1, 1]
+
+
+@pytest.mark.parametrize("script", ["raise SystemExit('no\\nmemory')", None])
+def test_a_benchmark_that_fails_says_so_in_one_line(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(others, "HERE", tmp_path)
+    if script:
+        (tmp_path / "odd_benchmark.py").write_text(script)
+    (row,) = others.part("odd", quick=True)
+    assert row == {"what": "odd_benchmark.py", "failed": "status 1: no memory" if script else "not there"}
+
+
 @pytest.mark.slow
 def test_the_command_leaves_rows_of_every_part(tmp_path):
     out = tmp_path / "bill.json"
-    parts = ("steps", "start", "devices", "study", "utilisation")
-    command = [sys.executable, BENCHMARKS / "bill.py", "--quick", f"--parts={','.join(parts)}", f"--json={out}"]
-    subprocess.run(command, check=True, timeout=600)
+    subprocess.run([sys.executable, BENCHMARKS / "bill.py", "--quick", f"--json={out}"], check=True, timeout=900)
     bill = json.loads(out.read_text())
-    assert {row["part"] for row in bill["rows"]} == set(parts) and bill["hardware"]["jax"]
+    parts = {"steps", "start", "devices", "study", "utilisation", "probes", "pipeline", "fleets"}
+    assert {row["part"] for row in bill["rows"]} == parts and bill["hardware"]["jax"]
     assert not any("failed" in row for row in bill["rows"])
+    for part in ("probes", "pipeline", "fleets"):
+        ratios = [row["ratio"] for row in bill["rows"] if row["part"] == part and "missing" not in row]
+        assert len(ratios) > 1 and min(ratios) > 0
