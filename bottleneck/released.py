@@ -28,7 +28,7 @@ class ReleasedProbe(Probe):
         x, y = self.features(store), self.labels
         fitted = released.probe(x, y, self.component.num_classes, self.spec, self.seed)
         honest = score({split: fitted.chosen.logits(x[split]) for split in ("val", "test")}, y, self.null)
-        largest = fitted.released.logits(x["test"]).argmax(1) == y["test"]
+        largest = fitted.released.classes(x["test"]) == y["test"]
         items = {"information": honest.bits[None], "correct": honest.correct[None], LARGEST: largest[None]}
         found = findings(self, [honest], None, store.made)
         rows = [self.said(finding, fitted.chosen, fitted.updates) for finding in found]

@@ -7,23 +7,31 @@ on the linear layer alone, from a grid. Fitted here on features without augmenta
 Two readings of one training: `chosen`, decay and epoch by validation accuracy (ties by log-loss), and `released`, the
 largest test accuracy over all decays and epochs, which is what was reported: an optimistic number, for comparison with
 published ones and for nothing else.
+
+Features that fit are trained on in one program. Of others a batch at a time is on the device, of val and test a chunk,
+and of the probe split all where that alone fits: the same batches and updates, to rounding.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bottleneck.analysis import probes
+from bottleneck.analysis import accelerator, probes
+from bottleneck.analysis.eigenbasis import chunks
 from bottleneck.errors import UserError
 
 EPSILON, RUNNING = 1e-5, 0.1  # of BatchNorm: below the variance; what a batch adds to the running statistics
+SPLITS = ("probe", "val", "test")
 MOMENTUM, SPREAD = 0.9, 0.01
 MILESTONES = (8 / 28, 16 / 28, 24 / 28)
+WHOLE = 2**30  # bytes that are trained on in one program without an accelerator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +63,23 @@ class Reading:
     intercept: np.ndarray  # [K]
 
     def logits(self, x) -> np.ndarray:
-        return np.asarray(x, np.float64) @ self.weights + self.intercept
+        """[n, K] of features [n, p]."""
+        said = np.empty((len(x), len(self.intercept)))
+        for rows, each in self._said(x):
+            said[rows] = each
+        return said
+
+    def classes(self, x) -> np.ndarray:
+        """Those of the largest logits [n]."""
+        said = np.empty(len(x), np.int64)
+        for rows, each in self._said(x):
+            said[rows] = each.argmax(1)
+        return said
+
+    def _said(self, x) -> Iterator[tuple[slice, np.ndarray]]:
+        whole = 4 * x.size <= WHOLE  # to the bits that it had before there were chunks
+        for rows in [slice(None)] if whole else chunks(len(x), max(self.weights.shape)):
+            yield rows, np.asarray(x[rows], np.float64) @ self.weights + self.intercept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +97,17 @@ def probe(x: dict, y: dict, num_classes: int, spec: ReleasedSpec, seed: int) -> 
     Batches of fewer items where there are not so many; of an epoch the last one holds what is left. Everything drawn is
     a function of `seed`. Compiled once per shape.
     """
-    data = [jnp.asarray(x[s], jnp.float32) for s in ("probe", "val", "test")]
-    labels = [jnp.asarray(y[s], jnp.int32) for s in ("probe", "val", "test")]
-    batch = min(spec.batch, len(data[0]))
-    decays, rate = np.float32(spec.weight_decay), np.float32(spec.lr)
-    key = jax.random.key(seed, impl="threefry2x32")
+    batch = min(spec.batch, len(x["probe"]))
+    given = np.float32(spec.weight_decay), np.float32(spec.lr), jax.random.key(seed, impl="threefry2x32")
     static = dict(epochs=spec.epochs, batch=batch, classes=num_classes)
-    best, right = jax.device_get(_train(data, labels, decays, rate, key, **static))
+    with accelerator.ONE if accelerator.there() else contextlib.nullcontext():
+        if _bytes(x, num_classes, len(spec.weight_decay)) <= _room():
+            data = [jnp.asarray(x[s], jnp.float32) for s in SPLITS]
+            labels = [jnp.asarray(y[s], jnp.int32) for s in SPLITS]
+            best, right = jax.device_get(_train(data, labels, *given, **static))
+            del data, labels  # of which the next one that has the lock may need the room
+        else:
+            best, right = _train_by_batches(x, y, *given, **static)
     readings = {
         split: Reading(
             spec.weight_decay[int(held["decay"])],
@@ -90,13 +118,24 @@ def probe(x: dict, y: dict, num_classes: int, spec: ReleasedSpec, seed: int) -> 
         for split, held in best.items()
     }
     accuracy = {split: right[split] / len(y[split]) for split in ("val", "test")}
-    updates = spec.epochs * -(-len(data[0]) // batch)
+    updates = spec.epochs * -(-len(x["probe"]) // batch)
     return Probe(readings["val"], readings["test"], accuracy["val"], accuracy["test"], updates)
 
 
 def edge(decay: float, spec: ReleasedSpec) -> str:
     """ "weak" or "strong" where a decay is at that end of the grid, "" inside."""
     return probes.edge(sorted(spec.weight_decay).index(decay), len(spec.weight_decay))
+
+
+def _room() -> float:
+    """The bytes that features and logits may take at once."""
+    return accelerator.SHARE * accelerator.memory() if accelerator.there() else WHOLE
+
+
+def _bytes(x: dict, classes: int, grid: int) -> int:
+    """Of all features in float32, and of what all decays say of the larger split: logits, and two arrays like them."""
+    logits = grid * classes * max(len(x["val"]), len(x["test"]))
+    return 4 * (sum(x[split].size for split in SPLITS) + 3 * logits)
 
 
 @partial(jax.jit, static_argnames=("epochs", "batch", "classes"))
@@ -123,6 +162,51 @@ def _train(data, labels, decays, rate, key, *, epochs: int, batch: int, classes:
         state, none = _start(jax.random.fold_in(key, 0), data[0].shape[1], classes, len(decays))
         (_, best), right = jax.lax.scan(epoch, (state, {"val": none, "test": none}), jnp.arange(epochs))
     return best, right
+
+
+def _train_by_batches(x, y, decays, rate, key, *, epochs: int, batch: int, classes: int):
+    """What `_train` gives, of more than fits."""
+    right, take = {"val": [], "test": []}, _taker(x["probe"], y["probe"])
+    with jax.default_matmul_precision("highest"):
+        width = x["probe"].shape[1]
+        state, none = _begin(jax.random.fold_in(key, 0), width, classes, len(decays))
+        best = dict.fromkeys(right, none)
+        for number in range(epochs):
+            step = rate * np.float32(0.1) ** sum(number >= round(part * epochs) for part in MILESTONES)
+            drawn = _draw(jax.random.fold_in(key, number + 1), len(x["probe"]), batch)
+            for rows, there in zip(*jax.device_get(drawn), strict=True):
+                state = _step(state, *take(rows), there, decays, step)
+            folded = _fold(state[0], state[2])
+            for split, each in right.items():
+                found = _read(x[split], y[split], *folded)
+                best[split] = _best(best[split], *found, jnp.int32(number), *folded, ties=split == "val")
+                each.append(found[0])
+    return jax.device_get(best), {split: np.stack(jax.device_get(each)) for split, each in right.items()}
+
+
+def _taker(x, y) -> Callable:
+    """A batch's rows -> (features, their labels, which of those count as the batch): all where they fit on the device,
+    else the batch."""
+    y = np.asarray(y, np.int32)
+    if 4 * x.size <= _room():
+        held = jnp.asarray(x, jnp.float32), jnp.asarray(y)
+        return lambda rows: (*held, rows)
+    return lambda rows: (np.asarray(x[rows], np.float32), y[rows], np.arange(len(rows)))
+
+
+def _read(x, y, weights, intercept):
+    """`_scores` of items that are sent chunk by chunk."""
+    grid, width, classes = weights.shape
+    right, loss = 0, 0.0
+    for rows in chunks(len(x), max(width, grid * classes)):
+        found = _score(np.asarray(x[rows], np.float32), np.asarray(y[rows], np.int32), weights, intercept)
+        right, loss = right + found[0], loss + found[1] * (len(y[rows]) / len(y))
+    return right, loss
+
+
+@jax.jit
+def _step(state, x, y, rows, there, decays, rate):
+    return _update(state, x[rows], y[rows], there, decays, rate)
 
 
 def _start(key, width: int, classes: int, grid: int):
@@ -207,3 +291,7 @@ def _better(best, right, loss, number, weights, intercept, ties: bool):
     }
     wins = more | (same & (loss[decay] < best["loss"])) if ties else more
     return jax.tree.map(lambda new, old: jnp.where(wins, new, old), found, best)
+
+
+_begin, _draw = jax.jit(_start, static_argnums=(1, 2, 3)), jax.jit(_batches, static_argnums=(1, 2))
+_fold, _score, _best = jax.jit(_folded), jax.jit(_scores), jax.jit(_better, static_argnames="ties")

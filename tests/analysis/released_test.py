@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
-from bottleneck.analysis import probes, released
+from bottleneck.analysis import accelerator, eigenbasis, probes, released
 from bottleneck.analysis.released import ReleasedSpec
 from bottleneck.errors import UserError
 
@@ -128,6 +128,72 @@ def test_other_decays_rates_and_seeds_compile_nothing():
     before = released._train._cache_size()
     released.probe(x, y, 3, dataclasses.replace(SPEC, weight_decay=(1e-3, 1.0), lr=0.1), seed=9)
     assert released._train._cache_size() == before
+
+
+@pytest.mark.parametrize("items", [70, 5])
+@pytest.mark.parametrize("room", [0, 4 * 70 * 6], ids=["sent", "held"])
+def test_what_does_not_fit_is_trained_on_by_batches_to_the_same_end(items, room, monkeypatch):
+    x, y = planted(items, noise=4.0)
+    spec = dataclasses.replace(SPEC, epochs=4)
+    whole = released.probe(x, y, 3, spec, seed=2)
+    monkeypatch.setattr(released, "WHOLE", room)
+    monkeypatch.setattr(eigenbasis, "CHUNK", 6 * 90)  # of 200 items three chunks, of 300 four
+    monkeypatch.setattr(released, "_train", lambda *args, **static: pytest.fail("more than fits"))
+    parts = released.probe(x, y, 3, spec, seed=2)
+    assert parts.updates == whole.updates
+    for name in ("val_accuracy", "test_accuracy"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1 / 200 + 1e-9)
+    for one, other in ((parts.chosen, whole.chosen), (parts.released, whole.released)):
+        assert (one.weight_decay, one.epoch) == (other.weight_decay, other.epoch)
+        np.testing.assert_allclose(one.weights, other.weights, rtol=1e-4, atol=1e-5)
+
+
+def test_of_what_does_not_fit_no_more_than_a_chunk_is_sent(monkeypatch):
+    x, y = planted(70)
+    monkeypatch.setattr(released, "WHOLE", 0)
+    monkeypatch.setattr(eigenbasis, "CHUNK", 6 * 90)
+    seen = {"_score": [], "_step": []}
+    for name, sizes in seen.items():
+        plain = getattr(released, name)
+        at = 0 if name == "_score" else 1
+        monkeypatch.setattr(released, name, lambda *a, f=plain, s=sizes, i=at: s.append(len(a[i])) or f(*a))
+    released.probe(x, y, 3, SPEC, seed=2)
+    assert seen == {"_score": [90, 90, 20, 90, 90, 90, 30] * 3, "_step": [16] * 5 * 3}
+
+
+def test_logits_and_classes_of_chunks_are_those_of_all(monkeypatch):
+    x, y = planted(70)
+    reading = released.probe(x, y, 3, SPEC, seed=0).chosen
+    whole = x["test"].astype(np.float64) @ reading.weights + reading.intercept
+    assert reading.logits(x["test"]).tobytes() == whole.tobytes()
+    monkeypatch.setattr(released, "WHOLE", 0)
+    monkeypatch.setattr(eigenbasis, "CHUNK", 6 * 90)
+    np.testing.assert_allclose(reading.logits(x["test"]), whole, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(reading.classes(x["test"]), whole.argmax(1))
+
+
+@pytest.mark.parametrize("memory, by_batches", [(2**30, False), (2**10, True)])
+def test_an_accelerator_holds_one_probe_at_a_time_and_no_more_than_its_share(memory, by_batches, monkeypatch):
+    x, y = planted(70)
+    expected = released.probe(x, y, 3, SPEC, seed=0)
+    monkeypatch.setattr(accelerator, "there", lambda: True)
+    monkeypatch.setattr(accelerator, "memory", lambda: memory)
+    held = {"_train": [], "_train_by_batches": []}
+    for name, each in held.items():
+        plain = getattr(released, name)
+        monkeypatch.setattr(
+            released, name, lambda *a, f=plain, e=each, **o: e.append(accelerator.ONE.locked()) or f(*a, **o)
+        )
+    found = released.probe(x, y, 3, SPEC, seed=0)
+    assert held == {"_train": [True] * (not by_batches), "_train_by_batches": [True] * by_batches}
+    assert not accelerator.ONE.locked()
+    np.testing.assert_allclose(found.chosen.weights, expected.chosen.weights, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cpu_trains_probes_side_by_side():
+    x, y = planted(33)
+    with accelerator.ONE:  # which another thread may have
+        assert released.probe(x, y, 3, SPEC, seed=0).updates == 9
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Parts: steps (training steps beside PyTorch), start (time to the first step, col
 (where the default study's time goes), utilisation (of an accelerator), and the benchmarks probes, pipeline and fleets.
 --only: cases whose name has this text. Ratios are of what was measured in one run, repetitions taken in turn; above 1
 this package is faster. Without PyTorch its columns are missing. Set nothing else in the environment; an idle machine.
+The exit status is 1 where a part failed; what this machine cannot measure is no failure.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import functools
 import itertools
 import json
 import pathlib
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -52,9 +54,10 @@ def main() -> int:
         try:
             for row in PARTS[part](**options(part, args)):
                 bill["rows"].append({"part": part, **row})
+                failed |= "failed" in row
                 print(f"  {row['what']}", file=sys.stderr, flush=True)
                 leave(bill, args.json)
-        except ChildProcessError as error:  # the other parts are not in vain
+        except (ChildProcessError, subprocess.CalledProcessError) as error:  # the other parts are not in vain
             bill["rows"].append({"part": part, "what": part, "failed": str(error)})
             failed = True
         print(table([row for row in bill["rows"] if row["part"] == part]), flush=True)

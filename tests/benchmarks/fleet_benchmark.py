@@ -1,6 +1,7 @@
 """Fleets of 1, 2, 4 and 8 runs beside as many one by one, and the rule by which runs train together.
 
-    python tests/benchmarks/fleet_benchmark.py [--models=mlp,vit,resnet] [--sizes=1,2,4,8] [--seconds=2] [--json=FILE]
+    python tests/benchmarks/fleet_benchmark.py [--models=mlp,vit,resnet] [--sizes=1,2,4,8] [--seconds=2]
+        [--quick] [--json=FILE]
 
 Each program is the product's own (`training.step`, resident pool, generated images); a fleet's throughput is the
 images a second of all its members, shown as a ratio to one run's: the size of a fleet that costs what it is worth, 1
@@ -33,6 +34,7 @@ MODELS = {
     "resnet": ({"name": "resnet", "depth": 20}, 32),
 }
 WAYS = ("vmapped", "unrolled")
+QUICK = {"models": "mlp", "sizes": "1,2", "batch": 8, "seconds": 0.01}
 
 
 class Fleet:
@@ -100,8 +102,10 @@ def main():
     parser.add_argument("--sizes", default="1,2,4,8")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--quick", action="store_true", help="two small runs in place of all: shows that it runs")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
+    vars(args).update(QUICK if args.quick else {})
     device = jax.devices()[0]
     print(f"{len(jax.devices())} x {device.device_kind} ({device.platform}), jax {jax.__version__}")
     sizes = sorted({1, *map(int, args.sizes.split(","))})

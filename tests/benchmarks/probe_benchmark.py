@@ -1,7 +1,7 @@
 """Solved probes beside scikit-learn's and PyTorch's, in the same process, one after the other, at equal objective.
 
     python tests/benchmarks/probe_benchmark.py [--sizes=10000x512x10,60000x2304x10,50000x2048x100] [--lam=1e-3]
-        [--limit=120] [--threads=1] [--json=FILE]
+        [--limit=120] [--threads=1] [--quick] [--json=FILE]
 
 One multinomial logistic regression a size (items x features x classes, at least 3), on standardised features: mean
 log-loss + (lam / 2) |W|^2 in float64. Ours: eigenbasis and solver, to the gradient of a probe. PyTorch: L-BFGS over the
@@ -34,6 +34,7 @@ from threadpoolctl import threadpool_limits
 from bottleneck.analysis import eigenbasis, information, logistic, ridge
 
 SIZES = "10000x512x10,60000x2304x10,50000x2048x100"
+QUICK = {"sizes": "300x10x3", "limit": 5.0}
 HEAD = "      n     p     K  solver         seconds   ratio    excess  accuracy     bits"
 EQUAL = 1e-6  # relative excess of an objective that counts as equal
 
@@ -221,8 +222,10 @@ def main():
     parser.add_argument("--lam", type=float, default=1e-3)
     parser.add_argument("--limit", type=float, default=120.0, help="seconds that each of the others may take at a size")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="a tiny size in place of all: shows that it runs")
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
+    vars(args).update(QUICK if args.quick else {})
     warnings.simplefilter("ignore")  # scikit-learn says when its iterations were not enough
     sizes = [tuple(map(int, size.split("x"))) for size in args.sizes.split(",")]
     found = dict(hardware=hardware() | dict(threads=args.threads, lam=args.lam), rows=[])

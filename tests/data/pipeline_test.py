@@ -21,7 +21,16 @@ def test_a_small_run_of_the_benchmark(tmp_path, monkeypatch, capsys):
         len(each) == 2 for each in rates.values()
     )
     assert measured["ratio"] == np.median(np.divide(rates["streamed"], rates["threads"]))
+    rows = {row["name"]: row for row in measured["rows"]}
+    assert rows.keys() == rates.keys() and rows["threads"]["ratio"] == 1.0
+    for name in ("ratio", "ratio_of_processor_time"):
+        assert rows["streamed"][name] == measured[name]
     assert 40 < measured["kilobytes"] < 100 and f"{measured['ratio']:.2f}" in said and "pillow" in said
+
+
+def test_processes_have_no_processor_time_to_compare():
+    rows = benchmark.rows({"threads": [(10.0, 2.0)], "processes": [(20.0, float("nan"))]})
+    assert rows[1] == {"name": "processes", "images_per_second": 20.0, "ratio": 2.0}
 
 
 def test_both_sides_make_the_same_image(tmp_path):

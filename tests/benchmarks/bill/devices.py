@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bill import hardware
 from bill.cases import ACCELERATOR, CPU, QUICK
-from bill.worker import Side
+from bill.worker import Side, peak
 
 
 def part(quick: bool, only: str = "", repetitions: int = 5) -> Iterator[dict]:
@@ -23,7 +23,7 @@ def part(quick: bool, only: str = "", repetitions: int = 5) -> Iterator[dict]:
             continue
         sides = {}
         try:
-            for count in (1, 2) if quick else (1, 2, 4):
+            for count in counts(quick):
                 sides[count] = Side("ours", os.cpu_count(), case, **shown(count))
             timed = {count: [] for count in sides}
             for repetition in range(repetitions + 1):  # the first one warms up
@@ -33,20 +33,29 @@ def part(quick: bool, only: str = "", repetitions: int = 5) -> Iterator[dict]:
         finally:
             for side in sides.values():
                 side.close()
-        yield from rows(name, case, timed)
+        yield from rows(name, case, timed, {count: side.ready["devices"] for count, side in sides.items()})
+
+
+def counts(quick: bool) -> tuple[int, ...]:
+    """Numbers of devices: of accelerators no more than there are; fake ones as wanted."""
+    wanted = (1, 2) if quick else (1, 2, 4)
+    there = hardware.devices()[1]
+    return tuple(count for count in wanted if count <= there) if there else wanted
 
 
 def shown(count: int) -> dict[str, str]:
-    """The environment in which JAX has so many devices."""
+    """The environment in which JAX has so many devices: of those that this process was given, the first."""
     if hardware.accelerator():
-        few = ",".join(map(str, range(count)))
-        return {"CUDA_VISIBLE_DEVICES": few, "TPU_VISIBLE_DEVICES": few}
+        every = ",".join(map(str, range(count)))
+        names = ("CUDA_VISIBLE_DEVICES", "TPU_VISIBLE_DEVICES")
+        return {name: ",".join((os.environ.get(name) or every).split(",")[:count]) for name in names}
     return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"}
 
 
-def rows(name: str, case, timed: dict) -> Iterator[dict]:
+def rows(name: str, case, timed: dict, seen: dict) -> Iterator[dict]:
+    """`seen`: the devices that each side says it has, by the number it was to have."""
     seconds = {count: statistics.median(each["seconds"] for each in times) for count, times in timed.items()}
     for count, times in timed.items():
         speed = case.batch * case.steps / seconds[count]
-        found = {"what": name, "devices": count, "batch": case.batch, "images_per_second": speed}
-        yield found | {"ratio": seconds[1] / seconds[count], "peak_mib": times[-1]["mib"]}
+        found = {"what": name, "devices": seen[count], "batch": case.batch, "images_per_second": speed}
+        yield found | {"ratio": seconds[1] / seconds[count], **peak(times[-1])}

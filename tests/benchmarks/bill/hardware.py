@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import functools
 import importlib.metadata
@@ -14,13 +15,22 @@ import sys
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "torch")
 
 
+ASKED = "import jax; d = jax.local_devices(); print([d[0].platform, d[0].device_kind, len(d)])"
+
+
 @functools.cache
+def devices() -> tuple[str, int]:
+    """The kind of the first device that is no CPU, and how many there are; ("", 0) without one. Asked of another
+    process, as a device may be held by one alone."""
+    done = subprocess.run([sys.executable, "-c", ASKED], capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    platform_, kind, count = ast.literal_eval(lines[-1]) if lines else ("cpu", "", 0)
+    return ("", 0) if platform_ == "cpu" else (kind, count)
+
+
 def accelerator() -> str:
-    """The kind of the first device that is no CPU; "" without one. Asked of another process, as a device may be held by
-    one alone."""
-    code = "import jax; d = jax.devices()[0]; print('' if d.platform == 'cpu' else d.device_kind)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    """Its kind; "" without one."""
+    return devices()[0]
 
 
 def described() -> dict:
@@ -36,7 +46,7 @@ def described() -> dict:
         "processor": model,
         "cores": cores,
         "memory_gib": memory,
-        "accelerator": accelerator() or "none",
+        "accelerator": " x ".join(map(str, reversed(devices()))) if accelerator() else "none",
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},

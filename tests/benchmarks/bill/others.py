@@ -22,8 +22,9 @@ def part(name: str, quick: bool) -> Iterator[dict]:
         path = pathlib.Path(directory) / "rows.json"
         command = [sys.executable, str(script), f"--json={path}", *["--quick"] * quick]
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-        if not path.is_file():
-            yield {"what": script.name, "failed": f"status {done.returncode}: {done.stderr.strip()[-200:]}"}
+        if done.returncode or not path.is_file():
+            said = " ".join(done.stderr.split())[-200:]
+            yield {"what": script.name, "failed": f"status {done.returncode}: {said}"}
             return
         found = json.loads(path.read_text())
     rows = found if isinstance(found, list) else found.get("rows", [found])

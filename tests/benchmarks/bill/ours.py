@@ -27,8 +27,11 @@ class Training:
     """The run at hand, its programs, its resident pool and its state."""
 
     def __init__(self, feed, advance: Callable, state, sums, step: int):
+        import jax
+
         from bottleneck import models
 
+        self.devices = jax.local_device_count()
         self.feed, self.step, self.carried = feed, step, (state, sums)
         self.parameters, self._advance = models.count(state.params), advance
 
@@ -39,6 +42,17 @@ class Training:
         self.carried = self._advance(self.feed, *self.carried, self.step, self.step + steps)
         self.step += steps
         jax.block_until_ready(self.carried)
+
+    def device_mib(self) -> float | None:
+        return device_mib()
+
+
+def device_mib() -> float | None:
+    """The most that was in use of this process's accelerator so far; None where it does not say, as a CPU."""
+    import jax
+
+    used = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return used and used / 2**20
 
 
 def hold(argv: list[str], act: Callable[[Training], None]) -> None:

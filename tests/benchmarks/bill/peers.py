@@ -111,7 +111,7 @@ class Training:
 
     def __init__(self, case, classes: int, compiled: bool):
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.dtype = getattr(torch, case.dtype)
+        self.devices, self.dtype = 1, getattr(torch, case.dtype)
         model = build(case.model, case.size, classes).to(self.device, memory_format=torch.channels_last)
         self.parameters = sum(p.numel() for p in model.parameters())
         self.model = torch.compile(model) if compiled else model
@@ -129,3 +129,7 @@ class Training:
             self.optimizer.step()
         if self.device == "cuda":
             torch.cuda.synchronize()
+
+    def device_mib(self) -> float | None:
+        """The most that was in use of the accelerator so far."""
+        return torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else None

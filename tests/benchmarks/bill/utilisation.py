@@ -24,7 +24,7 @@ PER_IMAGE = 3  # forward passes that a step costs: going backward is two
 def part(quick: bool, only: str = "", repetitions: int = 5) -> Iterator[dict]:
     """A row a network, in bfloat16."""
     if not quick and not hardware.accelerator():
-        yield {"what": "utilisation", "failed": "unmeasured: no accelerator here (--quick runs it on the CPU)"}
+        yield {"what": "utilisation", "unmeasured": "no accelerator here (--quick runs it on the CPU)"}
         return
     ceiling = ceiling_of(256 if quick else 8192)
     yield {"what": "bfloat16 matrix product", "tflops": ceiling / 1e12}

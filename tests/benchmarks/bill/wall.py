@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from bill import ours
 from bill.worker import ROOT, environment
 
 
@@ -35,12 +36,13 @@ def part(quick: bool, only: str = "", config: str = "") -> Iterator[dict]:
         if done.returncode:
             raise ChildProcessError(f"{' '.join(command)} ended with {done.returncode}")
         found = json.loads(out.read_text())
+    peaks = {name: most for name, most in found.items() if name.endswith("peak_mib")}
     total = sum(found["seconds"].values())
     for kind, used in sorted(found["seconds"].items(), key=lambda each: -each[1]):
         yield {"what": kind, "tasks": found["tasks"][kind], "seconds": used, "share": used / total}
     for stage, wall in found["wall"].items():
         yield {"what": f"stage {stage}", "wall": wall}
-    yield {"what": pathlib.Path(config).name, "wall": seconds, "peak_mib": found["peak_mib"]}
+    yield {"what": pathlib.Path(config).name, "wall": seconds, **peaks}
 
 
 class Times:
@@ -83,7 +85,9 @@ def main(out: str, *argv: str) -> int:
     execute.report = times.around(execute.report, lambda *args: "report")
     code = command.main(["main", *argv])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    used = ours.device_mib()
     found = {"seconds": times.seconds, "tasks": times.tasks, "wall": times.wall, "peak_mib": peak}
+    found |= {} if used is None else {"device_peak_mib": used}
     pathlib.Path(out).write_text(json.dumps(found))
     return code
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 
-from bill import ours, study
+from bill import hardware, ours, study
 from bill.cases import Case
 from bottleneck import memory
 
@@ -30,16 +30,19 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Side:
-    """A worker, seen from the one that asks. `ready` is what it said at first: parameters, seconds to make ready."""
+    """A worker, seen from the one that asks. `ready` is what it said at first: parameters, devices, seconds."""
 
     def __init__(self, side: str, threads: int, case: Case, **more: str):
         command = [sys.executable, "-m", "bill.worker", side, str(threads), json.dumps(dataclasses.asdict(case))]
+        if hardware.accelerator():
+            more = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **more}  # all sides are on one device at a time
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process = subprocess.Popen(command, env=environment(OMP_NUM_THREADS=str(threads), **more), **pipes)
         self.name, self.ready = side, self._said()
 
     def time(self, steps: int) -> dict:
-        """Of so many steps: "seconds", "cpu_seconds", "faults" of pages; and the peak so far, "mib"."""
+        """Of so many steps: "seconds", "cpu_seconds" and "faults" of pages; the peak so far, "mib", and of an
+        accelerator "device_mib"."""
         print(steps, file=self.process.stdin, flush=True)
         return self._said()
 
@@ -54,10 +57,15 @@ class Side:
         return json.loads(line)
 
 
+def peak(timed: dict) -> dict[str, float]:
+    """Of memory, by a name that says whose: of the accelerator where a side has one, else of the process."""
+    return {"device_peak_mib": timed["device_mib"]} if "device_mib" in timed else {"peak_mib": timed["mib"]}
+
+
 def serve(training, answers, start: float) -> None:
     """Times what standard input asks for, until it ends."""
     training.advance(1)
-    ready = {"parameters": training.parameters, "seconds": time.perf_counter() - start}
+    ready = {"parameters": training.parameters, "devices": training.devices, "seconds": time.perf_counter() - start}
     print(json.dumps(ready), file=answers, flush=True)
     for line in sys.stdin:
         before, start, used = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter(), time.process_time()
@@ -65,6 +73,7 @@ def serve(training, answers, start: float) -> None:
         timed = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - used}
         after = resource.getrusage(resource.RUSAGE_SELF)
         timed |= {"faults": after.ru_minflt - before.ru_minflt, "mib": after.ru_maxrss / 1024}
+        timed |= {} if (most := training.device_mib()) is None else {"device_mib": most}
         print(json.dumps(timed), file=answers, flush=True)
 
 
