@@ -1,6 +1,6 @@
 """Audit ImageNet backbones that anybody can install: what do EfficientNet-Lite 0, 1 and 2 serve of your images?
 
-    pip install 'bottleneck[torch,examples]'
+    pip install -e '.[torch,examples]'
     python -m bottleneck.audit --config=configs/audit.py:data=DIR
 
 DIR holds .npz files (`x_train, y_train, x_test, y_test`; see data.arrays), each a component: the numbers below are of
@@ -69,6 +69,6 @@ def weights(size: str) -> pathlib.Path:
     found = importlib.util.find_spec(package)
     files = sorted(pathlib.Path(found.origin).parent.glob("models/*.pth")) if found else []
     if size not in SIZES or not files:
-        expected = "sizes among 0, 1 and 2 whose wheels are installed (pip install 'bottleneck[torch,examples]')"
+        expected = "sizes among 0, 1 and 2 whose wheels are installed (pip install -e '.[torch,examples]')"
         raise UserError("config argument networks", size, expected)
     return files[0]

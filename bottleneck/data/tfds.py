@@ -135,7 +135,7 @@ def _why_unknown(spec, open_, error):
 
 def _prepared(spec, why):
     where = f" --data_dir={spec.data_dir}" if spec.data_dir else ""
-    command = f"pip install 'bottleneck[prepare]' && tfds build {spec.dataset} --file_format=array_record{where}"
+    command = f"pip install '.[prepare]' && tfds build {spec.dataset} --file_format=array_record{where}"
     return f"data prepared as array_record files, once and anywhere with TensorFlow: {command} ({why})"
 
 

@@ -112,7 +112,7 @@ def _load(made_by: Uses, features: str, shape, channels_last: bool) -> Network:
 def missing(package: str, error: ImportError) -> UserError:
     """The one line for a package that is not installed."""
     said = str(error).splitlines()[0]
-    return UserError("uses", package, f"{package} to be installed: pip install 'bottleneck[{package}]' ({said})")
+    return UserError("uses", package, f"{package} to be installed: pip install -e '.[{package}]' in the checkout ({said})")
 
 
 def fitting(given: Mapping[str, tuple], own: Mapping[str, tuple], place: str, who: str) -> None:
