@@ -136,6 +136,17 @@ def two_way(d, level: float = 0.95) -> Interval:
     return _interval(value, variance, dof, "seeds and items", s, n, level, (seed_part, variance - seed_part), estimates)
 
 
+def proportion(hits, level: float = 0.95) -> Interval:
+    """As `two_way` for `hits` [S, N] of 0 and 1. Where all are alike they show no variance, and the interval is Clopper
+    and Pearson's for N items (Biometrika 26, 1934)."""
+    interval = two_way(hits, level)
+    if np.ptp(hits):
+        return interval
+    farthest = (0.5 - level / 2.0) ** (1 / interval.n_examples)  # as likely to give N of N
+    low, high = (farthest, 1.0) if interval.value else (0.0, 1.0 - farthest)
+    return dataclasses.replace(interval, low=low, high=high)
+
+
 def welch(arms, level: float = 0.95) -> Interval:
     """Interval of `sum_k c_k mean(d_k)` for `arms`, a list of `(c_k, d_k [S_k, N])`, with items shared, seeds not.
 

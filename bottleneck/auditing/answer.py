@@ -54,7 +54,7 @@ class Audit(Task):
     diagnoses: tuple[Task, ...]
 
     KIND = "audit"
-    VERSION = 2
+    VERSION = 3
     STAGE = "analyze"
     JOINS = True
 
@@ -310,7 +310,7 @@ class _Joined:
                 mask = values == value
                 if mask.sum() >= LEAST:
                     said = words[value] if words else str(value)
-                    found.append((f"{column} {said}", intervals.two_way(correct[:, mask])))
+                    found.append((f"{column} {said}", intervals.proportion(correct[:, mask])))
                 else:
                     few += 1
         lowest = min(found, key=lambda each: each[1].value, default=(None,))[0]

@@ -37,7 +37,7 @@ class Steps(Diagnosis):
     competitor: str | None = None
 
     KIND = "steps"
-    VERSION = 2
+    VERSION = 3
 
     @property
     def members(self):
@@ -125,7 +125,7 @@ class Steps(Diagnosis):
                     counts = {"n_seeds": correct.shape[1], "n_examples": correct.shape[2]}
                     yield Finding("accuracy_seed_sd", spread, "fraction", {**at, **counts})
                 if worst is not None:
-                    interval = intervals.two_way(correct[t][:, worst[2]])
+                    interval = intervals.proportion(correct[t][:, worst[2]])
                     yield Finding("accuracy_worst_group", interval, "fraction", {**at, "extra": {"group": worst[0]}})
 
     def cells(self) -> list[tuple[str, np.ndarray, np.ndarray]]:

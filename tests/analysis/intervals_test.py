@@ -87,6 +87,16 @@ def test_one_seed_is_an_item_interval_and_one_item_a_seed_interval():
     assert narrow.high - narrow.value < (items.high - items.value) / 2
 
 
+@pytest.mark.parametrize("hit", [0, 1])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_hits_that_are_all_alike_have_the_exact_interval_of_their_items(hit, seeds):
+    exact = stats.binomtest(12 * hit, 12).proportion_ci(0.95, "exact")
+    found = intervals.proportion(np.full((seeds, 12), float(hit)))
+    assert (found.value, found.low, found.high) == pytest.approx((hit, exact.low, exact.high), abs=1e-12)
+    hits = np.random.default_rng(0).integers(0, 2, (seeds, 12))
+    assert intervals.proportion(hits) == intervals.two_way(hits)
+
+
 def test_constant_tables_do_not_divide_by_zero():
     zero = intervals.two_way(np.zeros((5, 10)))
     assert (zero.value, zero.low, zero.high, zero.p(), zero.p(1.0)) == (0, 0, 0, 1, 0)
