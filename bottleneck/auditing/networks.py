@@ -12,7 +12,8 @@ from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.features import foreign
 from bottleneck.features.layers import LAST
-from bottleneck.features.networks import network, timm
+from bottleneck.features.networks import loading, timm
+from bottleneck.features.networks.network import Network
 from bottleneck.features.networks.preprocessing import InputSpec, Preprocessing
 from bottleneck.features.networks.uses import EXPECTED
 from bottleneck.features.source import Arrays, Foreign, Member, Source
@@ -83,7 +84,7 @@ def _networks(name: str, spec: NetworkSpec, components, data: DataSpec, untraine
     prepare = Preprocessing(_input(spec), data.mean, data.std, shapes.pop(), stated)
     sources, said = [], []
     for seed, made_by in enumerate(spec.made_by):
-        held = network.load(made_by, spec.features, prepare.shape, spec.channels_last)
+        held = loading.load(made_by, spec.features, prepare.shape, spec.channels_last)
         layers = (*(layer for layer in spec.layers if layer != LAST), LAST) if spec.layers else held.default
         held.check(layers)
         how = dict(channels_last=spec.channels_last, held=None if made_by.weights else held)
@@ -99,7 +100,7 @@ def _networks(name: str, spec: NetworkSpec, components, data: DataSpec, untraine
     return Audited(name, dict.fromkeys(components, tuple(sources)), blank, layers, tuple(said))
 
 
-def _has_blank(held: network.Network) -> bool:
+def _has_blank(held: Network) -> bool:
     return held.blank is not None and held.blank(0) is not None
 
 

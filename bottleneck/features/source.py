@@ -21,7 +21,7 @@ from bottleneck.data.source import DataSpec
 from bottleneck.errors import UserError
 from bottleneck.features import batch, foreign, passes
 from bottleneck.features.layers import LAST, LOGITS
-from bottleneck.features.networks import network
+from bottleneck.features.networks import loading
 from bottleneck.features.networks.network import Network
 from bottleneck.features.networks.preprocessing import Preprocessing
 from bottleneck.features.networks.uses import Uses
@@ -188,13 +188,13 @@ class Foreign(Source):
 
     def network(self) -> Network:
         """Itself, in memory. Raises UserError where its weights are others by now."""
-        loaded = self.held or network.load(self.uses, self.last, self.prepare.shape, self.channels_last)
+        loaded = self.held or loading.load(self.uses, self.last, self.prepare.shape, self.channels_last)
         if (loaded.content, loaded.structure) != (self.content, self.structure):
             raise UserError("networks", self.name, "the weights and code that were there when the audit began")
         return loaded if self.untrained is None else loaded.blank(self.untrained)
 
     def extract(self, store, component, layers, splits, growing):
-        with network.ONE:
+        with loading.ONE:
             loaded, size = self.network(), batch.of(4 * math.prod(self.prepare.shape))
             loaded.check(layers)
             if self.untrained is not None and loaded.measure:

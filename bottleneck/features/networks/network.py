@@ -1,23 +1,17 @@
-"""A network that is not ours, as the rest of the package sees it, and how one is loaded."""
+"""A network that is not ours, as the rest of the package sees it, and what is said where it does not fit."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
-import pathlib
-import threading
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from bottleneck.errors import UserError, nearest
 from bottleneck.features.layers import LAST, LOGITS, tap_and_mode
-from bottleneck.features.networks.uses import Uses
 
 MOST_TAPS = 4  # layers before the last that are looked at where none are named
-HELD = 4  # networks in memory
-ONE = threading.Lock()  # one pass at a time: each has all cores, and the memory of one batch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,35 +78,11 @@ def digest(named: Iterable[tuple[str, str, tuple, bytes]]) -> str:
     return whole.hexdigest()
 
 
-def load(made_by: Uses, features: str, shape: tuple[int, ...], channels_last: bool = False) -> Network:
-    """The network; `features` names the layer that is "features" ("": found), `shape` is that of one input. Raises
-    UserError. One whose weights are in a file is held a while; what a function makes of its own is made anew."""
-    if not made_by.weights:
-        return _load(made_by, features, shape, channels_last)
-    return _held(made_by, features, shape, channels_last, stamp(made_by))
-
-
-@functools.lru_cache(maxsize=HELD)
-def _held(made_by: Uses, features: str, shape, channels_last: bool, stamp: tuple) -> Network:
-    return _load(made_by, features, shape, channels_last)
-
-
-def _load(made_by: Uses, features: str, shape, channels_last: bool) -> Network:
-    if made_by.kind in ("torch", "timm"):
-        try:
-            from bottleneck.features.networks import torch
-        except ImportError as error:
-            raise missing(made_by.kind, error) from None
-        return torch.load(made_by, features, shape, channels_last)
-    from bottleneck.features.networks import flax
-
-    return flax.load(made_by, features, shape)
-
-
 def missing(package: str, error: ImportError) -> UserError:
     """The one line for a package that is not installed."""
     said = str(error).splitlines()[0]
-    return UserError("uses", package, f"{package} to be installed: pip install -e '.[{package}]' in the checkout ({said})")
+    wanted = f"{package} to be installed, in the checkout: pip install -e '.[{package}]' ({said})"
+    return UserError("uses", package, wanted)
 
 
 def fitting(given: Mapping[str, tuple], own: Mapping[str, tuple], place: str, who: str) -> None:
@@ -124,13 +94,3 @@ def fitting(given: Mapping[str, tuple], own: Mapping[str, tuple], place: str, wh
     said += [f"{wrong[0]} of shape {list(given[wrong[0]])}, not {list(own[wrong[0]])}"] if wrong else []
     if said:
         raise UserError("weights", place, f"those of this {who}: {', '.join(said)}")
-
-
-def stamp(made_by: Uses) -> tuple:
-    """(path, size, time) of the weights' files and of the code. Raises UserError where the weights are missing."""
-    path = pathlib.Path(made_by.weights).expanduser()
-    if not path.exists():
-        raise UserError("uses", made_by.weights, "weights that are there")
-    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
-    stamps = sorted((str(each), each.stat().st_size, each.stat().st_mtime_ns) for each in files)
-    return (*stamps, made_by.code)

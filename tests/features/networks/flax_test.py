@@ -15,7 +15,7 @@ from flax import nnx
 
 from bottleneck.errors import UserError
 from bottleneck.features.networks import flax as networks
-from bottleneck.features.networks import network
+from bottleneck.features.networks import loading
 from bottleneck.features.networks.uses import Uses
 
 SHAPE = (8, 8, 3)
@@ -81,7 +81,7 @@ def variables(module):
 
 def load(module, name, weights="", kind="flax", features=""):
     made_by = Uses(kind, f"{module}:{name}", str(weights))
-    return network.load(made_by, features, SHAPE)
+    return loading.load(made_by, features, SHAPE)
 
 
 def saved(tree, place, how):

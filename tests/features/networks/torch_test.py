@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bottleneck.errors import UserError
-from bottleneck.features.networks import network
+from bottleneck.features.networks import loading
 from bottleneck.features.networks.timm import configuration
 from bottleneck.features.networks.uses import Uses
 
@@ -146,7 +146,7 @@ def moved(module):
 
 def load(module, name="net", weights="", features=""):
     made_by = Uses("torch", f"{module}:{name}", str(weights))
-    return network.load(made_by, features, SHAPE)
+    return loading.load(made_by, features, SHAPE)
 
 
 @pytest.fixture
@@ -332,7 +332,7 @@ def test_timm_brings_its_preprocessing(tmp_path):
     made = moved(timm().create_model("resnet18", pretrained=False))
     torch.save(made.state_dict(), tmp_path / "r.pt")
     made_by = Uses("timm", "resnet18", str(tmp_path / "r.pt"))
-    held = network.load(made_by, "", (32, 32, 3))
+    held = loading.load(made_by, "", (32, 32, 3))
     x = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         expected = made.eval().forward_head(made.forward_features(x), pre_logits=True)
@@ -342,6 +342,6 @@ def test_timm_brings_its_preprocessing(tmp_path):
     said = configuration("resnet18")
     assert said["size"] == 224 and said["mean"] == pytest.approx((0.485, 0.456, 0.406))
     with pytest.raises(UserError, match="a pretrained file"):
-        network.load(Uses("timm", "resnet18"), "", (32, 32, 3))
+        loading.load(Uses("timm", "resnet18"), "", (32, 32, 3))
     with pytest.raises(UserError, match="a model of timm"):
-        network.load(Uses("timm", "resnet1888", str(tmp_path / "r.pt")), "", (32, 32, 3))
+        loading.load(Uses("timm", "resnet1888", str(tmp_path / "r.pt")), "", (32, 32, 3))
