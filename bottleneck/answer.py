@@ -52,7 +52,7 @@ class Answer(Task):
     drawn: dict[str, float]  # target -> the expected share of its unique examples that the mixture draws
 
     KIND = "answer"
-    VERSION = 5
+    VERSION = 6
     STAGE = "analyze"
     JOINS = True
 
@@ -101,7 +101,7 @@ class Answer(Task):
             for outcome, (metric, unit) in {**metrics, LARGEST: metrics["correct"]}.items():
                 draws = items.draws(arm, target, outcome, **where)
                 if draws is not None:
-                    mean = intervals.few_shot([(1.0, draws)])
+                    mean = intervals.few_shot([(1.0, draws)]) if unit == self.unit else intervals.proportion(draws)
                     chosen = {"selected_on": "test"} if outcome == LARGEST else {}
                     yield Finding(metric, concatenation.over_sets(mean) if several else mean, unit, {**at, **chosen})
 

@@ -116,9 +116,10 @@ def _named(flag: str, text: str) -> tuple[str, str]:
     return re.sub(r"[^\w-]", "_", pathlib.Path(text).expanduser().resolve().stem), text
 
 
-def _number(flag: str, text: str | None, least: int = 1) -> int | None:
-    if text is None:
+def _number(flag: str, given: str | int | None, least: int = 1) -> int | None:
+    if given is None:
         return None
+    text = str(given)
     if not text.isdecimal() or int(text) < least:
         raise UserError(flag, text, f"a whole number of at least {least}")
     return int(text)

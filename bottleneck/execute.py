@@ -74,6 +74,7 @@ def work(plan: Plan | Sweep, store: Store, config, output, stages, shard, retrai
     workdir, stop = store.workdir, store.stop
     with processes.lost():
         processes.shared(workdir)
+        workers.share_among(processes.beside())
     if processes.first():
         print("\n".join(line for lines in plan.reading.values() for line in lines), flush=True)
     compilation_cache(workdir)
@@ -144,8 +145,15 @@ def carry_out(graph: Graph, store: Store, stages, shard: tuple[int, int] = (0, 1
 
 def side_by_side(tasks: list[Task], store: Store) -> None:
     """Tasks that can be done now, each with those that then can be."""
+
+    def work(task: Task) -> None:
+        make(task, store)
+
+    def holds(task: Task) -> int:
+        return task.holds(store)
+
     if groups := few_programs(chains(tasks, store.outcomes)):
-        jobs.carry_out(stage_of(groups), "task", groups, lambda task: make(task, store), store.stop)
+        jobs.carry_out(stage_of(groups), "task", groups, work, store.stop, holds)
 
 
 def drop_features(passes: list[Task], store: Store) -> None:
@@ -226,8 +234,7 @@ def stage_of(groups: list[list[Task]]) -> str:
 def make(task: Task, store: Store, *watched) -> None:
     """Carries out a task; `watched`: what a long one reports to."""
     try:
-        with workers.room(task.holds(store)):  # before they are read: who waits holds none
-            task.run(store, *watched)
+        task.run(store, *watched)
     except Empty as reason:
         store.leave_empty(task, str(reason))
 

@@ -25,8 +25,16 @@ class Stop(Protocol):
     asked: bool
 
 
-def carry_out(stage: str, unit: str, groups: list[list], work: Callable, stop: Stop | None = None) -> None:
-    """Calls `work(task)` for every task of every group: groups side by side, the tasks of a group in order.
+def carry_out(
+    stage: str,
+    unit: str,
+    groups: list[list],
+    work: Callable,
+    stop: Stop | None = None,
+    holds: Callable = lambda task: 0,
+) -> None:
+    """Calls `work(task)` for every task of every group: groups side by side, the tasks of a group in order, and each
+    when there is room for the bytes that it `holds` (before they are read: who waits holds none).
 
     Linear algebra and device computations release the interpreter, so threads are enough; a second BLAS thread costs
     more than it brings on the small products of probes, and very much more on a busy machine. A failure, or an
@@ -36,12 +44,22 @@ def carry_out(stage: str, unit: str, groups: list[list], work: Callable, stop: S
     left = sum(map(len, groups))
     lock, failed = threading.Lock(), threading.Event()
 
+    def dropped() -> bool:
+        return failed.is_set() or stop is not None and stop.asked
+
     def each(group):
         nonlocal left
         for task in group:
-            if failed.is_set() or stop is not None and stop.asked:
+            if dropped():
                 return
-            work(task)
+            with workers.room(holds(task)):
+                if dropped():  # while it waited
+                    return
+                try:
+                    work(task)
+                except BaseException:
+                    failed.set()  # before others have the room
+                    raise
             with lock:
                 left -= 1
             bar.update()

@@ -6,12 +6,13 @@ import contextlib
 import ctypes
 import os
 import pathlib
+from collections.abc import Iterator
 
 MOST = 2**31 - 1  # bytes of one allocation that are kept, and of all that is free at the end of the heap
 MOST_OLD = 2**25  # of older versions, the most that they take
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _ARENA_MAX = -3, -1, -8  # malloc.h
 _GROUP = pathlib.Path("/sys/fs/cgroup")
-_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of a control group, version 2 and 1
+_OWN = pathlib.Path("/proc/self/cgroup")
 
 
 def available() -> float:
@@ -20,10 +21,25 @@ def available() -> float:
     most = [float("inf")]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not everywhere
         most.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for name in _LIMITS:
+    for path in _limits():
         with contextlib.suppress(ValueError, OSError):  # ValueError: "max"
-            most.append(int((_GROUP / name).read_text()))
+            most.append(int(path.read_text()))
     return min(most)
+
+
+def _limits() -> Iterator[pathlib.Path]:
+    """Where the limits of this process's control group, and of those that it is in, may lie; versions 2 and 1."""
+    yield from (_GROUP / "memory.max", _GROUP / "memory" / "memory.limit_in_bytes")
+    try:
+        lines = _OWN.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, own = line.split(":", 2)
+        root, name = (_GROUP, "memory.max") if not kinds else (_GROUP / "memory", "memory.limit_in_bytes")
+        if not kinds or "memory" in kinds.split(","):
+            place = root / own.lstrip("/")
+            yield from (each / name for each in (place, *place.parents) if each.is_relative_to(root))
 
 
 def keep() -> None:

@@ -112,7 +112,7 @@ class Probe(extract.Reads):
 
     def holds(self, store) -> int:
         layer = LOGITS if self.protocol in HEADS else ""
-        return sum(workers.size(store.features(m.source, layer or m.layer, self.component)) for m in self.members)
+        return sum(store.features_size(m.source, layer or m.layer, self.component) for m in self.members)
 
     def run(self, store) -> None:
         if self.protocol in HEADS:

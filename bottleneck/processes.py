@@ -11,12 +11,14 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import secrets
 import select
 import signal
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -195,6 +197,12 @@ def agreed(values):
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(values))
+
+
+def beside() -> int:
+    """How many processes of this job are on this machine, or in this container."""
+    machines = agreed([zlib.crc32(platform.node().encode()) >> 1])  # 31 bits
+    return int((machines == machines[index()]).sum())
 
 
 def decided(what):

@@ -262,6 +262,13 @@ class Store:
         with self._locks[directory.name]:
             return self._features.get((directory.name, layer), read)
 
+    def features_size(self, source: Source, layer: str, component: Component) -> int:
+        """The bytes of one layer's features, which are not read for it where the manifest knows."""
+        try:
+            return cache.size(self.pass_path(source, component), layer, SPLITS)
+        except cache.Stale:
+            return bytes_of(dict(self.features(source, layer, component)))
+
     def remember(self, key: tuple, compute: Callable):
         """`compute()`, once per process and key as long as it is among the last that were asked for: small results that
         several tasks share."""

@@ -23,7 +23,7 @@ from bottleneck import memory
 
 MANY = 2**26  # bytes of arrays that are not sent
 MOST = 32  # workers
-SHARE = 0.5  # of the memory that there is, for what is computed here
+SHARE = 0.5  # of the memory that there is, for what the processes of one job compute in threads
 TIMES = 4  # its size in files, that a probe takes: joined, in float64, and what is made of that (measured: 3 of them)
 
 
@@ -63,6 +63,13 @@ _pool: concurrent.futures.ProcessPoolExecutor | None = None
 _starting = threading.Lock()
 _room = Room(SHARE * memory.available())
 _here = threading.local()
+
+
+def share_among(count: int) -> None:
+    """From now on there is room for what one of `count` processes of this machine may take. To be called while nobody
+    has any."""
+    global _room
+    _room = Room(SHARE * memory.available() / count)
 
 
 def cores() -> int:

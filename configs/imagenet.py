@@ -27,8 +27,9 @@ Host memory at this size, by arithmetic from probes of 200,000 items (BUILD_NOTE
 batches. Probes of one network (1.28 million items x 2,048): 10 GB of features, which stay on disk, and 21 GB of float64
 coordinates. Of `cat5` (x 10,240): 52 GB of joined features, 105 GB of coordinates, and 52 GB more where half of the
 accelerator's memory does not hold them in float32; its reduction 105 GB of standardised members and 21 GB more; its
-released probe 52 GB, and as much of the accelerator, without which it fails. Probes share half of the machine's memory
-(workers.py): what wants more has all of that to itself, and may take more than there is. To ask for less, fit probes on
+released probe 52 GB, and as much of the accelerator, without which it fails. Probes of a job share half of a
+machine's memory (workers.py; those of several shards on one machine do not know of each other): what wants more has all
+of that to itself, and may take more than there is. To ask for less, fit probes on
 fewer items: all of this is in proportion to data.probe (argument `probe=200000`: `cat5` 8, 16 and 8 GB). Probes of
 fewer items read less, and are no longer the published protocol.
 

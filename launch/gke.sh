@@ -26,6 +26,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 [ -n "$name" ] && [ -n "$image" ] || { echo "error: --name, --image: expected both, of the JobSet" >&2; exit 2; }
+whole() { [[ $2 =~ ^[1-9][0-9]*$ ]] || { echo "error: $1=$2: expected a whole number, at least 1" >&2; exit 2; }; }
+whole --hosts "$hosts"
 [ ${#arguments[@]} -gt 0 ] || { echo "error: --: expected the study's arguments after it, such as --config=FILE" >&2; exit 2; }
 
 manifest() {

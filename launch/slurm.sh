@@ -28,6 +28,11 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+whole() { [[ $2 =~ ^[1-9][0-9]*$ ]] || { echo "error: $1=$2: expected a whole number, at least 1" >&2; exit 2; }; }
+whole --shards "$shards"
+whole --nodes "$nodes"
+whole --tasks-per-node "$tasks"
+whole --rounds "$rounds"
 [ ${#arguments[@]} -gt 0 ] || { echo "error: --: expected the study's arguments after it, such as --config=FILE" >&2; exit 2; }
 python=${PYTHON:-python}
 read -r -a options <<<"$more"

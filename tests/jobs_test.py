@@ -8,7 +8,7 @@ import types
 import pytest
 from threadpoolctl import threadpool_info
 
-from bottleneck import jobs
+from bottleneck import jobs, workers
 
 GROUPS = [[1, 2, 3], [4, 5], [6], []]
 
@@ -74,6 +74,28 @@ def test_a_stop_lets_the_tasks_in_hand_end_and_begins_no_other(groups):
     with pytest.raises(Stopped):
         jobs.carry_out("stage", "task", groups, work, stop)
     assert sorted(work.done) == [1, 4][: len(groups)]
+
+
+@pytest.mark.parametrize("how", ["stop", "failure"])
+def test_who_waited_for_room_begins_nothing_after_an_end(how, monkeypatch):
+    """Six that each want all the room: the first asks for the end, or fails, while the others wait."""
+    monkeypatch.setattr(workers, "_room", workers.Room(100.0))
+    monkeypatch.setattr(workers, "cores", lambda: 6)
+    stop, waiting, done = types.SimpleNamespace(asked=False), threading.Barrier(6, timeout=10), []
+
+    def holds(task):
+        waiting.wait()
+        return 2 * workers.MANY
+
+    def work(task):
+        done.append(task)
+        if how == "failure":
+            raise ValueError(task)
+        stop.asked = True
+
+    with pytest.raises(Stopped if how == "stop" else ValueError):
+        jobs.carry_out("stage", "task", [[each] for each in range(6)], work, stop, holds)
+    assert len(done) == 1 and workers._room.left == 100.0
 
 
 def test_a_stop_asked_for_during_the_last_task_leaves_nothing_undone():

@@ -158,3 +158,14 @@ def test_mistakes_are_one_line(name):
         assert launch(name, *given, code=2).startswith("error: --") or name == "gke"
     (line,) = launch(name, *GIVEN[name], code=2).splitlines()
     assert "--config=FILE" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "text"),
+    [("local", "--processes", "x"), ("local", "--processes", "0"), ("slurm", "--shards", "0")]
+    + [("slurm", flag, "2.5") for flag in ("--nodes", "--tasks-per-node", "--rounds")]
+    + [("gke", "--hosts", "")],
+)
+def test_a_number_that_is_none_is_a_mistake(name, flag, text):
+    said = launch(name, *GIVEN[name], f"{flag}={text}", "--print", "--", *STUDY, code=2)
+    assert said == f"error: {flag}={text}: expected a whole number, at least 1\n"

@@ -38,3 +38,17 @@ def test_a_control_group_says_how_much_there_is(tmp_path, monkeypatch):
     assert memory.available() == machine
     (tmp_path / "memory.max").write_text("1048576\n")
     assert memory.available() == 2**20
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_group_within_others_has_the_least_of_their_limits(version, tmp_path, monkeypatch):
+    """As of a job on SLURM, whose limits are not at the root."""
+    root, name = (tmp_path / "memory", "memory.limit_in_bytes") if version == 1 else (tmp_path, "memory.max")
+    (tmp_path / "own").write_text("4:cpu:/elsewhere\n3:memory:/job/step\n" if version == 1 else "0::/job/step\n")
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    monkeypatch.setattr(memory, "_OWN", tmp_path / "own")
+    machine = memory.available()
+    for place, limit in (("job/step", 2**21), ("job", 2**20), ("elsewhere", 2**10)):
+        (root / place).mkdir(parents=True, exist_ok=True)
+        (root / place / name).write_text(f"{limit}\n")
+    assert memory.available() == 2**20 < machine

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from bottleneck import processes
@@ -260,3 +261,22 @@ def test_a_mistake_is_said_by_each_of_them(tmp_path):
     children = start(tmp_path, "--config.train.batch=3")
     for code, _, errors in map(ended, children):
         assert code == 2 and "train.batch" in errors.splitlines()[-1], errors
+
+
+def test_processes_beside_are_those_of_the_same_machine(monkeypatch):
+    assert processes.beside() == 1
+    names = ["node-1", "node-0", "node-1", "node-1"]
+
+    def number(name):
+        said = []
+        monkeypatch.setattr(processes.platform, "node", lambda: name)
+        monkeypatch.setattr(processes, "agreed", lambda values: said.append(values) or np.array([values]))
+        processes.beside()
+        return said[0]
+
+    everyone = np.array([number(name) for name in names])
+    assert everyone.max() < 2**31 and everyone.dtype.kind in "iu"
+    monkeypatch.setattr(processes, "agreed", lambda values: everyone)
+    for index, count in enumerate((3, 1, 3, 3)):
+        monkeypatch.setattr(processes, "index", lambda index=index: index)
+        assert processes.beside() == count

@@ -217,3 +217,10 @@ def test_who_has_room_takes_no_more(monkeypatch):
         assert workers._room.left == 100.0
     with workers.room(0), workers.room(2 * workers.MANY):
         assert workers._room.left == 0.0  # nothing was said first
+
+
+def test_the_processes_of_a_machine_share_its_room(monkeypatch):
+    monkeypatch.setattr(workers, "_room", workers.Room(0.0))
+    monkeypatch.setattr(workers.memory, "available", lambda: 1000.0)
+    workers.share_among(4)
+    assert workers._room.most == workers._room.left == workers.SHARE * 250.0

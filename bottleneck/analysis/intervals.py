@@ -137,9 +137,10 @@ def two_way(d, level: float = 0.95) -> Interval:
 
 
 def proportion(hits, level: float = 0.95) -> Interval:
-    """As `two_way` for `hits` [S, N] of 0 and 1. Where all are alike they show no variance, and the interval is Clopper
-    and Pearson's for N items (Biometrika 26, 1934)."""
-    interval = two_way(hits, level)
+    """As `two_way` for `hits` [S, N] of 0 and 1, as `few_shot` for [S, D, N]. Where all are alike they show no
+    variance, and the interval is Clopper and Pearson's for N items (Biometrika 26, 1934)."""
+    hits = np.asarray(hits, np.float64)
+    interval = few_shot([(1.0, hits)], level) if hits.ndim == 3 else two_way(hits, level)
     if np.ptp(hits):
         return interval
     farthest = (0.5 - level / 2.0) ** (1 / interval.n_examples)  # as likely to give N of N

@@ -112,7 +112,7 @@ class _Joined:
             at["dim"] = max((r["dim"] for probe in group for r in self.store.rows(probe) if r["dim"]), default=None)
             for outcome, metric, unit in (("information", "information", "bits"), ("correct", "accuracy", "fraction")):
                 draws = self.items.draws(arm, target, outcome, protocol=protocol, shots=shots)
-                mean = intervals.few_shot([(1.0, draws)])
+                mean = intervals.few_shot([(1.0, draws)]) if unit == "bits" else intervals.proportion(draws)
                 several = len(group[0].members) > 1
                 yield Finding(metric, concatenation.over_sets(mean) if several else mean, unit, at)
         for target, component in self.task.targets.items():

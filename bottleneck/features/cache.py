@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import types
@@ -90,6 +91,16 @@ def holds(directory: pathlib.Path, layers, splits) -> bool:
         return False
     names = [f"{layer}-{split}.npy" for layer in layers for split in splits]
     return all(name in files and (directory / name).is_file() for name in names)
+
+
+def size(directory: pathlib.Path, layer: str, splits) -> int:
+    """The bytes of one layer, as the manifest says. Raises Stale."""
+    files = _manifest(directory)["files"]
+    try:
+        records = [files[f"{layer}-{split}.npy"] for split in splits]
+        return sum(math.prod(record["shape"]) * np.dtype(record["dtype"]).itemsize for record in records)
+    except (KeyError, TypeError) as error:
+        raise Stale(f"{directory} says nothing of {layer}") from error
 
 
 def read(directory: pathlib.Path, layer: str, split: str, component: Component) -> np.ndarray:

@@ -13,13 +13,17 @@ def collect(
     store, members: tuple[Member, ...], component: Component, reduce: str = "", seed: int = 0
 ) -> dict[str, np.ndarray]:
     """split -> [n, sum of p_m], the members' features joined; with `reduce` at most as many dimensions as the first
-    member has (see representations.RepresentationSpec), or as D of "pca@D". `seed` draws the random projection."""
+    member has (see representations.RepresentationSpec). "pca@D" is for comparing at equal dimension: at most D, and no
+    more than the first member alone can fill, whose units may be constant or copies of each other. `seed` draws the
+    random projection."""
     blocks = [store.features(member.source, member.layer, component) for member in members]
     if not reduce:
         return blocks[0] if len(blocks) == 1 else joined(blocks)
     how, _, most = reduce.partition("@")
     dim, scaled = blocks[0]["probe"].shape[1], standardised(*blocks)
-    dim = min(dim, int(most)) if most else dim
+    if most:
+        place = ("rank", int(most), members[0].source.key, members[0].layer, component.fingerprints["probe"])
+        dim = store.remember(place, lambda: len(principal(standardised(blocks[0])["probe"], min(dim, int(most)))[1]))
     if how == "random":
         projection = np.random.default_rng(seed).normal(size=(scaled["probe"].shape[1], dim)) / np.sqrt(dim)
     else:
@@ -57,4 +61,4 @@ def principal(x: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """The `dim` leading principal directions [p, dim] of centred `x` [n, p] and the variances [dim] along them; fewer
     where the others have none."""
     space = basis(x, most=dim)
-    return space.vectors, space.variances
+    return np.ascontiguousarray(space.vectors), space.variances  # a view would keep all directions

@@ -23,6 +23,7 @@ from bottleneck.errors import UserError
 
 SUFFIX = ".part"
 _HERE = re.sub(r"\W", "_", platform.node()) or "here"  # processes of other machines have the same numbers
+_OWN = re.compile(rf"-\w+\.\d+\.[0-9a-f]{{6}}{re.escape(SUFFIX)}$")  # the end of names of a process of its own
 
 
 class Parts:
@@ -102,6 +103,9 @@ def claimed(directory: pathlib.Path) -> Iterator[Parts]:
             if not _alive(int(left.name.split(".")[-3])):
                 left.unlink(missing_ok=True)
         yield Parts(directory)
+        for left in directory.glob(f".*{SUFFIX}"):  # of layers that an earlier try was asked for, too
+            if not _OWN.search(left.name):
+                left.unlink()
 
 
 def _alive(pid: int) -> bool:

@@ -107,7 +107,7 @@ def added_sentence(rows: list[dict]) -> str:
     if not added_rows(rows):
         return ""
     if not real:
-        return "No network adds to another what its own features twice would not."
+        return "No network surely adds to another more than its own features twice would (Holm's adjustment over all)."
     real.sort(key=lambda r: -r["value"])
     each = [f"{r['arm']} to {r['reference']} on {r['target']} ({r['value']:z.2f} bits)" for r in real]
     kept = sum(extra(r)["dimension"] for r in real)

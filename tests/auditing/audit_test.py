@@ -159,7 +159,7 @@ def test_a_fine_tuned_copy_may_be_the_reference(place, tmp_path):
 def test_features_saved_by_the_items_of_the_flags_are_audited(place, tmp_path, capsys):
     """What README says: the config of the flags, its items, features by their ids, the command."""
     flags = dict(networks=[f"c={tmp_path}/features"], data=[str(place / "plain.npz"), f"dark={place}/photos"])
-    config = audit.asked(**flags, image_size="12")
+    config = audit.asked(**flags, image_size=12)
     for name, component in bottleneck.components(config).items():
         for split in foreign.SPLITS:
             images = component.splits[split].fetch(np.arange(len(component.splits[split])))

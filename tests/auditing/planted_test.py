@@ -103,6 +103,26 @@ def test_a_gain_of_dimensions_alone_is_told_from_one_of_content(tmp_path):
     assert one_["real"] and not one_["dimension"] and two["real"] and two["dimension"]
 
 
+def test_constant_units_are_no_dimensions(tmp_path):
+    """Of the units of `left` all but four are constant, so at equal dimensions both together have four."""
+    config = planted.config(tmp_path, ("left", "right"), kinds=("additions",))
+    for target, component in planted.targets(config).items():
+        for split in foreign.SPLITS:
+            labels, ids = component.splits[split].labels, component.splits[split].ids
+            x = np.random.default_rng(len(ids)).normal(size=(2, len(ids), planted.WIDTH)).astype(np.float32)
+            x[0, :, 4:], x[1, :, 0] = 0, x[1, :, 0] + 3.0 * labels
+            for name, each in zip(("left", "right"), x):
+                foreign.save(tmp_path / f"{name}0", target, split, each, ids)
+    assert execute.study(config, tmp_path / "work") == execute.DONE
+    rows = results.from_disk(tmp_path / "work", config).rows
+    matched = select(rows, metric="added", reference="left", arm="right")
+    assert {r["dim"] for r in matched if r["extra"]["control"] == "matched"} == {4}
+    probes = select(rows, metric="information", target="one", seed="all", protocol="linear_probe")
+    dims = {r["arm"]: r["dim"] for r in probes}
+    assert {dims[f"{name}-{how}"] for name in ("left", "left+right") for how in ("pca", "whitened")} == {4}
+    assert dims["right+left-pca"] == dims["right-pca"] > 4
+
+
 def test_floors_few_examples_groups_and_similarity(found):
     rows, seeds, _ = found
     assert {r["arm"] for r in select(rows, protocol="k_shot", seed="all")} >= {"a", "b"}

@@ -148,3 +148,12 @@ def test_large_files_are_mapped_and_read_the_same(held, target, monkeypatch):
     mapped = cache.read(directory, "features", "probe", target)
     assert isinstance(mapped, np.memmap)
     np.testing.assert_array_equal(mapped, whole["features", "probe"])
+
+
+def test_the_manifest_knows_the_size_of_a_layer(held, target):
+    directory, whole = held
+    of_one = sum(whole[LAYERS[0], split].nbytes for split in SPLITS)
+    assert cache.size(directory, LAYERS[0], SPLITS) == of_one
+    for place, layer in ((directory, "no"), (directory / "no", LAYERS[0])):
+        with pytest.raises(cache.Stale):
+            cache.size(place, layer, SPLITS)

@@ -106,6 +106,31 @@ def test_two_at_once_are_both_whole(ours, target, monkeypatch):
     assert files(store, source, target) == files(alone, source, target)
 
 
+def test_what_grew_of_layers_that_nobody_asks_of_any_more_goes(ours, target, monkeypatch):
+    """A pass over two layers is killed, and made again over one; another process's own files stay."""
+    monkeypatch.setattr(batch, "ITEMS", 5)
+    monkeypatch.setattr(passes, "HELD", 0)
+    source, store = ours("fewer")
+    seen, forward = [], passes.forward
+
+    def dies(*given):
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(given)
+        return forward(*given)
+
+    monkeypatch.setattr(passes, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        store.extract(source, target, ("features", "layer1"))
+    directory = store.pass_path(source, target)
+    others = directory / ".layer1-val-elsewhere.17.0a1b2c.part"
+    others.touch()
+    assert (directory / ".layer1-probe.part").exists()
+    monkeypatch.setattr(passes, "forward", forward)
+    store.extract(source, target, ("features",))
+    assert list(directory.glob(".*.part")) == [others]
+
+
 @pytest.mark.parametrize("what", ["network", "pixels"])
 def test_no_array_of_the_whole_set_is_made(what, ours, target, monkeypatch):
     """Of 20 MB a layer (15 of pixels) a few batches lie in memory, while they are made and while they are written."""

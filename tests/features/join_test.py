@@ -142,3 +142,14 @@ def test_as_many_components_as_items_reduce_nothing():
     kept, few = (join.collect(store(features), members("a", "b"), COMPONENT, how)["probe"] for how in ("pca", "pca@50"))
     np.testing.assert_allclose(kept @ kept.T, whole @ whole.T, atol=1e-9)
     assert few.shape == (200, 50) and np.trace(few @ few.T) < 0.7 * np.trace(whole @ whole.T)
+
+
+def test_equal_dimensions_are_no_more_than_the_first_alone_can_fill():
+    """Constant units and copies of units are no dimensions: with itself, or beside another, the first has as many."""
+    rng = np.random.default_rng(0)
+    wide = {s: rng.normal(size=(n, 40)) for s, n in SIZES.items()}
+    dead = {s: np.concatenate([x[:, :5], x[:, :5], np.zeros((len(x), 30))], axis=1) for s, x in wide.items()}
+    given = store({"a": dead, "b": wide})
+    for names, dim in ((("a", "b"), 5), (("a", "a"), 5), (("b", "a"), 20), (("b", "b"), 20)):
+        for kind in ("pca@20", "whitened@20"):
+            assert join.collect(given, members(*names), COMPONENT, kind)["test"].shape == (9, dim)
