@@ -135,6 +135,8 @@ class Answer(Task):
             "bits" if self.unit == "bits" else "R2",
             rising=causes.rising(evidence) if why else None,
             variant_interference=apart,
+            of=gap.MIXTURE if arm == "mixture" else arm,
+            against=gap.DIRECT if reference == "direct" else reference,
         )
         at = dict(arm=arm, reference=reference, target=name, protocol=PROTOCOL, look=look)
         extra = {
@@ -147,7 +149,7 @@ class Answer(Task):
             "entropy": verdict.entropy,
             "outside": name not in self.study.components,
             "needs": verdict.needs,
-            "provisional": verdict.provisional,
+            "provisional": verdict.provisional and verdict.scope == "this recipe",
             "causes": [c.cause for c in why if c.status == "named"],
             "saturated": saturated,
         }

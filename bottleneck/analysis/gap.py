@@ -7,11 +7,11 @@ component's gap can be at most, given what its pretrained head reads.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from bottleneck.analysis import given
 from bottleneck.analysis.intervals import Interval, contrast, holm, two_way
@@ -20,7 +20,14 @@ from bottleneck.analysis.probes import Probe, linear_probe
 FRACTION = 0.9  # a target is retained when the mixture keeps this share of direct training's information
 UNTESTABLE = 0.02  # of H(y): a target of which direct training surely shows less has nothing to lose
 CONSTANT = 1e-6  # bits: a label of less entropy has one class
-UNCLEAR = "direct training itself is not clearly above nothing"
+MIXTURE, DIRECT = "the mixture", "direct training"
+
+
+def unclear(reference: str) -> str:
+    return f"{reference} itself is not clearly above nothing"
+
+
+UNCLEAR = unclear(DIRECT)
 
 
 @dataclass(frozen=True)
@@ -83,18 +90,18 @@ def judge(
     p_values = {name: each["margin"].p(conservative=looks > 1) for name, each in contrasts.items()}
     tested = {name: p_values[name] if kinds[name] == "testable" else 1.0 for name in family}
     adjusted = dict(zip(family, holm(list(tested.values()))))
-    alpha, order = (1.0 - level) / looks, sorted(family, key=tested.get)
+    alpha = (1.0 - level) / looks
+    open_share = alpha / max(1, sum(not p < alpha for p in adjusted.values()))  # what the smallest of these is held to
     verdicts = {}
     for name, intervals in contrasts.items():
-        share = alpha / (len(family) - order.index(name)) if name in family else alpha
         p = p_values[name], float(adjusted.get(name, np.nan))
-        verdicts[name] = _verdict(intervals, float(targets[name][2]), kinds[name], p, alpha, share)
+        verdicts[name] = _verdict(intervals, float(targets[name][2]), kinds[name], p, alpha, open_share, looks > 1)
     return verdicts
 
 
-def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, p, alpha, share) -> Verdict:
+def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, p, alpha, share, conservative) -> Verdict:
     """The verdict of one target. `p`: its own and the adjusted one, which is held against the family's error `alpha`;
-    `share`: what of that its own is held against."""
+    `share`: what of that its own would be held against if it were to be decided next."""
     direct, margin = intervals["direct"], intervals["margin"]
     seeds, needs, verdict = min(direct.n_seeds, intervals["mixture"].n_seeds), ("", None, None), "inconclusive"
     if kind == "untestable":
@@ -106,7 +113,7 @@ def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, p, alpha
     elif p[1] < alpha:
         verdict = "lost" if margin.value > 0 else "retained"
     else:
-        needs = _needs(margin, share)
+        needs = _needs(margin, share, conservative)
     return Verdict(
         verdict,
         **intervals,
@@ -122,39 +129,43 @@ def _verdict(intervals: dict[str, Interval], entropy: float, kind: str, p, alpha
     )
 
 
-def _needs(margin: Interval, alpha: float) -> tuple[str, int | None, int | None]:
-    """What would decide an inconclusive contrast if its estimate stayed put: (text, test items, seeds)."""
+def _needs(margin: Interval, alpha: float, conservative: bool = False) -> tuple[str, int | None, int | None]:
+    """What would decide an inconclusive contrast if its estimate and variances stayed: (text, test items, seeds)."""
     seed_part, item_part = margin.parts
-    size = abs(margin.value)
-    if size < 0.1 * margin.se or not np.isfinite(margin.se):
+    if abs(margin.value) < 0.1 * margin.se or not np.isfinite(margin.se):
         return "the estimate sits on the margin: no realistic number of seeds or test items decides", None, None
 
-    def allowed(dof):  # the variance at which |D| is just significant
-        return (size / special.stdtrit(dof, 1.0 - alpha / 2.0)) ** 2
+    def least(most: int, now: int, resized) -> int | None:
+        counts = range(now + 1, most + 1)
+        at = bisect.bisect_left(counts, True, key=lambda count: resized(count).p(conservative=conservative) < alpha)
+        return counts[at] if at < len(counts) else None
 
-    examples = seeds = None
-    room = allowed(margin.dof) - seed_part
-    if room > 0:
-        wanted = int(np.ceil(margin.n_examples * item_part / room))
-        examples = wanted if wanted <= 1000 * margin.n_examples else None
-    if margin.n_seeds > 1:
-        for count in range(margin.n_seeds + 1, 201):
-            # items' own variance does not shrink with seeds; counting all of item_part as such is conservative
-            if seed_part * margin.n_seeds / count + item_part <= allowed(count - 1):
-                seeds = count
-                break
+    examples = least(1000 * margin.n_examples, margin.n_examples, lambda n: _resized(margin, margin.n_seeds, n))
+    seeds = least(200, margin.n_seeds, lambda s: _resized(margin, s, margin.n_examples)) if margin.n_seeds > 1 else None
     dominant = "seeds" if seed_part > item_part else "test items"
     if margin.n_seeds == 1 and examples:
-        text = f"about {examples} test items would decide for this checkpoint"
+        text = f"about {examples:,} test items would decide for {'these networks' if seed_part else 'this checkpoint'}"
     elif dominant == "seeds" and seeds:
         text = f"seeds dominate the uncertainty: about {seeds} seeds would decide"
     elif dominant == "test items" and examples:
-        text = f"test items dominate the uncertainty: about {examples} would decide"
+        text = f"test items dominate the uncertainty: about {examples:,} would decide"
     elif seeds or examples:
-        text = f"about {seeds} seeds would decide" if seeds else f"about {examples} test items would decide"
+        text = f"about {seeds} seeds would decide" if seeds else f"about {examples:,} test items would decide"
     else:
         text = f"{dominant} dominate the uncertainty: more seeds and more test items are needed"
     return text, examples, seeds
+
+
+def _resized(interval: Interval, seeds: int, examples: int) -> Interval:
+    """The same estimate from other numbers of seeds and test items, for its p value."""
+    by_seeds, by_items = interval.n_seeds / seeds, interval.n_examples / examples
+    if not interval.estimates:
+        return dataclasses.replace(interval, se=interval.se * np.sqrt(by_items), dof=examples - 1)
+    (of_seeds, dof), (of_items, _) = interval.estimates
+    residual = of_seeds - interval.parts[0]  # of seeds and items together
+    of_seeds = by_seeds * (interval.parts[0] + by_items * residual)
+    dof *= (seeds - 1) / (interval.n_seeds - 1) if interval.n_seeds > 1 else 1
+    return dataclasses.replace(interval, estimates=((of_seeds, dof), (by_items * of_items, examples - 1)))
 
 
 def signed(interval: Interval, digits: int = 2, unit: str = "") -> str:
@@ -163,8 +174,16 @@ def signed(interval: Interval, digits: int = 2, unit: str = "") -> str:
     return f"{interval.value:z.{digits}f}{unit}, {interval.low:z.{digits}f} to {interval.high:z.{digits}f}"
 
 
-def describe(name: str, verdict: Verdict, points: Interval | None = None, unit: str = "bits") -> str:
-    """The verdict on one target as a clause without a full stop; intervals are unadjusted for multiplicity."""
+def describe(
+    name: str,
+    verdict: Verdict,
+    points: Interval | None = None,
+    unit: str = "bits",
+    of: str = MIXTURE,
+    against: str = DIRECT,
+) -> str:
+    """The verdict on one target as a clause without a full stop; intervals are unadjusted for multiplicity. `of` whose
+    features, and what they are held `against`."""
     direct, mixture, level = verdict.direct, verdict.mixture, f"{100 * verdict.gap.level:g}%"
     scope = f"{verdict.scope}, {direct.n_examples} test items"
     if verdict.scope == "this recipe":
@@ -175,18 +194,18 @@ def describe(name: str, verdict: Verdict, points: Interval | None = None, unit: 
         if verdict.entropy < CONSTANT:
             return f"{name} is untestable: its label has one class ({scope})"
         return (
-            f"{name} is untestable: direct training itself shows {direct.value:z.2f} {unit} (upper {level} limit "
+            f"{name} is untestable: {against} itself shows {direct.value:z.2f} {unit} (upper {level} limit "
             f"{direct.high:z.3f}, needed at least {UNTESTABLE * verdict.entropy:.3f}; {scope})"
         )
     size = f"{level} interval {verdict.gap.low:z.2f} to {verdict.gap.high:z.2f}"
     if points is not None:
         size += f"; {points.value:z.1f} accuracy points, {points.low:z.1f} to {points.high:z.1f}"
-    where = "this checkpoint" if verdict.scope == "this checkpoint" else "the mixture"
+    where = "this checkpoint" if (of, verdict.scope) == (MIXTURE, "this checkpoint") else of
     text = (
         f"{name} is {verdict.verdict}: {mixture.value:z.2f} {unit} in the features of {where} against "
-        f"{direct.value:z.2f} from direct training, a gap of {verdict.gap.value:z.2f} {unit} ({size}; {scope})"
+        f"{direct.value:z.2f} from {against}, a gap of {verdict.gap.value:z.2f} {unit} ({size}; {scope})"
     )
-    return f"{text}; {verdict.needs}" if verdict.needs else text
+    return f"{text}; {verdict.needs.replace(UNCLEAR, unclear(against))}" if verdict.needs else text
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from bottleneck import arms
 from bottleneck.analysis.causes import STATUSES, Cause, Rising, Split, saturated
-from bottleneck.analysis.gap import Verdict, describe
+from bottleneck.analysis.gap import DIRECT, MIXTURE, Verdict, describe
 from bottleneck.analysis.intervals import Interval
 
 
@@ -20,9 +20,12 @@ def sentence(
     *,
     rising: Rising | None = None,
     variant_interference: Interval | None = None,
+    of: str = MIXTURE,
+    against: str = DIRECT,
 ) -> str:
-    """One sentence for one target: the verdict, how its gap splits, then of a lost one what restores it, by status."""
-    text = describe(target, verdict, points, unit)
+    """One sentence for one target: the verdict, how its gap splits, then of a lost one what restores it, by status.
+    `of` whose features, and what they are held `against`."""
+    text = describe(target, verdict, points, unit, of, against)
     if split is not None and verdict.verdict != "untestable":
         text += f"; the gap splits into {parts(split, unit)}"
     if verdict.verdict != "lost" or not causes:

@@ -133,8 +133,7 @@ def sentence(told: Told) -> str:
         text += f"; {signed(told.points, 1, 'accuracy points')}"
     text += f" ({scope(verdict)})"
     if verdict.needs:
-        itself = f"{told.reference} itself is not clearly above nothing"
-        text += f"; {verdict.needs.replace(gap.UNCLEAR, itself)}"
+        text += f"; {verdict.needs.replace(gap.UNCLEAR, gap.unclear(told.reference))}"
     if verdict.verdict == "lost":
         text = "; ".join(filter(None, (text, told.depth, restoring(told))))
     return text + "."

@@ -121,6 +121,55 @@ def test_what_would_decide_names_the_dominant_source():
     assert centred.needs_seeds is None and "no realistic number" in centred.needs
 
 
+def crossed(seeds, items, sds, rng):
+    """A table [S, N] of mean 0 whose mean squares are exactly those that its three variances lead one to expect."""
+    of_seeds, of_items, residual = sds
+
+    def effect(count, sd):
+        x = rng.normal(size=count)
+        return sd * (x - x.mean()) / x.std(ddof=1)
+
+    e = rng.normal(size=(seeds, items))
+    e -= e.mean(1, keepdims=True) + e.mean(0) - e.mean()
+    e *= residual / np.sqrt((e**2).sum() / ((seeds - 1) * (items - 1)))
+    rows = effect(seeds, np.sqrt(of_seeds**2 + residual**2 / items))
+    return rows[:, None] + effect(items, np.sqrt(of_items**2 + residual**2 / seeds)) + e
+
+
+@pytest.mark.parametrize("sds", [(0.001, 0.3, 0.1), (0.01, 0.2, 0.2), (0.03, 0.02, 0.1), (0.02, 0.25, 0.0)])
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("looks", [1, 2])
+def test_what_would_decide_does(sds, count, looks):
+    """With the same estimate and variances the advised number decides, and one less does not. Beside one target that
+    is decided and one that never is, half of the error is left."""
+
+    def verdict(seeds, items, effect=0.02):
+        d, direct = crossed(seeds, items, sds, np.random.default_rng(0)), np.ones((seeds, items))
+        margins = {"decided": 9.0 + d, "open": effect + d, "never": d}
+        tables = {name: (direct, 0.9 * direct - margin, 1.0) for name, margin in margins.items()}
+        return gaps.judge(tables, looks=looks)["open"]
+
+    now, asked = verdict(count, N), []
+    assert now.verdict == "inconclusive"
+    if now.needs_examples:
+        asked += [((count, now.needs_examples), (count, now.needs_examples - 1))]
+    if now.needs_seeds:
+        asked += [((now.needs_seeds, N), (now.needs_seeds - 1, N))]
+    for enough, few in asked:
+        assert enough > (count, N) and (verdict(*enough).verdict, verdict(*few).verdict) == ("lost", "inconclusive")
+    assert bool(asked) != ("more seeds and more test items" in now.needs)
+
+
+def test_the_sentence_names_whose_features_are_held_against_what():
+    lost = gaps.judge({"a": (table(0.9, 3), table(0.2, 3), 1.0)})["a"]
+    assert "bits in the features of clip against 0.89 from dino, a gap" in gaps.describe(
+        "a", lost, of="clip", against="dino"
+    )
+    nothing = gaps.judge({"a": (table(0.0, 3), table(0.0, 3), 1.0)})["a"]
+    assert "dino itself shows" in gaps.describe("a", nothing, of="clip", against="dino")
+    assert "direct training" in gaps.describe("a", nothing) + gaps.describe("a", lost)
+
+
 def planted(seeds=(0, 1, 2, 3), strength=3.0, classes=3, n=600):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, n)
