@@ -138,11 +138,11 @@ def two_way(d, level: float = 0.95) -> Interval:
 
 def proportion(hits, level: float = 0.95) -> Interval:
     """As `two_way` for `hits` [S, N] of 0 and 1, as `few_shot` for [S, D, N]. Where all are alike they show no
-    variance, and the interval is Clopper and Pearson's for N items (Biometrika 26, 1934)."""
+    variance, and the interval is Clopper and Pearson's for N items (Biometrika 26, 1934). None leaves 0 to 1."""
     hits = np.asarray(hits, np.float64)
     interval = few_shot([(1.0, hits)], level) if hits.ndim == 3 else two_way(hits, level)
     if np.ptp(hits):
-        return interval
+        return dataclasses.replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
     farthest = (0.5 - level / 2.0) ** (1 / interval.n_examples)  # as likely to give N of N
     low, high = (farthest, 1.0) if interval.value else (0.0, 1.0 - farthest)
     return dataclasses.replace(interval, low=low, high=high)

@@ -125,7 +125,7 @@ def sentence(told: Told) -> str:
     if told.network == told.reference:
         return reference(told)
     direct, ours = verdict.direct, verdict.mixture
-    best = ", the best audited" if told.best else ""
+    best = ", the best audited" + " on validation" * (ours.value > direct.value) if told.best else ""
     share = f"{100 * ours.value / direct.value:z.0f}%" if direct.value > 0 else "a share that means nothing"
     text = f"{told.component} is {word(verdict)} by {told.network}: {ours.value:z.2f} bits, {share} of the "
     text += f"{direct.value:z.2f} of {told.reference}{best}, a gap of {signed(verdict.gap, unit='bits')}"

@@ -73,6 +73,8 @@ def grouped(rows: list[dict], key: str, words) -> dict[str, str]:
 def where(row: dict | None) -> str:
     """The rung in words, "" where there is none to tell."""
     words = WHERE.get(extra(row).get("rung"), "")
+    if words and extra(row)["rung"] == "nowhere" and extra(row).get("untrained"):
+        return f"readable in full at {extra(row)['untrained']} alone, where the same network untrained reads it too"
     if words and extra(row)["rung"] == "nowhere" and (share := best(row)):
         return f"{words} (at best {100 * share[1]:.0f}% of {lookup.held_against([row])}'s, {share[0]})"
     return words.format(layer=row["layer"] or "the last layer") if words else ""

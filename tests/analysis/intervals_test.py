@@ -93,8 +93,11 @@ def test_hits_that_are_all_alike_have_the_exact_interval_of_their_items(hit, see
     exact = stats.binomtest(12 * hit, 12).proportion_ci(0.95, "exact")
     found = intervals.proportion(np.full((seeds, 12), float(hit)))
     assert (found.value, found.low, found.high) == pytest.approx((hit, exact.low, exact.high), abs=1e-12)
-    hits = np.random.default_rng(0).integers(0, 2, (seeds, 12))
+    hits = np.random.default_rng(0).integers(0, 2, (seeds, 90))
     assert intervals.proportion(hits) == intervals.two_way(hits)
+    assert intervals.proportion(hits[:, None]) == intervals.few_shot([(1.0, hits[:, None])])
+    apart = intervals.proportion(np.eye(2)[[hit, 1 - hit], :1] + np.zeros((2, 12)))  # two seeds that disagree
+    assert (apart.value, apart.low, apart.high) == (0.5, 0.0, 1.0)
 
 
 def test_constant_tables_do_not_divide_by_zero():

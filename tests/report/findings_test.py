@@ -22,6 +22,15 @@ def test_clauses_say_when_where_and_in_which_seeds(kinds):
     assert not findings.clauses({}) and not findings.clauses({"seeds": kinds["seeds"]})
 
 
+def test_what_training_did_not_bring_is_told_from_what_is_nowhere(kinds):
+    told = [
+        {**r, "extra": {**r["extra"], "untrained": "layer1"}} if r["metric"] == "rung" and r["target"] == "rare" else r
+        for r in kinds["ladder"]
+    ]
+    said = findings.clauses({"ladder": told})["rare"]
+    assert said == "Its label: readable in full at layer1 alone, where the same network untrained reads it too."
+
+
 def test_nothing_is_said_of_what_cannot_be_tested(kinds):
     told = [
         {**r, "extra": {**r["extra"], "rung": "untestable"}} if r["metric"] == "rung" and r["factor"] is None else r

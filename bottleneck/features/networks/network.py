@@ -79,8 +79,12 @@ def digest(named: Iterable[tuple[str, str, tuple, bytes]]) -> str:
 
 
 def missing(package: str, error: ImportError) -> UserError:
-    """The one line for a package that is not installed."""
+    """The one line for a package that is not installed, or that does not go with what else is."""
     said = str(error).splitlines()[0]
+    if getattr(error, "name", None) != package:  # that of a module that is not there
+        return UserError(
+            "uses", package, f"{package} to go with what else is installed; importing it ends with: {said}"
+        )
     wanted = f"{package} to be installed, in the checkout: pip install -e '.[{package}]' ({said})"
     return UserError("uses", package, wanted)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -28,11 +29,14 @@ def load(made_by: Uses, features: str, shape: tuple[int, ...], channels_last: bo
     build = timm.builder(made_by.target) if made_by.kind == "timm" else functools.partial(_built, made_by)
     if made_by.kind == "timm" and not made_by.weights:
         raise UserError("uses", f"timm:{made_by.target}", f"timm:{made_by.target}:WEIGHTS, a pretrained file")
-    module = build()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # what a function draws itself is the same network at every call
+        module = build()
     if made_by.weights:
         module = loaded(module, pathlib.Path(made_by.weights).expanduser())
     made = functools.partial(network, features=features, shape=shape, channels_last=channels_last)
-    return made(module, code=made_by.code, blank=functools.partial(_blank, build, made, made_by.code))
+    whole = made(module, code=made_by.code, blank=functools.partial(_blank, build, made, made_by.code))
+    return whole if made_by.weights else dataclasses.replace(whole, said=f"{whole.said}, as its function makes them")
 
 
 def _built(made_by: Uses) -> nn.Module:

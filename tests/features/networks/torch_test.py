@@ -7,6 +7,7 @@ import pytest
 
 from bottleneck.errors import UserError
 from bottleneck.features.networks import loading
+from bottleneck.features.networks.network import missing
 from bottleneck.features.networks.timm import configuration
 from bottleneck.features.networks.uses import Uses
 
@@ -326,6 +327,24 @@ def timm():
         return __import__("timm")
     except (ImportError, RuntimeError) as error:
         pytest.skip(f"timm is not installed, or not for this PyTorch ({error})")
+
+
+def test_what_a_function_draws_itself_is_the_same_network_at_every_call(module, weights):
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    one = load(module)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(6)
+    other = load(module)
+    assert one.content == other.content and one.said.endswith(", as its function makes them")
+    assert not load(module, weights=weights[0]).said.endswith("makes them")
+
+
+def test_a_package_that_is_there_and_does_not_go_with_others_is_not_advised_to_be_installed():
+    absent = missing("timm", ModuleNotFoundError("No module named 'timm'", name="timm"))
+    for error in (RuntimeError("operator nms does not exist"), ModuleNotFoundError("No module named 'x'", name="x")):
+        said = str(missing("timm", error))
+        assert "pip install" in str(absent) and "pip install" not in said and str(error) in said
 
 
 def test_timm_brings_its_preprocessing(tmp_path):
