@@ -73,7 +73,9 @@ SCRIPT
 next_round() { # what the last job does where the study is unfinished
   local submit="echo 'unfinished after the last round; the same launch/slurm.sh goes on' >&2"
   if [ "$rounds" -gt 1 ]; then
-    submit="$again|| echo 'error: the next round could not be submitted; the same launch/slurm.sh goes on' >&2"
+    # queued again when half of it is submitted, this job would begin a second round beside the first
+    submit="scontrol update \"JobId=\$SLURM_JOB_ID\" Requeue=0 || true
+  $again|| echo 'error: the next round could not be submitted; the same launch/slurm.sh goes on' >&2"
   fi
   cat <<SCRIPT
 if [ "\$code" = 3 ]; then

@@ -33,7 +33,7 @@ for ((task = 0; task < SLURM_NTASKS; task++)); do SLURM_PROCID=$task "$@" & step
 echo "${steps[*]}" >"$CLUSTER/steps"
 for step in "${steps[@]}"; do code=0; wait "$step" || code=$?; ((code <= worst)) || worst=$code; done
 exit "$worst" """,
-    "scontrol": r"""if [ "$1" = show ]; then printf 'first\nsecond\n'; else echo "$*" >>"$CLUSTER/requeued"; fi""",
+    "scontrol": r"""if [ "$1" = show ]; then printf 'first\nsecond\n'; elif [ "$1" = update ]; then echo "$*" >>"$CLUSTER/updated"; else echo "$*" >>"$CLUSTER/requeued"; fi""",
     "scancel": r"""read -r -a steps <"$CLUSTER/steps"; kill -TERM "${steps[@]}" """,
     "python": r"""
 printf '%q ' "$@" >>"$CLUSTER/calls"; echo >>"$CLUSTER/calls"
@@ -98,6 +98,8 @@ def test_rounds_are_submitted_until_nothing_is_left(cluster):
     shards = ["--shard=0/2", "--shard=1/2"] * 3 + ["--shard=0/1"]
     assert [call[4] for call in calls] == shards * 3
     assert cluster.lines("ended").count("bottleneck-report 0") == 1
+    # who submits the next round is not queued again half-way
+    assert cluster.lines("updated") == ["update JobId=4 Requeue=0", "update JobId=8 Requeue=0"]
 
 
 def test_rounds_are_bounded(cluster):
