@@ -239,12 +239,15 @@ class Store:
         """Where a pass leaves its features."""
         return self.features_path(extract.key(source, component, splits))
 
-    def extract(self, source: Source, component: Component, layers: tuple[str, ...], splits=SPLITS) -> dict:
-        """Makes one pass and leaves it on disk: (layer, split) -> [n, ...]."""
+    def extract(self, source: Source, component: Component, layers: tuple[str, ...], splits=SPLITS, why="") -> dict:
+        """Makes one pass and leaves it on disk: (layer, split) -> [n, ...]. `why`: what is wrong with what is there."""
         directory = self.pass_path(source, component, splits)
+        if why := why or cache.damage(directory):
+            print(f"features: {why}; made again", flush=True)
         with parts.claimed(directory) as growing:
             passed = source.extract(self, component, layers, splits, growing)
             cache.write(directory, passed, component, source.identity)
+            growing.clear()
         return passed
 
     def features(self, source: Source, layer: str, component: Component, splits=SPLITS) -> dict[str, np.ndarray]:
@@ -255,8 +258,7 @@ class Store:
             try:
                 return {split: cache.read(directory, layer, split, component) for split in splits}
             except cache.Stale as reason:
-                print(f"features: {reason}; made again", flush=True)
-                passed = self.extract(source, component, (layer,), splits)
+                passed = self.extract(source, component, (layer,), splits, str(reason))
                 return {split: passed[layer, split] for split in splits}
 
         with self._locks[directory.name]:

@@ -30,6 +30,7 @@ def test_a_pipeline_that_misreads_fails(monkeypatch, capsys, tmp_path):
         return {name: type(r)(**{**vars(r), "bits": np.ones_like(r.bits)}) for name, r in found.items()}
 
     monkeypatch.setattr(workers, "_pool", None)
+    monkeypatch.setattr(workers, "start", lambda: None)  # another process would probe honestly
     monkeypatch.setattr(screen, "screen", peeking)
     monkeypatch.setattr(selftest, "solvable", lambda workdir: [])
     assert analyze.main(["analyze", "--selftest"]) == 1

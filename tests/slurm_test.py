@@ -33,7 +33,8 @@ for ((task = 0; task < SLURM_NTASKS; task++)); do SLURM_PROCID=$task "$@" & step
 echo "${steps[*]}" >"$CLUSTER/steps"
 for step in "${steps[@]}"; do code=0; wait "$step" || code=$?; ((code <= worst)) || worst=$code; done
 exit "$worst" """,
-    "scontrol": r"""if [ "$1" = show ]; then printf 'first\nsecond\n'; elif [ "$1" = update ]; then echo "$*" >>"$CLUSTER/updated"; else echo "$*" >>"$CLUSTER/requeued"; fi""",
+    "scontrol": r"""
+if [ "$1" = show ]; then printf 'first\nsecond\n'; else echo "$*" >>"$CLUSTER/$1"; fi""",
     "scancel": r"""read -r -a steps <"$CLUSTER/steps"; kill -TERM "${steps[@]}" """,
     "python": r"""
 printf '%q ' "$@" >>"$CLUSTER/calls"; echo >>"$CLUSTER/calls"
@@ -99,7 +100,7 @@ def test_rounds_are_submitted_until_nothing_is_left(cluster):
     assert [call[4] for call in calls] == shards * 3
     assert cluster.lines("ended").count("bottleneck-report 0") == 1
     # who submits the next round is not queued again half-way
-    assert cluster.lines("updated") == ["update JobId=4 Requeue=0", "update JobId=8 Requeue=0"]
+    assert cluster.lines("update") == ["update JobId=4 Requeue=0", "update JobId=8 Requeue=0"]
 
 
 def test_rounds_are_bounded(cluster):
@@ -113,7 +114,7 @@ def test_rounds_are_bounded(cluster):
 def test_any_other_end_is_the_last(cluster, code):
     cluster.behaves(f"exit {code}")
     cluster.submit("--shards=2")
-    assert cluster.stages() == STAGES and not cluster.lines("requeued")
+    assert cluster.stages() == STAGES and not cluster.lines("requeue")
 
 
 def test_what_a_crashed_task_left_is_done_in_the_next_round(cluster):
@@ -138,7 +139,7 @@ def test_a_job_about_to_be_pre_empted_is_queued_again_and_no_round_submitted(clu
         assert time.monotonic() < until
         time.sleep(0.05)
     job.send_signal(signal.SIGTERM)
-    assert job.wait(timeout=30) == 3 and cluster.lines("requeued") == ["requeue 7"]
+    assert job.wait(timeout=30) == 3 and cluster.lines("requeue") == ["requeue 7"]
     assert cluster.jobs() == jobs
 
 

@@ -93,6 +93,16 @@ def holds(directory: pathlib.Path, layers, splits) -> bool:
     return all(name in files and (directory / name).is_file() for name in names)
 
 
+def damage(directory: pathlib.Path) -> str:
+    """What is wrong with a manifest that is there and cannot be read, in words."""
+    if (directory / "manifest.json").exists():
+        try:
+            _manifest(directory)
+        except Stale as reason:
+            return str(reason)
+    return ""
+
+
 def size(directory: pathlib.Path, layer: str, splits) -> int:
     """The bytes of one layer, as the manifest says. Raises Stale."""
     files = _manifest(directory)["files"]

@@ -65,6 +65,12 @@ class Parts:
                 )
             file.write(x.data)
 
+    def clear(self) -> None:
+        """Removes what the cache has not taken over: of layers that an earlier try was asked for."""
+        for left in self.directory.glob(f".*{SUFFIX}"):
+            if not self.own and not _OWN.search(left.name):
+                left.unlink()
+
     def whole(self, layer: str, split: str) -> np.ndarray:
         """The array of a file that holds all its rows, mapped. Raises UserError where it holds anything else."""
         path = self.path(layer, split)
@@ -103,9 +109,6 @@ def claimed(directory: pathlib.Path) -> Iterator[Parts]:
             if not _alive(int(left.name.split(".")[-3])):
                 left.unlink(missing_ok=True)
         yield Parts(directory)
-        for left in directory.glob(f".*{SUFFIX}"):  # of layers that an earlier try was asked for, too
-            if not _OWN.search(left.name):
-                left.unlink()
 
 
 def _alive(pid: int) -> bool:

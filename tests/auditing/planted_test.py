@@ -159,10 +159,10 @@ def read(components, features, target, *names):
     return np.stack(tables)
 
 
-@pytest.mark.parametrize("seeds, draws", [(1, 20), pytest.param(3, 20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds, draws", [(1, 20), pytest.param(SEEDS, 20, marks=pytest.mark.slow)])
 def test_every_draw_is_told_right(tmp_path, seeds, draws):
-    """By the same probes, verdicts, additions and sentences as an audit: 20 of 20 draws, of one network and of three
-    seeds."""
+    """By the same probes, verdicts, additions and sentences as an audit: 20 of 20 draws, of one network and of five
+    seeds. (Of three, with two degrees of freedom, in one of 40 it was not sure that an addition restores.)"""
     config = planted.config(tmp_path)
     components = planted.targets(config)
     for draw in range(draws):
