@@ -89,11 +89,9 @@ def answers(first: Study, second: Study) -> Table:
         if (apart := difference(*pair)) is not None:
             lines.append((target, DIFFERENCE, MISSING, MISSING, MISSING, apart))
     rests = [f"{name}: {counts(lookup.gaps(main))}" for name, main in mains]
+    apart = f" Difference: {first[0]} minus {second[0]}." if any(line[1] == DIFFERENCE for line in lines) else ""
     starred = " * provisional: fewer than 4 seeds." if any(line[2].endswith("*") for line in lines) else ""
-    caption = (
-        f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, "
-        f"not adjusted.{starred}"
-    )
+    caption = f"{'; '.join(rests)}.{apart} Linear probe on the last layer; 95% intervals, not adjusted.{starred}"
     header = ("target", "study", "verdict", f"direct ({header})", f"mixture ({header})", f"gap ({header})")
     return Table("answers", "What is missing, in both", caption, header, tuple(lines))
 

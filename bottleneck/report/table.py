@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 MISSING = "\u2014"
@@ -66,11 +66,14 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def trim(table: Table) -> Table:
-    """The table without the columns in which no line has anything."""
+def trim(table: Table, meanings: Mapping[str, str] | None = None) -> Table:
+    """The table without the columns in which no line has anything; of those that are left the caption adds what they
+    mean (column -> sentence)."""
     kept = [i for i, column in enumerate(zip(*table.rows)) if set(column) != {MISSING}]
+    header = tuple(table.header[i] for i in kept)
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
-    return replace(table, header=tuple(table.header[i] for i in kept), rows=rows)
+    said = [sentence for head, sentence in (meanings or {}).items() if head in header]
+    return replace(table, caption=" ".join([table.caption, *said]), header=header, rows=rows)
 
 
 def text(table: Table, width: int = 120, encoding: str = "utf-8") -> str:

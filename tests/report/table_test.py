@@ -132,3 +132,5 @@ def test_latex_of_any_words_has_balanced_braces_and_two_cells(words):
 def test_columns_without_anything_are_left_out():
     shown = table.trim(Table("t", "T", "C", ("a", "b", "c"), (("x", MISSING, Number(1.0)), ("y", MISSING, MISSING))))
     assert shown.header == ("a", "c") and shown.rows == (("x", Number(1.0)), ("y", MISSING))
+    whole = Table("t", "T", "C.", ("a", "b"), (("x", MISSING),))
+    assert table.trim(whole, {"a": "A: first.", "b": "B: second."}).caption == "C. A: first."
