@@ -54,9 +54,9 @@ def test_sentences_say_what_is_planted(found):
 def test_captions_are_of_the_columns_that_are_there(found):
     """Of features on disk nothing is read untrained."""
     rows, _, _ = found
-    served, added = audit.table(rows), audit.added(rows)
-    assert "untrained (bits)" not in served.header and "Untrained:" not in served.caption
-    assert "pixels (bits)" in served.header and "Pixels: pooled" in served.caption
+    shown, added = audit.table(rows), audit.added(rows)
+    assert "untrained (bits)" not in shown.header and "Untrained:" not in shown.caption
+    assert "pixels (bits)" in shown.header and "Pixels: pooled" in shown.caption
     assert "restores" in added.header and "Restores: " in added.caption
     unasked = [{**r, "extra": {**r["extra"], "restores": None}} if r["metric"] == "added" else r for r in rows]
     assert "restores" not in (shown := audit.added(unasked)).header and "Restores: " not in shown.caption
