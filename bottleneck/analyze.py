@@ -87,7 +87,7 @@ def directory(
 
     config = stored(workdir, config_hash)
     second = other and stored(other)
-    if second and "networks" in {*config, *second}:
+    if second and "networks" in {*config, *second}:  # which only audits have
         raise UserError("--compare", str(other), "two studies: an audit sets networks side by side itself (--networks)")
     read_only = output is not None and not os.access(workdir, os.W_OK)
     stages = ("report",) if read_only else ("transfer", "analyze", "report")

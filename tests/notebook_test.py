@@ -264,6 +264,14 @@ print("jax" in sys.modules, callable(bottleneck.features.foreign.save), bottlene
     assert done.stdout == said, done.stderr
 
 
+def test_a_mistake_in_a_script_is_an_exception_that_ends_in_its_line(tmp_path):
+    """As README says."""
+    code = f"import bottleneck; bottleneck.run({str(TINY)!r}, seeds='five')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("bottleneck.errors.UserError: --config.seeds='five': expected ")
+
+
 PROGRAM = """
 import pathlib, sys
 import bottleneck
