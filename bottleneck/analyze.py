@@ -86,13 +86,15 @@ def directory(
     from bottleneck import execute  # imports JAX, which analysing arrays does not need
 
     config = stored(workdir, config_hash)
-    second = other and (stored(other), other)
+    second = other and stored(other)
+    if second and "networks" in {*config, *second}:  # which only audits have
+        raise UserError("--compare", str(other), "two studies: an audit sets networks side by side itself (--networks)")
     read_only = output is not None and not os.access(workdir, os.W_OK)
-    for stage in ("report",) if read_only else ("transfer", "analyze", "report"):
-        if status := execute.study(config, workdir, stage=stage, output=output):
-            return status
+    stages = ("report",) if read_only else ("transfer", "analyze", "report")
+    if status := execute.study(config, workdir, stage=stages, output=output):
+        return status
     if second:
-        execute.compare((config, workdir), second, output=output)
+        execute.compare((config, workdir), (second, other), output=output)
     return cli.DONE
 
 

@@ -34,7 +34,11 @@ FLAGS = {
     "--images": dict(
         metavar="N", help="images of a component at most: half for probes, a fifth for choices, the rest test"
     ),
-    "--workdir": dict(metavar="DIR", help="where features, rows and the report go (default: runs/NAME)"),
+    "--workdir": dict(
+        metavar="DIR",
+        help="where features, rows and the report go (default: runs/NAME, of flags runs/audit); the report there is of "
+        "the audit that ended last: other networks or data want another",
+    ),
     "--dry_run": dict(action="store_true", help="print what would be read and run; write nothing"),
     "--output": dict(metavar="DIR", help="where the report goes instead, for a work directory that is read only"),
 }

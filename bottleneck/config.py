@@ -20,9 +20,11 @@ import ml_collections
 
 from bottleneck import typed
 from bottleneck.errors import UserError, nearest
+from bottleneck.features.networks import uses
 from bottleneck.typed import build, check, choices, hints_of, read, to_dict  # noqa: F401  (what users of configs need)
 
 PLACES = ("path", "data_dir", "arrays")  # keys that say where data lie: a text, or several in a sequence
+NETWORKS = "uses"  # the key that says which network an audit reads: code, weights or features in files
 START = "init"  # the study's own key that does; a model's of this name says something else
 
 
@@ -193,11 +195,29 @@ def _like(value):
     return typing.Any if value is None else type(value) | None
 
 
+def written(value, resolve: Callable[[tuple[str, ...], Mapping], type | None], path: tuple[str, ...] = ()):
+    """What `build` has made, as plain data with every key, those that the config left out at their default.
+
+    `resolve` as in `override`: the dictionaries it knows have all keys of their dataclass, and a name. Raises UserError
+    where one cannot be built.
+    """
+    if dataclasses.is_dataclass(value):
+        held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {key: written(each, resolve, (*path, key)) for key, each in held.items()}
+    if isinstance(value, Mapping) and (cls := resolve(path, value)):
+        own = {key: each for key, each in value.items() if key != "name" or "name" in hints_of(cls)}
+        return {"name": value.get("name", path[-1]), **written(build(cls, own, ".".join(path)), resolve, path)}
+    if isinstance(value, Mapping):
+        return {key: written(each, resolve, (*path, key)) for key, each in value.items()}
+    return value
+
+
 def absolute(config, cwd: pathlib.Path | None = None) -> dict:
     """The config as plain data whose places of data hold from anywhere: after `cwd` (default: here), `~` expanded.
 
-    Those are the texts at keys named in PLACES, at any depth, and at the study's `init`, but for empty ones and
-    addresses (gs://...). It is the same as written and made absolute, and what a hash of the config is made of.
+    Those are the texts at keys named in PLACES, at any depth, at the study's `init`, and the files of an audit's
+    networks, but for empty ones and addresses (gs://...). It is the same as written and made absolute, and what a hash
+    of the config is made of.
     """
     cwd = pathlib.Path(cwd or pathlib.Path.cwd()).absolute()
     plain = to_dict(config)
@@ -210,16 +230,34 @@ def _placed(node, cwd: pathlib.Path, place: bool, top: bool):
     keys are the study's own, as those of a sweep's axes and points are."""
     if isinstance(node, Mapping):
         return {
-            key: _placed(value, cwd, key in PLACES or top and key == START, top and key in ("sweep", "axes", "points"))
+            key: _networks(value, cwd)
+            if key == NETWORKS
+            else _placed(value, cwd, key in PLACES or top and key == START, top and key in ("sweep", "axes", "points"))
             for key, value in node.items()
         }
     if isinstance(node, list | tuple):
         return type(node)(_placed(value, cwd, place, top) for value in node)
-    return str(cwd / os.path.expanduser(node)) if place and isinstance(node, str) and _is_local(node) else node
+    return _from(cwd, node) if place and isinstance(node, str) else node
 
 
-def _is_local(text: str) -> bool:
-    return bool(text) and "://" not in text
+def _from(cwd: pathlib.Path, text: str) -> str:
+    return str(cwd / os.path.expanduser(text)) if text and "://" not in text else text
+
+
+def _networks(node, cwd: pathlib.Path):
+    """What an audit's network `uses`, one text or several, with its file of code, its weights or its directory of
+    features absolute; a module's name stays."""
+    if isinstance(node, list | tuple):
+        return type(node)(_networks(each, cwd) for each in node)
+    try:
+        made = uses.parse(node)
+    except (UserError, AttributeError):  # what `build` refuses
+        return node
+    if made.kind == "arrays":
+        return _from(cwd, made.target)
+    module, colon, name = made.target.rpartition(":")
+    target = f"{_from(cwd, module) if module.endswith('.py') else module}{colon}{name}"
+    return ":".join(filter(None, (made.kind, target, _from(cwd, made.weights))))
 
 
 def _listed(node, place: bool = False):

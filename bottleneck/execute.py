@@ -31,7 +31,7 @@ _compiled: set = set()  # programs that this process has trained with since it l
 def study(
     config,
     workdir: pathlib.Path | None,
-    stage: str = "all",
+    stage: str | tuple[str, ...] = "all",
     shard: tuple[int, int] = (0, 1),
     dry_run: bool = False,
     speed: float | None = None,
@@ -39,12 +39,14 @@ def study(
     output: pathlib.Path | None = None,
     printed: bool = True,
 ) -> int:
-    """Runs `stage` (or all of them) of the study `config` asks for; returns the exit code. `speed`: training images a
-    second, for the hours that a dry run tells; `printed`: whether the answer is printed, beside the report.
+    """Runs `stage` (or several, or all of them) of the study `config` asks for; returns the exit code. `speed`:
+    training images a second, for the hours that a dry run tells; `printed`: whether the answer is printed, beside the
+    report.
 
     Raises UserError, before anything is written; signals.Stopped after a signal, with everything saved.
     """
     check_retrain(retrain, stage, shard)
+    stages = STAGES if stage == "all" else (stage,) if isinstance(stage, str) else stage
     spec = kinds.spec(config)
     workdir = workdir or pathlib.Path("runs") / spec.name
     if output is not None:
@@ -55,13 +57,12 @@ def study(
         except UserError as error:
             if dry_run or retrain or stage == "pretrain" or not results.is_complete(workdir, config):
                 raise
-            return without_data(error, config, workdir, stage, output, printed)
+            return without_data(error, config, workdir, stages, output, printed)
         if dry_run:
             if processes.first():
                 print(describe(plan, workdir, speed))
             return DONE
         store = opened(plan, workdir, stop)
-        stages = STAGES if stage == "all" else (stage,)
         settled = output is not None and not retrain and processes.decided(not store.outcomes.left())
         if stages == ("report",) or settled:
             return processes.primary(lambda: finish(plan, store, config, output, write=False, printed=printed))
@@ -90,10 +91,11 @@ def work(plan: Plan | Sweep, store: Store, config, output, stages, shard, retrai
         return processes.primary(lambda: finish(plan, store, config, output, True, stages, shard, printed))
 
 
-def without_data(error: UserError, config, workdir: pathlib.Path, stage: str, output, printed: bool) -> int:
-    """A stage of a finished study whose data cannot be read any more: the report, or nothing that is left to do."""
-    print(f"{stage}: the data cannot be read ({error}); what was found is on disk", file=sys.stderr)
-    if stage in ("transfer", "analyze"):
+def without_data(error: UserError, config, workdir: pathlib.Path, stages, output, printed: bool) -> int:
+    """Stages of a finished study whose data or networks cannot be read any more: the report, or nothing that is left to
+    do."""
+    print(f"the data or networks cannot be read ({error}); what was found is on disk", file=sys.stderr)
+    if "report" not in stages:
         return DONE
     return report(results.from_disk(workdir, config), output or workdir, printed)
 
@@ -286,8 +288,10 @@ def compare(first: tuple, second: tuple, output: pathlib.Path | None = None) -> 
     sides = []
     for config, workdir in (first, second):
         outcome = results.from_disk(workdir, config)
-        made_by = {**outcome.provenance, "config": typed.to_dict(config)}
-        sides.append((f"{outcome.name} ({workdir.name})", outcome.rows, made_by))
+        made_by = {**outcome.provenance, "config": typed.to_dict(config), "meant": kinds.meant(config)}
+        place = workdir.absolute().name
+        name = outcome.name if outcome.name == place else f"{outcome.name} ({place})"
+        sides.append((name, outcome.rows, made_by))
     path = pages.write((output or first[1]) / "compare.html", *sides)
     print(pages.terminal(*sides))
     print(f"comparison: {path}")

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 import ml_collections
 
 from bottleneck import config as configs
-from bottleneck import study, sweep
+from bottleneck import study, sweep, typed
 from bottleneck.auditing import plan as audits
 from bottleneck.auditing.plan import AuditPlan
 from bottleneck.auditing.spec import AuditSpec
 from bottleneck.data.component import Component
+from bottleneck.errors import UserError
 from bottleneck.planning import plan as plans
 from bottleneck.planning.plan import Plan
 from bottleneck.study import StudySpec
@@ -38,6 +39,15 @@ def components(config) -> dict[str, Component]:
     UserError."""
     asked = spec(config)
     return plans.load(asked.study if isinstance(asked, AuditSpec) else asked).targets
+
+
+def meant(config) -> dict:
+    """The config as plain data, with the default of every key that it leaves out; one that this version cannot read, as
+    it is."""
+    try:
+        return configs.written(spec(config), study.spec_of)
+    except UserError:
+        return typed.to_dict(config)
 
 
 def load(path_and_arg: str, overrides: Iterable[tuple[str, str]] = ()) -> ml_collections.ConfigDict:

@@ -3,8 +3,8 @@
     results = bottleneck.run("configs/mixture.py:smoke")
     results.verdicts; results.frame(metric="gap", seed="all"); results.figures["gap"]
 
-Both may be called any number of times, and leave the process as they found it. A user's mistake is a UserError, of
-which a notebook shows the one line.
+Both may be called any number of times, and leave the process as they found it. A user's mistake is the exception
+bottleneck.UserError, of which a notebook shows the one line.
 """
 
 from __future__ import annotations
@@ -131,13 +131,14 @@ class Results:
 
     @property
     def tables(self) -> dict:
-        """name -> table of the report: shown by a notebook, text where it is printed."""
-        return {table.name: inline.InlineTable.of(table) for table in self._content.tables}
+        """name -> table of the report: shown by a notebook, text where it is printed. Another name is a UserError."""
+        return _Named("tables", {table.name: inline.InlineTable.of(table) for table in self._content.tables})
 
     @property
     def figures(self) -> dict:
-        """name -> figure of the report: shown by a notebook; its `svg()` is a file's content."""
-        return {figure.name: inline.InlineFigure.of(figure) for figure in self._content.figures}
+        """name -> figure of the report: shown by a notebook; its `svg()` is a file's content. Another name is a
+        UserError."""
+        return _Named("figures", {figure.name: inline.InlineFigure.of(figure) for figure in self._content.figures})
 
     @property
     def report(self) -> pathlib.Path:
@@ -149,12 +150,15 @@ class Results:
 
         The interval's ends are the columns `low` and `high`, in the place of `ci95`. In polars, whose columns have one
         type, what is mixed or nested is text (JSON). Raises UserError where the library is not installed, or no row has
-        such a key.
+        such a key, or such a metric.
         """
-        module = _library(library)
         if unknown := [key for key in select if key not in rows.KEYS]:
             expected = f"a key of rows{nearest(unknown[0], rows.KEYS)}; they are {', '.join(rows.KEYS)}"
             raise UserError(unknown[0], select[unknown[0]], expected)
+        metrics = sorted({row["metric"] for row in self.rows})
+        if "metric" in select and select["metric"] not in metrics:
+            raise UserError("metric", select["metric"], _one_of(select["metric"], metrics))
+        module = _library(library)
         columns = _columns(rows.select(self.rows, **select))
         return module.DataFrame({k: _uniform(v) for k, v in columns.items()} if library == "polars" else columns)
 
@@ -170,6 +174,22 @@ class Results:
     def _content(self):
         """What the report shows, drawn once."""
         return html.read(self.rows)
+
+
+class _Named(dict):
+    """What a study has, by name; a name that is not there is a UserError at `key`."""
+
+    def __init__(self, key: str, held: dict):
+        super().__init__(held)
+        self.key = key
+
+    def __missing__(self, name):
+        raise UserError(self.key, name, _one_of(name, self))
+
+
+def _one_of(name, known) -> str:
+    """What was expected in the place of a name that is not known, the nearest first."""
+    return f"what this study has{nearest(name, known)}: {', '.join(known) or 'nothing'}"
 
 
 def _library(name: str):

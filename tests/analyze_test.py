@@ -89,12 +89,12 @@ def test_arrays_of_other_lengths_are_refused(arrays, tmp_path, capsys):
 
 @pytest.fixture
 def stages(monkeypatch):
-    """What is asked of execute, which does nothing: (stage or "compare", what was given); `statuses` by stage."""
-    module, module.asked, module.statuses = types.ModuleType("bottleneck.execute"), [], {}
+    """What is asked of execute, which does nothing: (stages or "compare", what was given); `status` of a study."""
+    module, module.asked, module.status = types.ModuleType("bottleneck.execute"), [], 0
 
     def study(config, workdir, **options):
         module.asked.append((options.pop("stage"), (config.to_dict(), workdir, options)))
-        return module.statuses.get(module.asked[-1][0], 0)
+        return module.status
 
     module.study = study
     module.compare = lambda first, second, **options: module.asked.append(("compare", (first[1], second[1], options)))
@@ -103,6 +103,7 @@ def stages(monkeypatch):
     return module
 
 
+ALL = ("transfer", "analyze", "report")
 HASHES = {
     name: identity.digest(dict(name=name, train=dict(steps=age)), 12) for age, name in enumerate(("abd", "abc", "xyz"))
 }
@@ -122,27 +123,39 @@ def workdir(tmp_path):
 def test_a_work_directory_goes_through_the_stages_that_train_nothing(stages, workdir):
     assert analyze.main(["analyze", str(workdir)]) == 0
     plain = dict(name="abd", train=dict(steps=0))
-    assert stages.asked == [(stage, (plain, workdir, {"output": None})) for stage in ("transfer", "analyze", "report")]
+    assert stages.asked == [(ALL, (plain, workdir, {"output": None}))]
     stages.asked.clear()
     assert (
         analyze.main(["analyze", str(workdir), "--config", HASHES["abc"], "--output", "out", f"--compare={workdir}"])
         == 0
     )
-    assert [stage for stage, _ in stages.asked] == ["transfer", "analyze", "report", "compare"]
-    assert stages.asked[0][1][0]["name"] == "abc" and stages.asked[2][1][2] == {"output": pathlib.Path("out")}
-    assert stages.asked[3][1] == (workdir, workdir, {"output": pathlib.Path("out")})
+    assert [stage for stage, _ in stages.asked] == [ALL, "compare"]
+    assert stages.asked[0][1][0]["name"] == "abc" and stages.asked[0][1][2] == {"output": pathlib.Path("out")}
+    assert stages.asked[1][1] == (workdir, workdir, {"output": pathlib.Path("out")})
 
 
 def test_an_unfinished_stage_ends_the_command(stages, workdir):
-    stages.statuses["analyze"] = 3
+    stages.status = 3
     assert analyze.main(["analyze", str(workdir), "--compare", str(workdir)]) == 3
-    assert [stage for stage, _ in stages.asked] == ["transfer", "analyze"]
+    assert [stage for stage, _ in stages.asked] == [ALL]
+
+
+@pytest.mark.parametrize("kinds", [("study", "audit"), ("audit", "study"), ("audit", "audit")])
+def test_audits_are_not_compared_like_studies(stages, tmp_path, kinds, capsys):
+    for place, kind in zip("ab", kinds):
+        plain = {"name": "x", **({"networks": {"n": {"uses": "saved"}}} if kind == "audit" else {})}
+        path = tmp_path / place / "configs" / f"{identity.digest(plain, 12)}.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(plain))
+    assert analyze.main(["analyze", str(tmp_path / "a"), "--compare", str(tmp_path / "b")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: --compare=") and "two studies" in said and said.count("\n") == 1 and not stages.asked
 
 
 def test_a_directory_that_cannot_be_written_is_reported_on(stages, workdir, monkeypatch):
     monkeypatch.setattr(analyze.os, "access", lambda path, mode: False)  # permissions do not bind an administrator
     assert analyze.main(["analyze", str(workdir), "--output=out"]) == 0
-    assert [stage for stage, _ in stages.asked] == ["report"]
+    assert [stage for stage, _ in stages.asked] == [("report",)]
 
 
 def test_which_study(stages, workdir, capsys, tmp_path):
@@ -184,12 +197,17 @@ def test_two_studies_side_by_side(tiny, tmp_path, capsys):
     from bottleneck import execute
 
     execute.study(tiny(), tmp_path / "one")
-    execute.study(tiny({"train.steps": "10"}), tmp_path / "two")
+    other = tiny({"train.steps": "10"})
+    with other.unlocked():
+        del other.train.dtype, other.targets  # that they are at their defaults is no difference
+        other.margin = 0.9
+    execute.study(other, tmp_path / "tiny")
     capsys.readouterr()
-    assert analyze.main(["analyze", str(tmp_path / "one"), "--compare", str(tmp_path / "two")]) == 0
+    assert analyze.main(["analyze", str(tmp_path / "one"), "--compare", str(tmp_path / "tiny")]) == 0
     said = capsys.readouterr().out
     assert "train.steps" in said and "first" in said and "difference" in said
+    assert not any(key in said for key in ("train.dtype", "margin", "targets  ")), said
     page = (tmp_path / "one" / "compare.html").read_text()
-    assert "train.steps" in page and "tiny (one)" in page and "tiny (two)" in page
+    assert "train.steps" in page and "tiny (one)" in page and "tiny (tiny)" not in page
     assert analyze.main(["analyze", str(tmp_path / "one"), "--compare", str(tmp_path / "nowhere")]) == 2
-    assert analyze.main(["analyze", "--compare", str(tmp_path / "two")]) == 2
+    assert analyze.main(["analyze", "--compare", str(tmp_path / "tiny")]) == 2

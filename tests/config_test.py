@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bottleneck import config as configs
+from bottleneck import kinds
 from bottleneck.errors import UserError
 
 
@@ -346,13 +347,13 @@ def test_what_is_read_is_what_build_accepts(hint, text):
     st.data(),
 )
 def test_values_as_python_writes_them_are_read_back(hint, data):
-    kinds = {
+    drawn = {
         tuple[int, ...]: st.lists(st.integers()).map(tuple),
         dict[str, Any]: st.dictionaries(st.text(), st.integers()),
     }
     finite = st.floats(allow_nan=False, allow_infinity=False)
-    kinds |= {tuple[float, ...]: st.lists(finite).map(tuple), float: finite, int: st.integers(), bool: st.booleans()}
-    value = data.draw(kinds.get(hint, st.none() | st.integers() | finite))
+    drawn |= {tuple[float, ...]: st.lists(finite).map(tuple), float: finite, int: st.integers(), bool: st.booleans()}
+    value = data.draw(drawn.get(hint, st.none() | st.integers() | finite))
     assert configs.read(hint, repr(value), "key") == value
 
 
@@ -386,6 +387,47 @@ def test_places_of_data_hold_from_anywhere(tmp_path, monkeypatch):
     assert here == at(tmp_path) and configs.absolute(config, tmp_path / "sub") == at(tmp_path / "sub")
     monkeypatch.chdir("/")
     assert configs.absolute(here) == here
+
+
+@pytest.mark.parametrize(
+    ("uses", "found"),
+    [
+        ("saved", "/here/saved"),
+        (("saved0", "saved1"), ("/here/saved0", "/here/saved1")),
+        ("timm:resnet18:w.pt", "timm:resnet18:/here/w.pt"),
+        ("torch:nets.py:small", "torch:/here/nets.py:small"),
+        ("flax:mynets:small:../w.msgpack", "flax:mynets:small:/here/../w.msgpack"),
+        ("apply:/there/nets.py:f:~/weights", "apply:/there/nets.py:f:/home/me/weights"),
+        ("torch:nets", "torch:nets"),  # refused where it is built, as it was written
+        (3, 3),
+    ],
+    ids=str,
+)
+def test_files_of_audited_networks_hold_from_anywhere(uses, found, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = dict(networks=dict(a=dict(uses=uses, features="stem")))
+    assert configs.absolute(config, "/here") == dict(networks=dict(a=dict(uses=found, features="stem")))
+
+
+def test_a_config_is_what_it_means(tiny):
+    """With all defaults, those of dictionaries that a name says the class of, too."""
+    config = tiny()
+    with config.unlocked():
+        config.components.first.transforms = dict(tint=dict(), turned=dict(name="rotate", degrees=90))
+        config.margin = 1.0
+    meant, other = kinds.meant(config), tiny()
+    tint = dict(name="tint", reliability=1.0, strength=0.3)
+    turned = dict(name="rotate", degrees=90.0)
+    assert meant["components"]["first"]["transforms"] == dict(tint=tint, turned=turned)
+    assert meant["components"]["second"]["source"]["reliability"] == dict(background=1.0)
+    assert meant["components"]["second"]["source"]["name"] == "factors"
+    assert (meant["margin"], meant["retain_features"], meant["longer"]["factors"]) == (1.0, True, (2, 8))
+    with other.unlocked():
+        del other.train.dtype, other.recipes, other.augment
+    assert kinds.meant(other) == kinds.meant(tiny())
+    with other.unlocked():
+        other.speed = 3  # of another version: as it is written
+    assert kinds.meant(other) == configs.to_dict(other)
 
 
 @pytest.mark.parametrize("given", [("a.npz", "b.npz"), ["a.npz", "b.npz"], "a.npz,b.npz"], ids=str)

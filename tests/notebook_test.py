@@ -143,9 +143,24 @@ def test_a_library_that_is_not_there_is_one_line(results, monkeypatch):
 
 
 def test_rows_have_no_such_key(results):
-    pytest.importorskip("pandas", reason="pandas is not installed, which no other part needs")
     with pytest.raises(UserError, match=r"^metrik='gap': expected a key of rows \(did you mean 'metric'\?\)"):
         results.frame(metrik="gap")
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda results: results.figures["gop"], r"^figures='gop': expected .*\(did you mean 'gap'\?\): .*gap"),
+        (lambda results: results.tables["anser"], r"^tables='anser': expected .*\(did you mean 'answer'\?\): .*answer"),
+        (lambda results: results.frame(metric="gop"), r"^metric='gop': expected .*\(did you mean 'gap'\?\): .*gap"),
+    ],
+    ids=["figure", "table", "metric"],
+)
+def test_a_name_that_is_not_there_is_one_line_with_what_is(ask, words, results):
+    with pytest.raises(UserError, match=words) as raised:
+        ask(results)
+    one_line(raised.value)
+    assert "gop" not in results.figures and results.tables.get("anser") is None
 
 
 MISTAKES = {
@@ -240,10 +255,21 @@ def test_the_package_itself_is_light():
     code = """
 import sys, bottleneck
 print([name for name in ("jax", "matplotlib", "pandas", "numpy") if name in sys.modules])
-print({"run", "load"} <= set(dir(bottleneck)), hasattr(bottleneck, "walk"))
+print({"run", "load", "analysis"} <= set(dir(bottleneck)), hasattr(bottleneck, "walk"))
+print(callable(bottleneck.analysis.gap.gap), "cka" in dir(bottleneck.analysis), hasattr(bottleneck.analysis, "walk"))
+print("jax" in sys.modules, callable(bottleneck.features.foreign.save), bottleneck.UserError)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "[]\nTrue False\n", done.stderr
+    said = "[]\nTrue False\nTrue True False\nFalse True <class 'bottleneck.errors.UserError'>\n"
+    assert done.stdout == said, done.stderr
+
+
+def test_a_mistake_in_a_script_is_an_exception_that_ends_in_its_line(tmp_path):
+    """As README says."""
+    code = f"import bottleneck; bottleneck.run({str(TINY)!r}, seeds='five')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("bottleneck.errors.UserError: --config.seeds='five': expected ")
 
 
 PROGRAM = """

@@ -3,7 +3,11 @@
 import dataclasses
 import pathlib
 import re
+import textwrap
 
+import numpy as np
+
+import bottleneck
 from bottleneck import arms
 from bottleneck import config as configs
 from bottleneck import study as studies
@@ -40,6 +44,35 @@ def test_what_a_notebook_asks_of_results_is_there():
     assert {"verdicts", "tables", "figures", "frame"} <= set(asked)
     known = {*dir(Results), *(field.name for field in dataclasses.fields(Results))}
     assert not [name for name in asked if name not in known]
+
+
+def test_the_loop_that_saves_features_saves_what_is_read(tiny, tmp_path, monkeypatch):
+    (loop,) = re.findall(
+        r"^( *)(for name, component in .*?\n)\1(config\.sources = .*?)\n", README, re.DOTALL | re.MULTILINE
+    )
+    monkeypatch.chdir(tmp_path)
+    config, shown = tiny(), []
+
+    def my_network(images):
+        shown.append(images)
+        return images.reshape(len(images), -1)[:, :5].astype(np.float32) / 255
+
+    with config.unlocked():
+        exec(
+            textwrap.dedent(loop[0] + loop[1]) + loop[2],
+            dict(np=np, bottleneck=bottleneck, config=config, my_network=my_network),
+        )
+    assert {(images.dtype.name, images.ndim, images.shape[-1]) for images in shown} == {("uint8", 4, 3)}
+    assert studies.spec(config).sources["clip"].arrays == ("clip",)
+    for component in bottleneck.components(config).values():
+        assert bottleneck.features.foreign.load("clip", component)["test"].shape == (len(component.splits["test"]), 5)
+
+
+def test_measures_are_reached_from_the_package():
+    (sentence,) = re.findall(r"every measure is a function of arrays: (.*)", README)
+    for name in re.findall(r"`(?:bottleneck\.analysis\.)?(\w+\.\w+)`", sentence):
+        module, function = name.split(".")
+        assert callable(getattr(getattr(bottleneck.analysis, module), function)), name
 
 
 def test_named_files_exist():

@@ -6,8 +6,9 @@ matched by id, whatever their order; `component` is one of a study's or an audit
 
     for split in foreign.SPLITS:
         examples = component.splits[split]
-        images = examples.fetch(np.arange(len(examples)))  # uint8 [n, H, W, 3]
-        foreign.save("my_features", component.name, split, my_network(images), examples.ids)
+        batches = np.array_split(np.arange(len(examples)), 1 + len(examples) // 256)
+        features = [my_network(examples.fetch(batch)) for batch in batches]  # of uint8 [n, H, W, 3], not normalised
+        foreign.save("my_features", component.name, split, np.concatenate(features), examples.ids)
 
 `extract` does that with a network of Flax (Linen or NNX) or PyTorch, or with any function of variables and images.
 Nothing here executes a pickle.

@@ -9,6 +9,11 @@ from bottleneck.rows import select
 
 KIND = "audit"
 BLANK = "-untrained"
+BESIDE = {  # what columns mean that not every audit has
+    "untrained (bits)": "Untrained: the same architecture.",
+    "pixels (bits)": "Pixels: pooled to at most 1,024.",
+    "label (bits)": "Label: its entropy.",
+}
 
 
 def sentences(kinds: dict[str, list[dict]]) -> list[str]:
@@ -90,11 +95,11 @@ def table(rows: list[dict]) -> Table:
     caption = (
         f"{lookup.counts(judged(rows))}. Served: at least {100 * margin:g}% of the bits of the network in the column "
         "against, tested with Holm's adjustment over all ordered pairs of networks and components; printed intervals "
-        "are 95%, unadjusted. Untrained: the same architecture. Pixels: pooled to at most 1,024. Label: its entropy."
+        "are 95%, unadjusted."
     )
     if any(extra(r).get("provisional") for r in judged(rows)):
         caption += " * provisional: fewer than 4 seeds."
-    return trim(Table("served", "What each network serves", caption, header, tuple(lines)))
+    return trim(Table("served", "What each network serves", caption, header, tuple(lines)), BESIDE)
 
 
 def added_rows(rows: list[dict], control: str = "") -> list[dict]:
@@ -136,15 +141,16 @@ def added(rows: list[dict]) -> Table:
         )
     header = ("component", "to", "adds", "bits", "same dimension (bits)", "twice (bits)", "adds more", "restores")
     dims = several(sorted({str(r["dim"]) for r in added_rows(rows, "matched")}))
-    caption = (
-        "Conditional usable information: both side by side less the first alone. Same dimension: both reduced to "
-        f"{dims} principal components (at most the first's dimensions and a quarter of the probe items) less the first "
-        "reduced likewise. Twice: the first's features twice instead. Adds more: than nothing and than the latter "
-        "(Holm's adjustment over all). Restores: where the first does not serve the component and the second adds "
-        "more, whether both together surely reach the margin of the reference (Holm's adjustment over all that are "
-        "asked). 95% intervals, unadjusted."
-    )
-    return trim(Table("additions", "What each adds", caption, header, tuple(lines)))
+    caption = "Conditional usable information: both side by side less the first alone; 95% intervals, unadjusted."
+    meanings = {
+        "same dimension (bits)": f"Same dimension: both reduced to {dims} principal components (at most the first's "
+        "dimensions and a quarter of the probe items) less the first reduced likewise.",
+        "twice (bits)": "Twice: the first's features twice instead.",
+        "adds more": "Adds more: than nothing and than the first's features twice (Holm's adjustment over all).",
+        "restores": "Restores: where the first does not serve the component and the second adds more, whether both "
+        "together surely reach the margin of the reference (Holm's adjustment over all that are asked).",
+    }
+    return trim(Table("additions", "What each adds", caption, header, tuple(lines)), meanings)
 
 
 def pairs(rows: list[dict]) -> Table | None:

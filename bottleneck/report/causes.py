@@ -48,7 +48,7 @@ def table(rows: list[dict]) -> Table:
             whole(extra(r).get("share"), 100),
             number(r),
             r["arm"],
-            arms.ARMS[r["arm"]].trained if r["arm"] in arms.ARMS else MISSING,
+            arms.ARMS[r["arm"]].trained if r["arm"] in arms.ARMS and r["value"] is not None else MISSING,
             "; ".join(filter(None, (extra(r).get("evidence"), extra(r).get("reason")))) or MISSING,
         )
         for r in of
@@ -70,8 +70,8 @@ def short(rows: list[dict]) -> Table:
     """The same for a terminal: what was trained stands once, below the caption's words, and not in every line."""
     whole_table = table(rows)
     left_out = whole_table.header.index("what was trained")
-    names = dict.fromkeys(line[left_out - 1] for line in whole_table.rows)
-    trained = "; ".join(f"{name}: {arms.ARMS[name].trained}" for name in names if name in arms.ARMS)
+    lines = [line[left_out - 1 : left_out + 1] for line in whole_table.rows]
+    trained = "; ".join(dict.fromkeys(f"{arm}: {words}" for arm, words in lines if words != MISSING))
     header, *lines = ((*line[:left_out], *line[left_out + 1 :]) for line in (whole_table.header, *whole_table.rows))
     return replace(whole_table, caption=f"{whole_table.caption} Arms: {trained}.", header=header, rows=tuple(lines))
 

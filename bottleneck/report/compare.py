@@ -24,12 +24,12 @@ METHOD = (
 def write(path: pathlib.Path, first: Study, second: Study) -> pathlib.Path:
     """Writes the comparison of two studies as one self-contained HTML page at `path`; returns `path`.
 
-    A study is (name, rows, provenance); `provenance["config"]` may be the config as nested dicts. The same studies
-    give the same bytes.
+    A study is (name, rows, provenance); `provenance["config"]` may be the config as nested dicts, `provenance["meant"]`
+    the same with the default of every key that it leaves out. The same studies give the same bytes.
     """
     first, second = _named(first, second)
     gaps = figure(first, second)
-    others = [{k: v for k, v in provenance.items() if k != "config"} for _, _, provenance in (first, second)]
+    others = [{k: v for k, v in made_by.items() if k not in ("config", "meant")} for _, _, made_by in (first, second)]
     atomic.write(
         path,
         page.fill(
@@ -58,7 +58,7 @@ def tables(first: Study, second: Study) -> list[Table]:
 
 
 def sentences(first: Study, second: Study) -> list[str]:
-    """On which targets the verdicts differ, and which targets only one study has."""
+    """On which targets the verdicts differ, and which targets only one study has, or that none is shared."""
     mains = [lookup.split(rows)[0] for _, rows, _ in (first, second)]
     verdicts = [{t: extra(lookup.gap(main, t)).get("verdict") for t in targets(main)} for main in mains]
     (a, *_), (b, *_) = first, second
@@ -74,7 +74,7 @@ def sentences(first: Study, second: Study) -> list[str]:
     for name, here, there in ((a, *verdicts), (b, *verdicts[::-1])):
         if only := [t for t in here if t not in there]:
             said.append(f"Only {name} has {several(only, 8)}.")
-    return said
+    return said if shared else [*said, "No target is judged in both."]
 
 
 def answers(first: Study, second: Study) -> Table:
@@ -89,11 +89,9 @@ def answers(first: Study, second: Study) -> Table:
         if (apart := difference(*pair)) is not None:
             lines.append((target, DIFFERENCE, MISSING, MISSING, MISSING, apart))
     rests = [f"{name}: {counts(lookup.gaps(main))}" for name, main in mains]
+    apart = f" Difference: {first[0]} minus {second[0]}." if any(line[1] == DIFFERENCE for line in lines) else ""
     starred = " * provisional: fewer than 4 seeds." if any(line[2].endswith("*") for line in lines) else ""
-    caption = (
-        f"{'; '.join(rests)}. Difference: {first[0]} minus {second[0]}. Linear probe on the last layer; 95% intervals, "
-        f"not adjusted.{starred}"
-    )
+    caption = f"{'; '.join(rests)}.{apart} Linear probe on the last layer; 95% intervals, not adjusted.{starred}"
     header = ("target", "study", "verdict", f"direct ({header})", f"mixture ({header})", f"gap ({header})")
     return Table("answers", "What is missing, in both", caption, header, tuple(lines))
 
@@ -147,17 +145,18 @@ def features(first: Study, second: Study) -> Table:
 
 
 def settings(first: Study, second: Study) -> Table:
-    """The keys of the configurations that differ."""
-    configs = [
-        config if isinstance(config := provenance.get("config"), dict) else {} for _, _, provenance in (first, second)
-    ]
-    return Table(
-        "settings", "Configuration", "Keys that differ.", ("key", first[0], second[0]), tuple(differences(*configs))
-    )
+    """The keys of the configurations that differ in what they mean; of a part that only one has, what it states."""
+    stated = [held if isinstance(held := made_by.get("config"), dict) else {} for _, _, made_by in (first, second)]
+    meant = [made_by.get("meant", said) for said, (_, _, made_by) in zip(stated, (first, second))]
+    said = {key for config in stated for key, _ in _flat(config)}
+    lines = [line for line in differences(*meant) if MISSING not in line[1:] or line[0] in said]
+    caption = "Keys that differ, defaults filled in."
+    return Table("settings", "Configuration", caption, ("key", first[0], second[0]), tuple(lines))
 
 
 def differences(first: dict, second: dict) -> list[tuple[str, str, str]]:
-    """(dotted key, its value in each) of what differs between two nested dicts; an em dash where there is none."""
+    """(dotted key, its value in each) of what differs between two nested dicts, in which an empty one says nothing; an
+    em dash where there is none."""
     sides = [dict(_flat(side)) for side in (first, second)]
     keys = dict.fromkeys(key for side in sides for key in side)
     return [
@@ -169,7 +168,7 @@ def differences(first: dict, second: dict) -> list[tuple[str, str, str]]:
 
 def _flat(value: dict, prefix: str = ""):
     for key, inner in value.items():
-        if isinstance(inner, dict) and inner:
+        if isinstance(inner, dict):
             yield from _flat(inner, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", ", ".join(map(str, inner)) if isinstance(inner, list | tuple) else str(inner)

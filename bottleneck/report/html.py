@@ -159,10 +159,18 @@ def render(content: Content, provenance: dict, reading: dict[str, list[str]] | N
             [*methods(content.rows), *(s.methods for s in content.chapters if s.methods)],
             exploratory(content.sections),
         ],
-        reading=reading or {},
+        reading=[_headed(name, lines) for name, lines in (reading or {}).items()],
         differing=page.differing(provenance),
         provenance=page.flat(provenance),
     )
+
+
+def _headed(name: str, lines: list[str]) -> tuple[str, list[str]]:
+    """What was read of a component under a heading: its name and source, where its first line begins with both."""
+    head, colon, _ = lines[0].partition(": ") if lines else ("", "", "")
+    if not colon or not head.startswith(f"{name} ("):
+        return name, lines
+    return head, [line.removeprefix(f"{head}: ") for line in lines]
 
 
 def about(content: Content) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 MISSING = "\u2014"
@@ -65,11 +66,14 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
 
 
-def trim(table: Table) -> Table:
-    """The table without the columns in which no line has anything."""
+def trim(table: Table, meanings: Mapping[str, str] | None = None) -> Table:
+    """The table without the columns in which no line has anything; of those that are left the caption adds what they
+    mean (column -> sentence)."""
     kept = [i for i, column in enumerate(zip(*table.rows)) if set(column) != {MISSING}]
+    header = tuple(table.header[i] for i in kept)
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
-    return replace(table, header=tuple(table.header[i] for i in kept), rows=rows)
+    said = [sentence for head, sentence in (meanings or {}).items() if head in header]
+    return replace(table, caption=" ".join([table.caption, *said]), header=header, rows=rows)
 
 
 def text(table: Table, width: int = 120, encoding: str = "utf-8") -> str:
@@ -84,7 +88,8 @@ def text(table: Table, width: int = 120, encoding: str = "utf-8") -> str:
     ]
     words = [table.title, *textwrap.wrap(table.caption, width)]
     blocks = ["\n".join(_block(block, width)) for block in _blocks(columns, width)]
-    return "\n".join([*(encodable(line, encoding) for line in words), "", "\n\n".join(blocks)])
+    again = encodable(f"\n\n{table.title} (continued)\n\n", encoding)
+    return "\n".join([*(encodable(line, encoding) for line in words), "", again.join(blocks)])
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,8 @@ class _Column:
 
 
 def _blocks(columns: list[_Column], width: int) -> list[list[_Column]]:
-    """The columns in as many blocks as the width asks for; the words that lead the lines, two at most, in each."""
-    names = columns[: 2 if len(columns) > 2 and not columns[1].numeric else 1]
+    """The columns in as many blocks as the width asks for; those that lead the lines and tell them apart in each."""
+    names = columns[: _leading(columns, width)]
     blocks, start = [[*names]], sum(column.least() + 2 for column in names)
     taken = start
     for column in columns[len(names) :]:
@@ -119,6 +124,19 @@ def _blocks(columns: list[_Column], width: int) -> list[list[_Column]]:
         blocks[-1].append(column)
         taken += column.least() + 2
     return blocks
+
+
+def _leading(columns: list[_Column], width: int) -> int:
+    """How many columns are in every block: the words that lead the lines, two at most, and what else it takes that no
+    two lines are alike, as far as half the width holds it."""
+    count = 2 if len(columns) > 2 and not columns[1].numeric else 1
+    for more in range(count, len(columns)):
+        lines = list(zip(*(column.cells for column in columns[:more])))
+        if len(set(lines)) == len(lines):
+            return more
+        if sum(column.least() + 2 for column in columns[: more + 1]) > width / 2:
+            break
+    return count
 
 
 def _block(columns: list[_Column], width: int) -> list[str]:
@@ -140,7 +158,7 @@ def _block(columns: list[_Column], width: int) -> list[str]:
 
 def _lines(cells, columns: list[_Column], widths: list[int], bottom: bool = False) -> list[str]:
     """One line of a table, as many lines high as its words wrap to."""
-    wrapped = [textwrap.wrap(cell, w) or [""] for cell, w in zip(cells, widths)]
+    wrapped = [_wrap(cell, w) or [""] for cell, w in zip(cells, widths)]
     high = max(map(len, wrapped))
     padded = [[""] * (high - len(w)) + w if bottom else w + [""] * (high - len(w)) for w in wrapped]
     shown = zip(*padded)
@@ -148,6 +166,20 @@ def _lines(cells, columns: list[_Column], widths: list[int], bottom: bool = Fals
         "  ".join(p.rjust(w) if c.numeric else p.ljust(w) for p, w, c in zip(line, widths, columns)).rstrip()
         for line in shown
     ]
+
+
+def _wrap(cell: str, width: int) -> list[str]:
+    """Lines of words; one longer than a line is broken after a dot, slash, hyphen or underscore if it has one."""
+    pieces = (piece for word in cell.split(" ") for piece in _broken(word, width))
+    return textwrap.wrap(" ".join(pieces), width)
+
+
+def _broken(word: str, width: int) -> Iterator[str]:
+    while len(word) > width:
+        end = max(word.rfind(mark, 0, width) for mark in "._/-") + 1 or width
+        yield word[:end]
+        word = word[end:]
+    yield word
 
 
 def encodable(words: str, encoding: str | None) -> str:

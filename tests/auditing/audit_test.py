@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 import bottleneck
-from bottleneck import audit, converted
+from bottleneck import analyze, audit, converted
 from bottleneck.features import foreign, passes
 from bottleneck.models import state_dict
 from bottleneck.rows import read, select
@@ -168,6 +169,34 @@ def test_features_saved_by_the_items_of_the_flags_are_audited(place, tmp_path, c
     argv = ["audit", "--networks", *flags["networks"], "--data", *flags["data"], "--image_size=12"]
     assert audit.main([*argv, f"--workdir={tmp_path}/work", "--config.kinds=()", "--config.shots=1"]) == 0
     assert "plain is read by c" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_what_flags_name_from_one_directory_is_found_from_another(place, tmp_path, monkeypatch, capsys):
+    """Code, weights and features; and where weights are gone, that is said once, and what was found is reported."""
+    here, work = tmp_path / "here", tmp_path / "work"
+    shutil.copytree(place, here)
+    monkeypatch.chdir(here)
+    asked = audit.asked(["c=saved"], ["plain.npz"])
+    for name, component in bottleneck.components(asked).items():
+        for split in foreign.SPLITS:
+            x = np.random.default_rng(0).normal(size=(len(component.splits[split]), 3))
+            foreign.save("saved", name, split, x, component.splits[split].ids)
+    networks = ["small=flax:nets.py:small:small.msgpack", "c=saved"]
+    argv = ["audit", "--networks", *networks, "--data", "plain.npz", "--config.kinds=()", "--config.shots=1"]
+    assert audit.main([*argv, f"--workdir={work}"]) == 0
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert analyze.main(["analyze", str(work)]) == 0
+    first = capsys.readouterr()
+    assert "cannot be read" not in first.err and "small" in first.out
+    (here / "small.msgpack").unlink()
+    assert analyze.main(["analyze", str(work)]) == 0
+    again = capsys.readouterr()
+    assert again.err.startswith("the data or networks cannot be read (networks.small.uses=")
+    assert (
+        again.err.count("\n") == 1
+        and again.out[again.out.index("What each") :] == first.out[first.out.index("What each") :]
+    )
 
 
 def test_direct_training_has_images_however_it_is_asked_for(place):

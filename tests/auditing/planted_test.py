@@ -10,6 +10,7 @@ from bottleneck import execute, results
 from bottleneck.analysis import served
 from bottleneck.analysis.probes import linear_probe
 from bottleneck.features import foreign
+from bottleneck.report import audit
 from bottleneck.rows import select
 from tests.auditing import planted
 
@@ -48,6 +49,17 @@ def test_sentences_say_what_is_planted(found):
         assert scope in poor["sentence"]
     if seeds == 1:
         assert one(rows, metric="served", target="two", arm="turned")["extra"]["status"] == "not served"
+
+
+def test_captions_are_of_the_columns_that_are_there(found):
+    """Of features on disk nothing is read untrained."""
+    rows, _, _ = found
+    shown, added = audit.table(rows), audit.added(rows)
+    assert "untrained (bits)" not in shown.header and "Untrained:" not in shown.caption
+    assert "pixels (bits)" in shown.header and "Pixels: pooled" in shown.caption
+    assert "restores" in added.header and "Restores: " in added.caption
+    unasked = [{**r, "extra": {**r["extra"], "restores": None}} if r["metric"] == "added" else r for r in rows]
+    assert "restores" not in (shown := audit.added(unasked)).header and "Restores: " not in shown.caption
 
 
 def test_every_ordered_pair_is_tested_once(found):

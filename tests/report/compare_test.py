@@ -98,9 +98,27 @@ def test_only_settings_that_differ_are_shown(pair):
     )
     hashes = [(name, rows, {"config": "abc"}) for name, rows, _ in pair]
     assert compare.settings(*hashes).rows == ()
-    assert compare.differences({"a": [1, 2], "b": {}}, {"a": [1, 2], "b": {"c": 1}}) == [
-        ("b", "{}", MISSING),
-        ("b.c", MISSING, "1"),
+    assert compare.differences({"a": [1, 2], "b": {}}, {"a": [1, 2], "b": {"c": 1}}) == [("b.c", MISSING, "1")]
+
+
+def test_a_default_that_one_config_states_is_no_difference():
+    """And of a part that only one has, its own defaults are no news."""
+    stated = {"margin": 0.9, "train": {"steps": 10}}, {"train": {"steps": 20}, "targets": {"x": {"size": 1}}}
+    meant = (
+        {"margin": 0.9, "seeds": 5, "train": {"steps": 10}, "targets": {}},
+        {"margin": 0.9, "seeds": 5, "train": {"steps": 20}, "targets": {"x": {"size": 1, "crop": 0}}},
+    )
+    sides = [(name, [], {"config": said, "meant": of}) for name, said, of in zip("ab", stated, meant)]
+    assert compare.settings(*sides).rows == (("targets.x.size", MISSING, "1"), ("train.steps", "10", "20"))
+
+
+def test_where_no_target_is_shared_that_is_said(pair):
+    base, other = pair
+    rare = (base[0], [r for r in base[1] if r["target"] == "rare"], base[2])
+    assert compare.sentences(rare, other) == [
+        "Only base has rare.",
+        "Only other has easy, shadowed, plus and minus.",
+        "No target is judged in both.",
     ]
 
 

@@ -252,6 +252,10 @@ def test_what_was_read_is_said_per_component(study):
     shown = source[source.index('<h2 id="reading">What was read</h2>') : source.index('<h2 id="provenance">')]
     assert "<dt>left</dt><dd><div>8,000 train items; 2 classes</div><div>3 files" in shown and "<dt>right</dt>" in shown
     assert "a &lt;b&gt;" in shown
+    described = {"left": ["left (factors): 8,000 train", "  note: left (factors) is odd"], "networks": ["a: on disk"]}
+    shown = words(html.render(html.read(study()), PROVENANCE, described))
+    assert "left (factors)8,000 train note: left (factors) is odd" in shown  # the name and the source once
+    assert "networksa: on disk" in shown
     assert "What was read" not in words(page(study()))
 
 

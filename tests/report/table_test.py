@@ -38,10 +38,28 @@ def test_text_that_is_too_wide_goes_on_below():
     assert [line.split() for line in lines if line and "-" not in line] == [
         ["name", "what", "a", "b", "c"],
         ["x", "first", *["1,234.50"] * 3],
+        ["T", "(continued)"],
         ["name", "what", "d", "e", "f"],
         ["x", "first", *["1,234.50"] * 3],
     ]
     assert max(map(len, lines)) <= 42
+
+
+def test_what_goes_on_below_repeats_what_tells_lines_apart():
+    lines = [("x", "first", source, *[Number(1234.5)] * 4) for source in ("clip", "dino")]
+    shown = table.text(Table("t", "T", "C.", ("name", "what", "of", *"abcd"), tuple(lines)), 42).splitlines()
+    found = [line.split()[:3] for line in shown if "1,234.50" in line]
+    assert found == [["x", "first", "clip"], ["x", "first", "dino"]] * 2
+    alike = [("x", "first", "clip", *[Number(1234.5)] * 4)] * 2  # nothing does: as many columns as words lead them
+    shown = table.text(Table("t", "T", "C.", ("name", "what", "of", *"abcd"), tuple(alike)), 42)
+    assert max(map(len, shown.splitlines())) <= 42 and shown.count("(continued)") == 1
+
+
+def test_a_key_that_is_too_long_is_broken_between_its_names():
+    key = "components.shadowed.transforms.tint.reliability.colour"
+    shown = table.text(Table("t", "T", "C.", ("key", "words"), ((key, "?"),)), 30).splitlines()
+    pieces = [line.rstrip(" ?") for line in shown[5:]]
+    assert "".join(pieces) == key and all(piece.endswith(".") for piece in pieces[:-1]) and len(pieces) > 1
 
 
 @given(st.lists(st.text(alphabet="yz -", max_size=30), min_size=3, max_size=3), st.integers(80, 120))
@@ -114,3 +132,5 @@ def test_latex_of_any_words_has_balanced_braces_and_two_cells(words):
 def test_columns_without_anything_are_left_out():
     shown = table.trim(Table("t", "T", "C", ("a", "b", "c"), (("x", MISSING, Number(1.0)), ("y", MISSING, MISSING))))
     assert shown.header == ("a", "c") and shown.rows == (("x", Number(1.0)), ("y", MISSING))
+    whole = Table("t", "T", "C.", ("a", "b"), (("x", MISSING),))
+    assert table.trim(whole, {"a": "A: first.", "b": "B: second."}).caption == "C. A: first."
