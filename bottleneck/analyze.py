@@ -21,7 +21,7 @@ import sys
 import ml_collections
 import numpy as np
 
-from bottleneck import cli, identity
+from bottleneck import cli, identity, signals
 from bottleneck.errors import UserError
 from bottleneck.report import tables
 
@@ -66,7 +66,8 @@ def run(argv: list[str]) -> int:
         return cli.DONE
     with cli.jax_as_found():
         if args.selftest:
-            from bottleneck import selftest
+            with signals.noted():
+                from bottleneck import selftest
 
             return cli.DONE if selftest.run() else cli.FAILED
         return directory(workdir, args.config, other, output)
@@ -83,7 +84,8 @@ def directory(
 
     A work directory that cannot be written is only reported on.
     """
-    from bottleneck import execute  # imports JAX, which analysing arrays does not need
+    with signals.noted():
+        from bottleneck import execute  # imports JAX, which analysing arrays does not need
 
     config = stored(workdir, config_hash)
     second = other and (stored(other), other)

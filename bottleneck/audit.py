@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
-from bottleneck import cli, memory
+from bottleneck import cli, memory, signals
 from bottleneck.errors import UserError
 
 FLAGS = {
@@ -66,7 +66,8 @@ def run(argv: list[str]) -> int:
         )
     workdir, output = cli.place("--workdir", args.workdir), cli.place("--output", args.output)
     with cli.jax_as_found():
-        from bottleneck import execute, kinds  # after the flags: --help needs no JAX
+        with signals.noted():
+            from bottleneck import execute, kinds  # after the flags: --help needs no JAX
 
         overrides = [*args.overrides, *([("reference", args.reference)] if args.reference else [])]
         flags = {name: getattr(args, name) for name in ("networks", "data", "image_size", "images", "workdir")}

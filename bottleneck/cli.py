@@ -15,6 +15,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
+from bottleneck import signals
 from bottleneck.errors import UserError, nearest
 from bottleneck.processes import LOST, Lost
 
@@ -36,13 +37,14 @@ _FULL = {code: os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)}
 
 def carry_out(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Runs `command(argv)` and returns the exit status, its own or that of how it ended. What is none of the user's
-    mistakes is raised."""
+    mistakes is raised. Signals are ours from here on, before anything large is imported."""
     with as_found():
         try:
-            return command(argv) or DONE
+            with signals.graceful():
+                return command(argv) or DONE
         except UserError as error:
             return _mistake(error)
-        except _interruptions():
+        except (KeyboardInterrupt, signals.Stopped):
             print("stopped: saved; the same command goes on", file=sys.stderr)
             return UNFINISHED
         except Lost:
@@ -65,11 +67,6 @@ def as_found() -> Iterator[None]:
 def _mistake(error: UserError) -> int:
     print(f"error: {error}", file=sys.stderr)
     return MISTAKE
-
-
-def _interruptions() -> tuple[type[BaseException], ...]:
-    signals = sys.modules.get("bottleneck.signals")  # not loaded: nobody has raised its Stopped
-    return (KeyboardInterrupt, signals.Stopped) if signals else (KeyboardInterrupt,)
 
 
 def full_disk(error: BaseException | None) -> UserError | None:
@@ -153,8 +150,9 @@ def place(flag: str, text: str | None) -> pathlib.Path | None:
 @contextlib.contextmanager
 def jax_as_found():
     """Loads JAX, and puts the settings of its compilation cache back in the end."""
-    import jax
-    from jax.experimental.compilation_cache import compilation_cache
+    with signals.noted():
+        import jax
+        from jax.experimental.compilation_cache import compilation_cache
 
     before = {name: getattr(jax.config, name) for name in _CACHE}
     compilation_cache.reset_cache()  # JAX looks where the cache lies once, at the first compilation

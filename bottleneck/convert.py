@@ -22,7 +22,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bottleneck import cli
+from bottleneck import cli, signals
 from bottleneck.errors import UserError
 
 LARGEST = 1e-4  # relative difference
@@ -56,8 +56,9 @@ def run(argv: list[str]) -> int:
 
 def convert(args: argparse.Namespace) -> None:
     """Reads, converts, compares and writes; says each in a line. Raises UserError."""
-    from bottleneck import converted, models
-    from bottleneck.models import state_dict
+    with signals.noted():
+        from bottleneck import converted, models
+        from bottleneck.models import state_dict
 
     path = pathlib.Path(args.weights).expanduser()
     state = state_dict.unwrapped(read(path))
@@ -109,9 +110,10 @@ def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _torch(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        import torch  # noqa: F401  (what the module below needs)
+        with signals.noted():
+            import torch  # noqa: F401  (what the module below needs)
 
-        from bottleneck.features.networks import torch as networks
+            from bottleneck.features.networks import torch as networks
     except ImportError:
         expected = "PyTorch to be installed (pip install torch), or a .safetensors file"
         raise UserError("weights", str(path), expected) from None

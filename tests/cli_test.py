@@ -5,12 +5,11 @@ import io
 import os
 import subprocess
 import sys
-import types
 
 import jax
 import pytest
 
-from bottleneck import cli
+from bottleneck import cli, signals
 from bottleneck.errors import UserError
 
 
@@ -75,10 +74,6 @@ def test_help_wins_over_mistakes_and_says_the_exit_statuses(capsys):
         assert any(line.split()[:1] == [str(status)] and word in line for line in said.splitlines())
 
 
-class Stopped(BaseException):
-    pass
-
-
 def raising(error):
     def command(argv):
         raise error
@@ -104,14 +99,13 @@ def wrapped():
     [
         (UserError("key", 3, "4"), 2, "error: key=3: expected 4\n"),
         (KeyboardInterrupt(), 3, "stopped: saved; the same command goes on\n"),
-        (Stopped(), 3, "stopped: saved; the same command goes on\n"),
+        (signals.Stopped("SIGINT"), 3, "stopped: saved; the same command goes on\n"),
         (FULL, 2, "error: disk='rows/a.jsonl': expected space"),
         (wrapped(), 2, "error: disk='rows/a.jsonl': expected space"),
         (ValueError("tensorstore: write failed: No space left on device"), 2, "error: disk='write': expected space"),
     ],
 )
-def test_exit_statuses(error, status, said, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "bottleneck.signals", types.SimpleNamespace(Stopped=Stopped))
+def test_exit_statuses(error, status, said, capsys):
     assert cli.carry_out(raising(error), ["prog"]) == status
     out, err = capsys.readouterr()
     assert not out and err.startswith(said) and err.count("\n") == 1
