@@ -107,6 +107,24 @@ def test_from_flags_to_a_report(place, tmp_path, capsys):
     assert len(list((tmp_path / "first" / "rows").glob("*.jsonl"))) == again
 
 
+def test_a_dry_run_says_what_the_audit_then_leaves_and_nothing_of_training(place, tmp_path, capsys):
+    config = audit.asked([f"c={tmp_path}/saved"], [str(place / "plain.npz")])
+    (component,) = bottleneck.components(config).values()
+    for split in foreign.SPLITS:
+        ids = component.splits[split].ids
+        foreign.save(tmp_path / "saved", "plain", split, np.random.default_rng(0).normal(size=(len(ids), 5)), ids)
+    argv = command(place, f"--workdir={tmp_path}/work", "--config.shots=2", data=("plain.npz",), networks=("small",))
+    argv.insert(2, f"c={tmp_path}/saved")
+    assert audit.main([*argv, "--dry_run"]) == 0 and not (tmp_path / "work").exists()
+    said = capsys.readouterr().out
+    assert "steps" not in said and "train:" not in said and "kept MiB" not in said
+    items = sum(len(component.splits[split]) for split in foreign.SPLITS)
+    assert audit.main(argv) == 0
+    left = sum(np.load(file).nbytes for file in (tmp_path / "work" / "features").glob("*/*.npy"))
+    assert f"\n{2 * items:,} image-forwards for features ({left / 2**20:,.1f} MiB on disk)" in said
+    assert left > 2**18
+
+
 def test_folders_of_classes_are_split_by_name(place, tmp_path, capsys):
     more = (f"--workdir={tmp_path}/photos", "--image_size=12", "--config.kinds=()", "--config.shots=1")
     assert audit.main(command(place, *more, data=("photos",), networks=("small",))) == 0
