@@ -31,9 +31,9 @@ class Notes:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a component holds. items: split -> items. absent: split -> the classes it has no item of. duplicates: (split, other split) -> items of the other whose
-    image, before any transform, is one of the split's, byte for byte; None where contents were not compared. shape:
-    (height, width) that images are brought to, () for vectors.
+    """What a component holds. items: split -> items. absent: split -> the classes that it has no item of. duplicates:
+    (split, other split) -> items of the other whose image, before any transform, is one of the split's, byte for byte;
+    None where contents were not compared. shape: (height, width) that images are brought to, () for vectors.
     """
 
     component: str
