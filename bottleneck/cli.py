@@ -25,8 +25,11 @@ exit status:
   0  done
   1  anything that is none of the others (a traceback says what)
   2  a mistake in the command, the config or the data, or a full disk: one line says which
+"""
+_RESUMED = """\
   3  unfinished, run the same command again: tasks wait for other shards, a signal came and all was saved, or another
      process of the job is gone"""
+_SIMPLE = "  3  stopped by a signal before its end: run the same command again"
 _CACHE = (
     "jax_compilation_cache_dir",
     "jax_persistent_cache_min_compile_time_secs",
@@ -84,14 +87,22 @@ class Parser(argparse.ArgumentParser):
     """Flags of a command; a mistake is a UserError that gives the right spelling.
 
     `overrides`: whether --config.a.b=value sets a key of the config. `spell(key, text)` may know how what looks like a
-    key of the config is written on the command line.
+    key of the config is written on the command line. `resumes`: whether it carries out a study, which goes on where it
+    was stopped.
     """
 
-    def __init__(self, prog: str, description: str, overrides=False, spell: Callable[[str, str], str] | None = None):
+    def __init__(
+        self,
+        prog: str,
+        description: str,
+        overrides: bool = False,
+        spell: Callable[[str, str], str] | None = None,
+        resumes: bool = True,
+    ):
         super().__init__(
             prog=prog,
             description=description,
-            epilog=STATUSES,
+            epilog=STATUSES + (_RESUMED if resumes else _SIMPLE),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
             add_help=False,
@@ -110,7 +121,8 @@ class Parser(argparse.ArgumentParser):
             name, equals, text = argument.partition("=")
             if self.overrides and name.startswith("--config."):
                 if not equals:
-                    raise UserError(name, following, f"{name}={following or 'VALUE'}, with an equals sign")
+                    shown = "" if following.startswith("--") else following  # the next flag is no value
+                    raise UserError(name, shown, f"{name}={shown or 'VALUE'}, with an equals sign")
                 overrides.append((name.removeprefix("--config."), text))
                 continue
             if name.startswith("-"):
@@ -136,6 +148,10 @@ class Parser(argparse.ArgumentParser):
             raise UserError(name, text, f"{name}={action.metavar or 'VALUE'}")
 
     def error(self, message: str):
+        _, absent, names = message.partition("arguments are required: ")
+        if absent:
+            expected = f"{names.replace(', ', ' and ')} to be given (--help lists the arguments)"
+            raise UserError("command line", self.given, expected)
         raise UserError("command line", self.given, f"other arguments ({message}); --help lists them")
 
 

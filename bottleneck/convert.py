@@ -37,16 +37,14 @@ def main(argv: list[str]) -> int:
 
 def run(argv: list[str]) -> int:
     """As `main`; raises UserError."""
-    parser = cli.Parser("python -m bottleneck.convert", __doc__)
-    parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="a .safetensors, .pt or .pth file")
-    parser.add_argument("output", nargs="?", metavar="OUTPUT", help="the directory to write")
+    parser = cli.Parser("python -m bottleneck.convert", __doc__, resumes=False)
+    parser.add_argument("weights", metavar="WEIGHTS", help="a .safetensors, .pt or .pth file")
+    parser.add_argument("output", metavar="OUTPUT", help="the directory to write")
     parser.add_argument("--model", metavar="NAME", default="", help="what it has to be, such as resnet50 or vit-S")
     parser.add_argument("--gelu", metavar="KIND", default="", help="of a ViT: erf (default), or tanh")
     args = parser.read(argv)
     if args is None:
         return cli.DONE
-    if not args.weights or not args.output:
-        raise UserError("command line", parser.given, "WEIGHTS and OUTPUT (--help lists the flags)")
     if args.gelu and args.gelu not in GELU:
         raise UserError("--gelu", args.gelu, " or ".join(GELU))
     with cli.jax_as_found():
@@ -62,7 +60,12 @@ def convert(args: argparse.Namespace) -> None:
 
     path = pathlib.Path(args.weights).expanduser()
     state = state_dict.unwrapped(read(path))
-    network = state_dict.network(state, args.model, args.gelu or GELU[0])
+    try:
+        network = state_dict.network(state, args.model, args.gelu or GELU[0])
+    except UserError as error:
+        if error.key != "weights":  # of one array, which the message names
+            raise
+        raise UserError("weights", str(path), error.expected) from None
     if args.gelu and network.spec.name != "vit":
         raise UserError("--gelu", args.gelu, "no such flag of a ResNet, which has none")
     variables = state_dict.variables(state, network)

@@ -40,6 +40,8 @@ def test_an_address_is_no_directory(tmp_path, monkeypatch):
 
 MISTAKES = {
     "--config.seeds 3": "--config.seeds='3': expected --config.seeds=3, with an equals sign",
+    "--config.seeds -3": "--config.seeds='-3': expected --config.seeds=-3, with an equals sign",
+    "--config.seeds --dry_run": "--config.seeds='': expected --config.seeds=VALUE, with an equals sign",
     "--config.seeds": "--config.seeds='': expected --config.seeds=VALUE",
     "--dry-run": "--dry-run='': expected a known flag (did you mean '--dry_run'?)",
     "--workdir=w": "--workdir='w': expected a known flag (did you mean '--work_dir'?)",
@@ -72,6 +74,12 @@ def test_help_wins_over_mistakes_and_says_the_exit_statuses(capsys):
     assert "What it does." in said and "--work_dir DIR" in said
     for status, word in ((0, "done"), (1, "traceback"), (2, "mistake"), (3, "run the same command again")):
         assert any(line.split()[:1] == [str(status)] and word in line for line in said.splitlines())
+
+
+def test_a_command_that_carries_out_no_study_waits_for_no_others(capsys):
+    assert cli.Parser("prog", "What it does.", resumes=False).read(["prog", "--help"]) is None
+    said = capsys.readouterr().out
+    assert "  3  stopped by a signal" in said and "shards" not in said
 
 
 def raising(error):
