@@ -142,7 +142,8 @@ def _items_of(args: tuple) -> str:
         return _described(args[0], many=True)
     if len(args) > 1 and len(set(args)) == 1:
         return f"{len(args)} {_described(args[0], many=True)}"
-    return " and ".join(map(describe, args))
+    *firsts, last = map(describe, args)
+    return " and ".join(filter(None, (", ".join(firsts), last)))
 
 
 def read(hint, text: str, where: str):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bottleneck import config as configs
+from bottleneck import typed
 from bottleneck.errors import UserError
 
 
@@ -324,6 +325,24 @@ HINTS = [
     str | tuple[str, ...],
     int | float | tuple[float, ...] | None,
 ]
+SAID = [
+    (tuple[int, ...], "a sequence of integers"),
+    (tuple[int | str, ...], "a sequence of integers or texts"),
+    (tuple[float, float, float], "a sequence of 3 numbers"),
+    (tuple[int, float], "a sequence of an integer and a number"),
+    (tuple[int, float, str], "a sequence of an integer, a number and text"),
+    (tuple[tuple[str, ...], ...], "a sequence of sequences of texts"),
+    (str | tuple[Inner, ...], "text or a sequence of dictionaries of rate"),
+    (tuple[dict[str, float], ...], "a sequence of dictionaries"),
+    (tuple, "a sequence"),
+]
+
+
+@pytest.mark.parametrize(("hint", "said"), SAID, ids=str)
+def test_annotations_in_words(hint, said):
+    assert typed.describe(hint) == said
+
+
 TEXTS = st.one_of(
     st.text(), st.text("0123456789eE.,-+()[]ab' {}:TrueFalsNo"), st.from_type(int | float | bool).map(str)
 )
