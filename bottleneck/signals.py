@@ -39,7 +39,8 @@ class Stop:
         if not isinstance(unraisable.exc_value, Stopped):
             return False
         self.asked = False
-        threading.Timer(AGAIN, signal.raise_signal, [signal.Signals[self.name]]).start()
+        main = threading.main_thread().ident  # it alone is woken, and handles signals
+        threading.Timer(AGAIN, signal.pthread_kill, [main, signal.Signals[self.name]]).start()
         return True
 
     def check(self) -> None:
