@@ -23,7 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bottleneck import cli, signals
-from bottleneck.errors import UserError
+from bottleneck.errors import UserError, reason
 
 LARGEST = 1e-4  # relative difference
 IMAGES, SMALL, LARGE = 2, 32, 128  # how many are compared, and pixels of their sides where weights fit any
@@ -96,9 +96,8 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # each format has errors of its own
-        lines = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {lines[0][:150] if lines else ''}"
-        raise UserError("weights", str(path), f"a file of weights alone, never of other objects ({reason})") from None
+        expected = f"a file of weights alone, never of other objects ({reason(error)})"
+        raise UserError("weights", str(path), expected) from None
 
 
 def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
