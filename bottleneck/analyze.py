@@ -21,13 +21,15 @@ import sys
 import ml_collections
 import numpy as np
 
-from bottleneck import cli, identity
+from bottleneck import cli, identity, signals
 from bottleneck.errors import UserError
 from bottleneck.report import tables
 
 FLAGS = {
     "--selftest": dict(action="store_true", help="planted features and networks through the whole pipeline, a minute"),
-    "--config": dict(metavar="HASH", default="", help="which study of WORKDIR, by the hash of its config: the newest"),
+    "--config": dict(
+        metavar="HASH", default="", help="which study of WORKDIR, by the hash of its config (default: the newest)"
+    ),
     "--compare": dict(metavar="OTHER_WORKDIR", help="set it beside the newest study of another work directory"),
     "--output": dict(metavar="DIR", help="where the reports go instead; WORKDIR may then be read only"),
     "--mixture": dict(metavar="FILES", help="features of mixture-trained networks, .npy files separated by commas"),
@@ -66,7 +68,8 @@ def run(argv: list[str]) -> int:
         return cli.DONE
     with cli.jax_as_found():
         if args.selftest:
-            from bottleneck import selftest
+            with signals.noted():
+                from bottleneck import selftest
 
             return cli.DONE if selftest.run() else cli.FAILED
         return directory(workdir, args.config, other, output)
@@ -83,7 +86,8 @@ def directory(
 
     A work directory that cannot be written is only reported on.
     """
-    from bottleneck import execute  # imports JAX, which analysing arrays does not need
+    with signals.noted():
+        from bottleneck import execute  # imports JAX, which analysing arrays does not need
 
     config = stored(workdir, config_hash)
     second = other and stored(other)
@@ -100,6 +104,8 @@ def directory(
 
 def stored(workdir: pathlib.Path, config_hash: str = "") -> ml_collections.ConfigDict:
     """The config of a study in `workdir`, of this hash or the newest. Raises UserError when there is none."""
+    if not workdir.is_dir():
+        raise UserError("workdir", str(workdir), "a work directory (there is no such directory)")
     files = {path.stem: path for path in (workdir / "configs").glob("*.json")}
     chosen = [path for name, path in files.items() if name.startswith(config_hash)]
     if not chosen:

@@ -13,6 +13,7 @@ one. What is done in the work directory is not done again: the same command goes
 
 from __future__ import annotations
 
+import bisect
 import pathlib
 import re
 import sys
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
-from bottleneck import cli, memory
+from bottleneck import cli, memory, signals
 from bottleneck.errors import UserError
 
 FLAGS = {
@@ -70,7 +71,8 @@ def run(argv: list[str]) -> int:
         )
     workdir, output = cli.place("--workdir", args.workdir), cli.place("--output", args.output)
     with cli.jax_as_found():
-        from bottleneck import execute, kinds  # after the flags: --help needs no JAX
+        with signals.noted():
+            from bottleneck import execute, kinds  # after the flags: --help needs no JAX
 
         overrides = [*args.overrides, *([("reference", args.reference)] if args.reference else [])]
         flags = {name: getattr(args, name) for name in ("networks", "data", "image_size", "images", "workdir")}
@@ -89,13 +91,10 @@ def asked(
     workdir: str | None = None,
 ) -> ml_collections.ConfigDict:
     """The config that these flags stand for, as texts (see --help). Raises UserError."""
-    named_networks = dict(_named("--networks", text) for text in networks)
-    named_data = dict(_named("--data", text) for text in data)
-    if len(named_networks) < len(networks) or len(named_data) < len(data):
-        raise UserError("command line", "--networks, --data", "another name for each (NAME=...)")
+    named_networks, named_data = _named("--networks", networks), _named("--data", data)
     sources = {name: _source(path) for name, path in named_data.items()}
     size = _number("--image_size", image_size) or _size(sources)
-    items = _number("--images", images, LEAST) or ITEMS
+    items = _number("--images", images, LEAST)
     config = ml_collections.ConfigDict()
     config.name = pathlib.Path(workdir).name if workdir else "audit"
     config.data = dict(image_size=size)
@@ -110,7 +109,18 @@ def asked(
     return config
 
 
-def _named(flag: str, text: str) -> tuple[str, str]:
+def _named(flag: str, texts: Sequence[str]) -> dict[str, str]:
+    """Name -> what it names. Raises UserError where two have one name."""
+    named: dict[str, str] = {}
+    for text in texts:
+        name, rest = _pair(flag, text)
+        if name in named:
+            raise UserError(flag, text, f"another name for each, as NAME=...: {name!r} is there twice")
+        named[name] = rest
+    return named
+
+
+def _pair(flag: str, text: str) -> tuple[str, str]:
     """NAME=REST; of data without a name, that of the file or folder."""
     name, equals, rest = text.partition("=")
     if equals and rest and re.fullmatch(r"[\w-]+", name):
@@ -150,15 +160,34 @@ def _size(sources: dict[str, dict]) -> int:
     return max(sides)
 
 
-def _sizes(name: str, source: dict, size: int, items: int, trains: bool) -> dict[str, int]:
-    """How many items of each split a component has: of `items`, or of as many as it holds; where a network `trains` on
-    the rest that is at least half of its training set."""
+def _sizes(name: str, source: dict, size: int, images: int | None, trains: bool) -> dict[str, int]:
+    """How many items of each split a component has: of at most `images`, ITEMS by default; where a network `trains` on
+    the rest that is at least half of its training set. Raises UserError where every class has some only of more."""
     from bottleneck.data import source as loaded
 
     try:
-        held = loaded.load_source(loaded.source_spec(source), loaded.DataSpec(image_size=size)).splits
+        held = loaded.load_source(loaded.source_spec(source), loaded.DataSpec(image_size=size))
     except UserError as error:
         raise error.under(f"components.{name}") from None
+
+    def enough(items: int) -> bool:
+        try:
+            loaded.hold_out(held, loaded.DataSpec(image_size=size, **_parts(held.splits, items, trains)))
+        except UserError:
+            return False
+        return True
+
+    if images and not enough(images):
+        every = 2 * sum(map(len, held.splits.values()))  # more than that changes nothing
+        least = bisect.bisect_left(range(every), True, lo=min(images, every), key=enough)
+        if least < every:
+            expected = f"at least {least:,}: with fewer, a split of {name!r} lacks one of its classes"
+            raise UserError("--images", images, expected)
+    return _parts(held.splits, images or ITEMS, trains)
+
+
+def _parts(held: dict, items: int, trains: bool) -> dict[str, int]:
+    """The sizes of splits that `items` are shared out to, of what a source holds."""
     wanted = {split: round(share * items) for split, share in SHARES.items()}
     left = len(held["train"]) - 2 * len(set(held["train"].labels.tolist()))  # every class stays among training items
     left = min(left, len(held["train"]) // 2) if trains else left

@@ -15,6 +15,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator
 
+from bottleneck import signals
 from bottleneck.errors import UserError, nearest
 from bottleneck.processes import LOST, Lost
 
@@ -24,8 +25,11 @@ exit status:
   0  done
   1  anything that is none of the others (a traceback says what)
   2  a mistake in the command, the config or the data, or a full disk: one line says which
+"""
+_RESUMED = """\
   3  unfinished, run the same command again: tasks wait for other shards, a signal came and all was saved, or another
      process of the job is gone"""
+_SIMPLE = "  3  stopped by a signal before its end: run the same command again"
 _CACHE = (
     "jax_compilation_cache_dir",
     "jax_persistent_cache_min_compile_time_secs",
@@ -36,13 +40,14 @@ _FULL = {code: os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)}
 
 def carry_out(command: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Runs `command(argv)` and returns the exit status, its own or that of how it ended. What is none of the user's
-    mistakes is raised."""
+    mistakes is raised. Signals are ours from here on, before anything large is imported."""
     with as_found():
         try:
-            return command(argv) or DONE
+            with signals.graceful():
+                return command(argv) or DONE
         except UserError as error:
             return _mistake(error)
-        except _interruptions():
+        except (KeyboardInterrupt, signals.Stopped):
             print("stopped: saved; the same command goes on", file=sys.stderr)
             return UNFINISHED
         except Lost:
@@ -67,11 +72,6 @@ def _mistake(error: UserError) -> int:
     return MISTAKE
 
 
-def _interruptions() -> tuple[type[BaseException], ...]:
-    signals = sys.modules.get("bottleneck.signals")  # not loaded: nobody has raised its Stopped
-    return (KeyboardInterrupt, signals.Stopped) if signals else (KeyboardInterrupt,)
-
-
 def full_disk(error: BaseException | None) -> UserError | None:
     """The one line for a disk that is full, where that is what an error came from."""
     while error is not None:
@@ -87,14 +87,22 @@ class Parser(argparse.ArgumentParser):
     """Flags of a command; a mistake is a UserError that gives the right spelling.
 
     `overrides`: whether --config.a.b=value sets a key of the config. `spell(key, text)` may know how what looks like a
-    key of the config is written on the command line.
+    key of the config is written on the command line. `resumes`: whether it carries out a study, which goes on where it
+    was stopped.
     """
 
-    def __init__(self, prog: str, description: str, overrides=False, spell: Callable[[str, str], str] | None = None):
+    def __init__(
+        self,
+        prog: str,
+        description: str,
+        overrides: bool = False,
+        spell: Callable[[str, str], str] | None = None,
+        resumes: bool = True,
+    ):
         super().__init__(
             prog=prog,
             description=description,
-            epilog=STATUSES,
+            epilog=STATUSES + (_RESUMED if resumes else _SIMPLE),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
             add_help=False,
@@ -113,7 +121,8 @@ class Parser(argparse.ArgumentParser):
             name, equals, text = argument.partition("=")
             if self.overrides and name.startswith("--config."):
                 if not equals:
-                    raise UserError(name, following, f"{name}={following or 'VALUE'}, with an equals sign")
+                    shown = "" if following.startswith("--") else following  # the next flag is no value
+                    raise UserError(name, shown, f"{name}={shown or 'VALUE'}, with an equals sign")
                 overrides.append((name.removeprefix("--config."), text))
                 continue
             if name.startswith("-"):
@@ -139,6 +148,10 @@ class Parser(argparse.ArgumentParser):
             raise UserError(name, text, f"{name}={action.metavar or 'VALUE'}")
 
     def error(self, message: str):
+        _, absent, names = message.partition("arguments are required: ")
+        if absent:
+            expected = f"{names.replace(', ', ' and ')} to be given (--help lists the arguments)"
+            raise UserError("command line", self.given, expected)
         raise UserError("command line", self.given, f"other arguments ({message}); --help lists them")
 
 
@@ -153,8 +166,9 @@ def place(flag: str, text: str | None) -> pathlib.Path | None:
 @contextlib.contextmanager
 def jax_as_found():
     """Loads JAX, and puts the settings of its compilation cache back in the end."""
-    import jax
-    from jax.experimental.compilation_cache import compilation_cache
+    with signals.noted():
+        import jax
+        from jax.experimental.compilation_cache import compilation_cache
 
     before = {name: getattr(jax.config, name) for name in _CACHE}
     compilation_cache.reset_cache()  # JAX looks where the cache lies once, at the first compilation

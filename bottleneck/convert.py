@@ -22,8 +22,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bottleneck import cli
-from bottleneck.errors import UserError
+from bottleneck import cli, signals
+from bottleneck.errors import UserError, reason
 
 LARGEST = 1e-4  # relative difference
 IMAGES, SMALL, LARGE = 2, 32, 128  # how many are compared, and pixels of their sides where weights fit any
@@ -37,16 +37,14 @@ def main(argv: list[str]) -> int:
 
 def run(argv: list[str]) -> int:
     """As `main`; raises UserError."""
-    parser = cli.Parser("python -m bottleneck.convert", __doc__)
-    parser.add_argument("weights", nargs="?", metavar="WEIGHTS", help="a .safetensors, .pt or .pth file")
-    parser.add_argument("output", nargs="?", metavar="OUTPUT", help="the directory to write")
+    parser = cli.Parser("python -m bottleneck.convert", __doc__, resumes=False)
+    parser.add_argument("weights", metavar="WEIGHTS", help="a .safetensors, .pt or .pth file")
+    parser.add_argument("output", metavar="OUTPUT", help="the directory to write")
     parser.add_argument("--model", metavar="NAME", default="", help="what it has to be, such as resnet50 or vit-S")
     parser.add_argument("--gelu", metavar="KIND", default="", help="of a ViT: erf (default), or tanh")
     args = parser.read(argv)
     if args is None:
         return cli.DONE
-    if not args.weights or not args.output:
-        raise UserError("command line", parser.given, "WEIGHTS and OUTPUT (--help lists the flags)")
     if args.gelu and args.gelu not in GELU:
         raise UserError("--gelu", args.gelu, " or ".join(GELU))
     with cli.jax_as_found():
@@ -56,12 +54,18 @@ def run(argv: list[str]) -> int:
 
 def convert(args: argparse.Namespace) -> None:
     """Reads, converts, compares and writes; says each in a line. Raises UserError."""
-    from bottleneck import converted, models
-    from bottleneck.models import state_dict
+    with signals.noted():
+        from bottleneck import converted, models
+        from bottleneck.models import state_dict
 
     path = pathlib.Path(args.weights).expanduser()
     state = state_dict.unwrapped(read(path))
-    network = state_dict.network(state, args.model, args.gelu or GELU[0])
+    try:
+        network = state_dict.network(state, args.model, args.gelu or GELU[0])
+    except UserError as error:
+        if error.key != "weights":  # of one array, which the message names
+            raise
+        raise UserError("weights", str(path), error.expected) from None
     if args.gelu and network.spec.name != "vit":
         raise UserError("--gelu", args.gelu, "no such flag of a ResNet, which has none")
     variables = state_dict.variables(state, network)
@@ -92,9 +96,8 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # each format has errors of its own
-        lines = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {lines[0][:150] if lines else ''}"
-        raise UserError("weights", str(path), f"a file of weights alone, never of other objects ({reason})") from None
+        expected = f"a file of weights alone, never of other objects ({reason(error)})"
+        raise UserError("weights", str(path), expected) from None
 
 
 def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -109,9 +112,10 @@ def _safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _torch(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        import torch  # noqa: F401  (what the module below needs)
+        with signals.noted():
+            import torch  # noqa: F401  (what the module below needs)
 
-        from bottleneck.features.networks import torch as networks
+            from bottleneck.features.networks import torch as networks
     except ImportError:
         expected = "PyTorch to be installed (pip install torch), or a .safetensors file"
         raise UserError("weights", str(path), expected) from None

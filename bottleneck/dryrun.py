@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import json
 import pathlib
 from functools import partial
@@ -12,10 +13,10 @@ import jax
 import numpy as np
 
 from bottleneck import models
-from bottleneck.features import passes
+from bottleneck.features import foreign, passes
 from bottleneck.features.extract import Extract
 from bottleneck.features.layers import LOGITS
-from bottleneck.features.source import SPLITS, Kept
+from bottleneck.features.source import Arrays, Foreign, Kept, Pixels
 from bottleneck.graph import SETTLED, Outcomes
 from bottleneck.pretraining import Train
 from bottleneck.report.table import Table, text
@@ -37,39 +38,63 @@ def describe(plan, workdir: pathlib.Path, speed: float | None = None) -> str:
         asked = "always" if any(not t.asks for t in group) else "on demand"
         steps, count = max(t.episode.steps for t in group), max(sizes[t.episode.key] for t in group)
         lines.append((name, str(len(group)), f"{steps:,}", f"{count:,}", f"{kept / 2**20:.1f}", asked))
-    table = Table("plan", "Plan", "", ("run", "number", "steps", "parameters", "kept MiB", "trained"), tuple(lines))
+    header = ("run", "number", "steps", "parameters", "kept MiB", "trained")
+    table = text(Table("plan", "Plan", "", header, tuple(lines)))
     kinds = collections.Counter(task.KIND for task in plan.graph)
     left = [t for t in plan.graph.of(Train) if outcomes.of(t) not in SETTLED]
     steps, images = _work(plan.graph.of(Train))
-    forwards = sum(sum(len(e.component.splits[s]) for s in SPLITS) for e in plan.graph.of(Extract))
+    extracts = plan.graph.of(Extract)
+    forwards = sum(_items(each) for each in extracts if isinstance(each.source, Kept | Foreign))
+    training = f"{steps:,} steps, {images:,} training images, " if trains else ""  # an audit may train nothing
     parts = [
         *(line for lines in plan.reading.values() for line in lines),
-        text(table),
-        "",
+        *([table, ""] if trains else []),
         *([f"{len(plan.points)} points; what they share is counted once"] if plan.points else []),
         f"tasks: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}",
-        f"{steps:,} steps, {images:,} training images, {forwards:,} image-forwards for features "
-        f"({sum(map(feature_bytes, plan.graph.of(Extract))) / 2**20:,.1f} MiB on disk)",
-        f"left to train: {_work(left)[0]:,} steps{_hours(left, store, speed)}",
+        f"{training}{forwards:,} image-forwards for features "
+        f"({sum(map(feature_bytes, extracts)) / 2**20:,.1f} MiB on disk)",
+        *([f"left to train: {_work(left)[0]:,} steps{_hours(left, store, speed)}"] if trains else []),
     ]
     return "\n".join(parts)
 
 
 def feature_bytes(task: Extract) -> int:
-    """What a pass of one of our networks leaves on disk: float32, all layers that are read; nothing is known of others'
-    features, and pixels are few."""
+    """What a pass leaves on disk: all layers that are read, of all its items."""
     source = task.source
-    if not isinstance(source, Kept):
-        return 0
-    run, layers = source.run, tuple(sorted({*task.layers, LOGITS}))
-    key = (run.model, run.outputs, task.component.shape, layers)
+    if isinstance(source, Arrays):
+        held = foreign.load(source.directory, task.component, task.splits)
+        return sum(features.nbytes for features in held.values())
+    if isinstance(source, Pixels):
+        return _items(task) * source.pooled(task.component.splits[task.splits[0]].fetch(np.arange(1))).nbytes
+    width = _kept_width if isinstance(source, Kept) else _foreign_width
+    return _items(task) * 4 * width(source, task.component.shape, tuple(sorted(task.layers)))
+
+
+def _items(task: Extract) -> int:
+    return sum(len(task.component.splits[split]) for split in task.splits)
+
+
+def _kept_width(source: Kept, shape: tuple[int, ...], layers: tuple[str, ...]) -> int:
+    """How many numbers one of our networks gives of an item of this shape, the logits among them."""
+    run, layers = source.run, tuple(sorted({*layers, LOGITS}))
+    key = (run.model, run.outputs, shape, layers)
     if key not in _widths:
-        model, x = run.module(), jax.ShapeDtypeStruct((1, *task.component.shape), np.float32)
+        model, x = run.module(), jax.ShapeDtypeStruct((1, *shape), np.float32)
         variables = jax.eval_shape(model.init, jax.random.key(0), x)
         scale = jax.ShapeDtypeStruct((x.shape[-1],), np.float32)
         made = jax.eval_shape(partial(passes.forward, model, layers=layers), variables, x, scale, scale)
         _widths[key] = sum(each.size for each in made.values())
-    return 4 * _widths[key] * sum(len(task.component.splits[split]) for split in task.splits)
+    return _widths[key]
+
+
+def _foreign_width(source: Foreign, shape: tuple[int, ...], layers: tuple[str, ...]) -> int:
+    """The same of a network that is not ours, which is shown one item of zeros; untrained it gives as many."""
+    key = (source.structure, source.last, source.prepare.shape, layers)
+    if key not in _widths:
+        network = dataclasses.replace(source, untrained=None).network()
+        made = network.read(np.zeros((1, *source.prepare.shape), np.float32), layers)
+        _widths[key] = sum(each.size for each in made.values())
+    return _widths[key]
 
 
 _widths: dict[tuple, int] = {}

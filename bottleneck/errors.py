@@ -29,3 +29,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` of the known word nearest to a mistyped one, or nothing where none is near."""
     close = difflib.get_close_matches(str(word), [*known], 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def reason(error: BaseException) -> str:
+    """What an error says of itself, in one line: its class and its first line. Of PyTorch's refusal to read more than
+    weights the first sentence alone, as the next ones tell how to have a file run whatever code it holds."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else ""
+    return f"{type(error).__name__}: {first.partition('. ')[0] if 'weights_only' in text else first}"

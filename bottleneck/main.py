@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 
-from bottleneck import cli, memory, processes, supervision
+from bottleneck import cli, memory, processes, signals, supervision
 from bottleneck import config as configs
 from bottleneck.errors import UserError
 
@@ -63,7 +63,8 @@ def run(argv: list[str]) -> int:
         where = processes.place(args.coordinator, args.processes, args.process, args.shard is not None)
         if where is not None and not supervision.supervised():
             return supervision.supervise(argv, where)
-        from bottleneck import execute, kinds  # after the flags: --help needs no JAX
+        with signals.noted():
+            from bottleneck import execute, kinds  # after the flags: --help needs no JAX
 
         config = kinds.load(args.config, args.overrides)
         if where is not None:

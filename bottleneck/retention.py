@@ -48,15 +48,16 @@ def main(argv: list[str]) -> int:
 
 def run(argv: list[str]) -> int:
     """As `main`; raises UserError."""
-    parser = cli.Parser("python -m bottleneck.store", __doc__)
-    parser.add_argument("workdir", nargs="?", metavar="WORKDIR", help="a work directory of bottleneck.main")
+    parser = cli.Parser("python -m bottleneck.store", __doc__, resumes=False)
+    parser.add_argument("workdir", metavar="WORKDIR", help="a work directory of bottleneck.main")
     parser.add_argument("--drop", metavar="KINDS", default="", help="what to remove, separated by commas")
     args = parser.read(argv)
     if args is None:
         return cli.DONE
-    workdir = pathlib.Path(args.workdir or "").expanduser()
-    if not args.workdir or not (workdir / "configs").is_dir():
-        raise UserError("WORKDIR", args.workdir, "a work directory of bottleneck.main")
+    workdir = cli.place("WORKDIR", args.workdir)
+    if workdir is None or not (workdir / "configs").is_dir():
+        why = "it holds no study" if workdir and workdir.is_dir() else "there is no such directory"
+        raise UserError("WORKDIR", args.workdir, f"a work directory of bottleneck.main ({why})")
     known = {kind.drop: kind for kind in KINDS if kind.drop}
     asked = [name for name in args.drop.split(",") if name]
     for name in asked:
@@ -65,7 +66,8 @@ def run(argv: list[str]) -> int:
     if asked:
         with lock.hold(workdir):  # nobody is writing
             for name in asked:
-                drop(workdir, known[name])
+                count, size = drop(workdir, known[name])
+                print(f"dropped {known[name].name}: {count:,} files, {mebibytes(size)} MiB")
     print(report(workdir))
     return cli.DONE
 
@@ -76,10 +78,12 @@ def files(workdir: pathlib.Path, kind: Kind) -> Iterator[pathlib.Path]:
         yield from (path for path in place.rglob("*") if path.is_file()) if place.is_dir() else (place,)
 
 
-def drop(workdir: pathlib.Path, kind: Kind) -> None:
-    """Removes all of a kind that may go."""
+def drop(workdir: pathlib.Path, kind: Kind) -> tuple[int, int]:
+    """Removes all of a kind that may go. How many files they were, and their bytes."""
+    sizes = [path.stat().st_size for path in files(workdir, kind)]
     for place in (place for pattern in kind.places for place in workdir.glob(pattern)):
         shutil.rmtree(place)
+    return len(sizes), sum(sizes)
 
 
 def report(workdir: pathlib.Path) -> str:

@@ -256,8 +256,10 @@ class StudySpec:
             raise UserError("arms", self.arms, f"'direct' among them: {judged} are judged against it")
         if "direct" in self.arms and "linear_probe" not in self.probe.protocols:
             raise UserError("probe.protocols", self.probe.protocols, "'linear_probe' among them: verdicts are about it")
-        if ("randomised" in self.arms) != (self.mixture.competitor is not None):
-            expected = "a factor if and only if the arm 'randomised' is asked for"
+        if "randomised" in self.arms and self.mixture.competitor is None:
+            raise UserError("mixture.competitor", None, "the factor that the arm 'randomised' makes independent")
+        if "randomised" not in self.arms and self.mixture.competitor is not None:
+            expected = "None (--config.mixture.competitor=None) where the arm 'randomised' is not asked for"
             raise UserError("mixture.competitor", self.mixture.competitor, expected)
         if "longest" in self.arms and not {"longer", "direct_half"} <= set(self.arms):
             raise UserError(

@@ -105,26 +105,45 @@ def _fields(cls):
     return ", ".join(f.name for f in dataclasses.fields(cls))
 
 
+_NAMES = {
+    int: ("an integer", "integers"),
+    float: ("a number", "numbers"),
+    bool: ("True or False", "True or False"),
+    str: ("text", "texts"),
+    dict: ("a dictionary", "dictionaries"),
+    tuple: ("a sequence", "sequences"),
+}
+
+
 def describe(hint) -> str:
     """An annotation in words, as in "expected an integer or None"."""
+    return _described(hint, many=False)
+
+
+def _described(hint, many: bool) -> str:
+    """As `describe`, of one value or of `many`."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return "one of " + ", ".join(map(repr, args))
+        return ("any of " if many else "one of ") + ", ".join(map(repr, args))
     if origin in _UNIONS:
-        return " or ".join("None" if a is type(None) else describe(a) for a in args)
+        return " or ".join("None" if a is type(None) else _described(a, many) for a in args)
     if dataclasses.is_dataclass(hint):
-        return f"a dictionary of {_fields(hint)}"
+        return f"{_NAMES[dict][many]} of {_fields(hint)}"
     if origin is tuple:
-        return "a sequence of " + " and ".join(describe(a) for a in args if a is not Ellipsis)
-    names = {
-        int: "an integer",
-        float: "a number",
-        bool: "True or False",
-        str: "text",
-        dict: "a dictionary",
-        tuple: "a sequence",
-    }
-    return names.get(origin or hint, getattr(hint, "__name__", str(hint)))
+        return f"{_NAMES[tuple][many]} of {_items_of(args)}"
+    if (origin or hint) in _NAMES:
+        return _NAMES[origin or hint][many]
+    return getattr(hint, "__name__", str(hint))
+
+
+def _items_of(args: tuple) -> str:
+    """What a sequence is of, from its annotation: any number of a kind, so many of it, or one after the other."""
+    if args[-1] is Ellipsis:
+        return _described(args[0], many=True)
+    if len(args) > 1 and len(set(args)) == 1:
+        return f"{len(args)} {_described(args[0], many=True)}"
+    *firsts, last = map(describe, args)
+    return " and ".join(filter(None, (", ".join(firsts), last)))
 
 
 def read(hint, text: str, where: str):

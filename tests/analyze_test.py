@@ -164,7 +164,8 @@ def test_which_study(stages, workdir, capsys, tmp_path):
     assert analyze.main(["analyze", str(workdir), "--config=nothing"]) == 2
     assert "--config='nothing'" in (error := capsys.readouterr().err) and ", ".join(sorted(HASHES.values())) in error
     assert analyze.main(["analyze", str(tmp_path / "nowhere")]) == 2
-    assert "workdir=" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "workdir=" in said and "there is no such directory" in said
     held = workdir / "configs" / f"{HASHES['xyz']}.json"
     for damaged in (held.read_text()[:20], held.read_text().replace('"steps": 2', '"steps": 3')):
         held.write_text(damaged)

@@ -5,12 +5,11 @@ import io
 import os
 import subprocess
 import sys
-import types
 
 import jax
 import pytest
 
-from bottleneck import cli
+from bottleneck import cli, signals
 from bottleneck.errors import UserError
 
 
@@ -41,6 +40,8 @@ def test_an_address_is_no_directory(tmp_path, monkeypatch):
 
 MISTAKES = {
     "--config.seeds 3": "--config.seeds='3': expected --config.seeds=3, with an equals sign",
+    "--config.seeds -3": "--config.seeds='-3': expected --config.seeds=-3, with an equals sign",
+    "--config.seeds --dry_run": "--config.seeds='': expected --config.seeds=VALUE, with an equals sign",
     "--config.seeds": "--config.seeds='': expected --config.seeds=VALUE",
     "--dry-run": "--dry-run='': expected a known flag (did you mean '--dry_run'?)",
     "--workdir=w": "--workdir='w': expected a known flag (did you mean '--work_dir'?)",
@@ -75,8 +76,10 @@ def test_help_wins_over_mistakes_and_says_the_exit_statuses(capsys):
         assert any(line.split()[:1] == [str(status)] and word in line for line in said.splitlines())
 
 
-class Stopped(BaseException):
-    pass
+def test_a_command_that_carries_out_no_study_waits_for_no_others(capsys):
+    assert cli.Parser("prog", "What it does.", resumes=False).read(["prog", "--help"]) is None
+    said = capsys.readouterr().out
+    assert "  3  stopped by a signal" in said and "shards" not in said
 
 
 def raising(error):
@@ -104,14 +107,13 @@ def wrapped():
     [
         (UserError("key", 3, "4"), 2, "error: key=3: expected 4\n"),
         (KeyboardInterrupt(), 3, "stopped: saved; the same command goes on\n"),
-        (Stopped(), 3, "stopped: saved; the same command goes on\n"),
+        (signals.Stopped("SIGINT"), 3, "stopped: saved; the same command goes on\n"),
         (FULL, 2, "error: disk='rows/a.jsonl': expected space"),
         (wrapped(), 2, "error: disk='rows/a.jsonl': expected space"),
         (ValueError("tensorstore: write failed: No space left on device"), 2, "error: disk='write': expected space"),
     ],
 )
-def test_exit_statuses(error, status, said, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "bottleneck.signals", types.SimpleNamespace(Stopped=Stopped))
+def test_exit_statuses(error, status, said, capsys):
     assert cli.carry_out(raising(error), ["prog"]) == status
     out, err = capsys.readouterr()
     assert not out and err.startswith(said) and err.count("\n") == 1

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bottleneck import config as configs
-from bottleneck import kinds
+from bottleneck import kinds, typed
 from bottleneck.errors import UserError
 
 
@@ -78,7 +78,7 @@ REFUSED = [
     ("limit", float("nan"), "a number or None"),
     ("size", (1, 2, 3), "an integer or a sequence"),
     ("choice", "c", "one of 'a', 'b'"),
-    ("many", "p", "a sequence of text"),
+    ("many", "p", "a sequence of texts"),
     ("pair", (1, "2"), None),
     ("weights", {"a": "heavy"}, "a number"),
     ("weights", 3, "a dictionary"),
@@ -286,7 +286,7 @@ def test_override_is_typed_by_the_spec(key, text, value, held):
         ("flag", "1", "True or False"),
         ("flag", "maybe", "True or False"),
         ("choice", "c", "one of 'a', 'b'"),
-        ("kinds", "ladder,cca", "a sequence of one of 'ladder', 'cka'"),
+        ("kinds", "ladder,cca", "a sequence of any of 'ladder', 'cka'"),
         ("pair", "1,2,3", "a sequence of an integer and a number"),
         ("weights", "heavy", "a dictionary literal, or a key inside it"),
         ("weights.a", "heavy", "a number"),
@@ -296,7 +296,7 @@ def test_override_is_typed_by_the_spec(key, text, value, held):
         ("count.x", "3", "an existing key ('count' holds 1 and no keys)"),
         ("limit.x", "3", "no key below 'limit', which is a number or None"),
         ("source.sise", "3", "a known key (did you mean 'size'?); here: name, size, tint"),
-        ("source.size", "big", "an integer or a sequence of an integer"),
+        ("source.size", "big", "an integer or a sequence of integers"),
         ("", "3", "a known key; here: count"),
         ("inner.", "3", "a known key; here: rate"),
     ],
@@ -325,6 +325,24 @@ HINTS = [
     str | tuple[str, ...],
     int | float | tuple[float, ...] | None,
 ]
+SAID = [
+    (tuple[int, ...], "a sequence of integers"),
+    (tuple[int | str, ...], "a sequence of integers or texts"),
+    (tuple[float, float, float], "a sequence of 3 numbers"),
+    (tuple[int, float], "a sequence of an integer and a number"),
+    (tuple[int, float, str], "a sequence of an integer, a number and text"),
+    (tuple[tuple[str, ...], ...], "a sequence of sequences of texts"),
+    (str | tuple[Inner, ...], "text or a sequence of dictionaries of rate"),
+    (tuple[dict[str, float], ...], "a sequence of dictionaries"),
+    (tuple, "a sequence"),
+]
+
+
+@pytest.mark.parametrize(("hint", "said"), SAID, ids=str)
+def test_annotations_in_words(hint, said):
+    assert typed.describe(hint) == said
+
+
 TEXTS = st.one_of(
     st.text(), st.text("0123456789eE.,-+()[]ab' {}:TrueFalsNo"), st.from_type(int | float | bool).map(str)
 )

@@ -130,6 +130,7 @@ def test_what_is_no_file_of_weights_is_refused_in_one_line(torch, weights, tmp_p
     torch.save({"fc.weight": Evil()}, tmp_path / "evil.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     torch.save({"epoch": 3}, tmp_path / "epoch.pt")
+    torch.save({"layer": torch.zeros(2)}, tmp_path / "other.pt")
     (tmp_path / "notes.txt").write_text("")
     taken = tmp_path / "taken"
     taken.mkdir()
@@ -140,13 +141,15 @@ def test_what_is_no_file_of_weights_is_refused_in_one_line(torch, weights, tmp_p
         (tmp_path / "evil.pt", out): "a file of weights alone, never of other objects (",
         (tmp_path / "list.pt", out): "a state dict, not list",
         (tmp_path / "epoch.pt", out): "epoch='int': expected a tensor",
+        (tmp_path / "other.pt", out): f"weights='{tmp_path / 'other.pt'}': expected a ResNet, which has conv1.weight",
         (tmp_path / "notes.txt", out): "a file that ends in .safetensors, .pt, .pth",
         (tmp_path / "absent.pt", out): "expected a file",
         (weights, taken): "a new directory, or one of a converted network (it holds mine.txt)",
         (weights, weights): "a new directory, or one of a converted network (it is a file)",
         (weights, out, "--gelu=tanh"): "--gelu='tanh': expected no such flag of a ResNet",
         (weights, out, "--gelu=relu"): "--gelu='relu': expected erf or tanh",
-        (weights,): "expected WEIGHTS and OUTPUT",
+        (weights,): "expected OUTPUT to be given",
+        (): "expected WEIGHTS and OUTPUT to be given",
     }
     for argv, said in mistakes.items():
         assert run(*argv) == cli.MISTAKE

@@ -7,7 +7,7 @@ import numpy as np
 from bottleneck import config as configs
 from bottleneck import dryrun, execute, study, sweep
 from bottleneck.features.extract import Extract
-from bottleneck.features.source import Kept
+from bottleneck.features.source import Kept, Pixels
 from bottleneck.store import Store
 
 TINY = pathlib.Path(__file__).with_name("tiny.py")
@@ -20,7 +20,8 @@ def test_bytes_of_features_are_those_on_disk_and_hours_at_a_speed(tmp_path, caps
     steps = 2 * 3 * 20  # seeds, runs, steps, of 16 images each
     assert f"left to train: {steps:,} steps, {steps / 1000:.2g} hours at 4.44444 images a second" in said
     assert execute.study(config, tmp_path) == execute.DONE
-    passes = [task for task in plan.graph.of(Extract) if isinstance(task.source, Kept)]
+    passes = plan.graph.of(Extract)
+    assert {type(task.source) for task in passes} == {Kept, Pixels}
     held = {task: list(Store(tmp_path).features_path(task.key).glob("*.npy")) for task in passes}
     assert passes and all(held.values())
     for task, files in held.items():

@@ -74,6 +74,11 @@ def test_mistakes_are_named_in_one_line_before_anything_is_written(key, override
     assert "\n" not in str(error.value) and error.value.expected and not (tmp_path / "none").exists()
 
 
+def test_a_competitor_without_its_arm_is_told_how_it_is_unset(planned):
+    with pytest.raises(UserError, match="'colour': expected None .--config.mixture.competitor=None. where the arm"):
+        planned({"mixture.competitor": "colour"})
+
+
 def test_vectors_have_cka_alone(planned):
     regression = {
         "components": "{'m': {'source': {'name': 'gaussian', 'index': 0, 'dim': 4, 'outputs': 1}}}",

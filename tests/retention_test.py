@@ -36,8 +36,11 @@ def test_every_file_is_of_one_kind(finished):
 
 def test_what_is_dropped_is_not_missed(finished, capsys):
     results = (finished / "results.jsonl").read_bytes()
+    sizes = [path.stat().st_size for path in counted(finished)["features"]]
     assert retention.main(["store", str(finished), "--drop=features,compiled"]) == 0
-    assert "--drop=features" in capsys.readouterr().out and not counted(finished)["features"]
+    said = capsys.readouterr().out
+    assert f"dropped features: {len(sizes):,} files, {sum(sizes) / 2**20:,.1f} MiB\n" in said
+    assert "--drop=features" in said and not counted(finished)["features"]
     assert execute.study(load(), finished) == execute.DONE  # nothing is made again
     assert (finished / "results.jsonl").read_bytes() == results and not counted(finished)["features"]
     again = load(**{"probe.scalings": "whitened,"})  # what needs them makes them
@@ -54,7 +57,9 @@ def test_mistakes_are_one_line(finished, tmp_path, capsys):
     for given, said in (
         ([str(tmp_path)], "a work directory"),
         ([str(finished), "--drop=rows"], "some of resume, features, superseded, compiled"),
-        ([], "a work directory"),
+        ([str(tmp_path / "nowhere")], "a work directory of bottleneck.main (there is no such directory)"),
+        ([""], "a work directory"),
+        ([], "command line='': expected WORKDIR to be given"),
     ):
         assert retention.main(["store", *given]) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -1,5 +1,6 @@
 """A signal is answered by saving, however often it comes, and only while somebody listens."""
 
+import gc
 import os
 import re
 import signal
@@ -60,6 +61,54 @@ def test_in_another_thread_nothing_is_handled():
     thread.start()
     thread.join()
     assert asked == [(False, True)]
+
+
+def test_one_within_another_is_the_same_and_handlers_come_back_with_the_outer():
+    before = signal.getsignal(signal.SIGINT)
+    with signals.graceful() as outer:
+        with signals.graceful() as inner:
+            assert inner is outer
+        assert signal.getsignal(signal.SIGINT) == outer.ask
+        with outer.noted(), signals.noted():  # the work around it looks where it can be gone on from
+            outer.ask(signal.SIGINT)
+            break_off = outer.asked
+            outer.asked = False
+    assert break_off and signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_a_callback_of_the_garbage_collector_swallows_is_raised_soon_after(capsys):
+    def swallow(phase, info):
+        gc.callbacks.remove(swallow)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before, began = sys.unraisablehook, time.monotonic()
+    with pytest.raises(signals.Stopped, match="SIGTERM"), signals.graceful():
+        gc.callbacks.append(swallow)
+        gc.collect()
+        time.sleep(20)  # which it wakes from
+    assert time.monotonic() - began < 10 and sys.unraisablehook is before and not capsys.readouterr().err
+
+
+IMPORTING = """
+import contextlib, os, signal, sys
+from bottleneck import main
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == sys.argv[1]:
+            with contextlib.suppress(BaseException):  # as callbacks of compiled modules do
+                os.kill(os.getpid(), signal.Signals[sys.argv[2]])
+sys.meta_path.insert(0, Finder)
+sys.exit(main.main(["main", "--config=configs/mixture.py:smoke", "--dry_run"]))
+"""
+
+
+@pytest.mark.parametrize("module", ["jaxlib", "bottleneck.execute"])
+@pytest.mark.parametrize("number", signals.HANDLED, ids=lambda n: n.name)
+def test_a_signal_while_modules_are_imported_ends_the_command_when_they_are_there(module, number):
+    command = [sys.executable, "-c", IMPORTING, module, number.name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "stopped: saved; the same command goes on\n"
 
 
 CHILD = """

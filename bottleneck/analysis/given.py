@@ -98,7 +98,7 @@ def _classes(labels):
     if labels.dtype.kind in "if" and (labels == -1).any():
         raise UserError(
             "labels",
-            f"-1 for {(labels == -1).sum()} of {len(labels)} items",
+            f"-1 for {(labels == -1).sum():,} of {len(labels):,} items",
             "classes; -1 marks unlabelled items: leave these out (or call the class something else)",
         )
     names, indices = np.unique(labels, return_inverse=True)
@@ -117,7 +117,7 @@ def where(splits, n: int) -> dict[str, np.ndarray]:
     splits = _column("splits", splits, n).astype(str)
     unknown = sorted(set(splits.tolist()) - set(SPLITS))
     if unknown:
-        raise UserError("splits", unknown, f"{n} entries, each probe, val or test")
+        raise UserError("splits", unknown, f"{n:,} entries, each probe, val or test")
     items = {split: np.flatnonzero(splits == split) for split in SPLITS}
     for split, chosen in items.items():
         if len(chosen) < LEAST:
@@ -189,7 +189,7 @@ def array(key: str, values) -> np.ndarray:
         if held and all(isinstance(value, kinds) for value in held):
             return np.array(held).reshape(values.shape)
     if absent := sum(value is None or isinstance(value, float) and value != value for value in held):
-        raise UserError(key, f"{absent} None or NaN", f"a value for each of the {len(held)} items")
+        raise UserError(key, f"{absent:,} None or NaN", f"a value for each of the {len(held):,} items")
     raise UserError(key, sorted({type(value).__name__ for value in held}), "values of one type")
 
 
@@ -200,7 +200,9 @@ def missing(key: str, values) -> None:
     else:
         absent = np.isin(np.char.lower(np.char.strip(values)), BLANK) if values.dtype.kind == "U" else np.zeros(1, bool)
     if absent.any():
-        raise UserError(key, f"{absent.sum()} NaN, infinite or empty", f"a value for each of the {len(values)} items")
+        raise UserError(
+            key, f"{absent.sum():,} NaN, infinite or empty", f"a value for each of the {len(values):,} items"
+        )
 
 
 def _column(key: str, values, n: int) -> np.ndarray:

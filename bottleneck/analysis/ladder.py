@@ -133,9 +133,9 @@ def readable(factors, limit: int | None = None) -> tuple[dict[str, dict[str, np.
         if constant:
             left_out[name] = f"it never varies on {constant[0]}"
         elif len(values) > most:
-            left_out[name] = f"{len(values)} values among {items} probe items: names, not a factor"
+            left_out[name] = f"{len(values):,} values among {items:,} probe items: names, not a factor"
         elif other < min(FEWEST, items // 2):
-            left_out[name] = f"all but {other} of {items} probe items have the same value"
+            left_out[name] = f"all but {other} of {items:,} probe items have the same value"
         else:
             ends = np.cumsum([len(column) for column in columns.values()])[:-1]
             for split, each in zip(columns, np.split(codes.ravel(), ends)):

@@ -170,9 +170,9 @@ def scope(verdict: Verdict) -> str:
     """What an interval is of: this checkpoint, or the seeds of both sides."""
     items, least, most = verdict.mixture.n_examples, *sorted((verdict.direct.n_seeds, verdict.mixture.n_seeds))
     if most == 1:
-        return f"this checkpoint, {items} test items"
+        return f"this checkpoint, {items:,} test items"
     seeds = f"{most} seeds" if least == most else f"{least} and {most} seeds"
-    return f"{seeds}, {items} test items" + ", provisional" * verdict.provisional
+    return f"{seeds}, {items:,} test items" + ", provisional" * verdict.provisional
 
 
 def word(verdict: Verdict) -> str:

@@ -57,17 +57,21 @@ def _arrays(name: str, spec: NetworkSpec, components) -> Audited:
     sources = {}
     for each in spec.made_by:
         if not pathlib.Path(each.target).expanduser().is_dir():
-            raise UserError("uses", each.target, EXPECTED)
+            raise UserError("uses", each.target, f"{EXPECTED} (there is no such directory)")
     for target, component in components.items():
         for made_by in spec.made_by:
-            foreign.load(made_by.target, component)
+            try:
+                foreign.load(made_by.target, component)
+            except UserError as error:
+                raise UserError("uses", error.value, error.expected) from None
         digests = [foreign.digest(each.target, target) for each in spec.made_by]
         _differ(spec, digests)
         sources[target] = tuple(
             Arrays(f"{name}/{seed}", each.target, digest)
             for seed, (each, digest) in enumerate(zip(spec.made_by, digests))
         )
-    return Audited(name, sources, None, (LAST,), (f"{name}: features on disk, {len(spec.made_by)} network(s)",))
+    many = f", {len(spec.made_by)} networks" if len(spec.made_by) > 1 else ""
+    return Audited(name, sources, None, (LAST,), (f"{name}: features on disk{many}",))
 
 
 def _differ(spec: NetworkSpec, contents: list[str]) -> None:
@@ -86,7 +90,10 @@ def _networks(name: str, spec: NetworkSpec, components, data: DataSpec, untraine
     for seed, made_by in enumerate(spec.made_by):
         held = loading.load(made_by, spec.features, prepare.shape, spec.channels_last)
         layers = (*(layer for layer in spec.layers if layer != LAST), LAST) if spec.layers else held.default
-        held.check(layers)
+        try:
+            held.check(layers)
+        except UserError as error:
+            raise UserError("layers", error.value, error.expected) from None
         how = dict(channels_last=spec.channels_last, held=None if made_by.weights else held)
         at = (made_by, spec.features, prepare, held.content, held.structure)
         sources.append(Foreign(f"{name}/{seed}", *at, **how))

@@ -241,7 +241,12 @@ def _report(name, origin, source, splits, origins, data) -> Reading:
     shape = () if source.vectors else data.shape
     source_name = described(origin)["name"]
     exact = duplicates if source.notes.exact else None
-    return Reading(name, source_name, items, source.classes, shape, exact, source.notes)
+    absent = {split: _absent(part.labels, source.classes) for split, part in splits.items() if source.classes}
+    return Reading(name, source_name, items, source.classes, shape, exact, source.notes, absent)
+
+
+def _absent(labels: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(classes[i] for i in np.setdiff1d(np.arange(len(classes)), labels))
 
 
 @dataclasses.dataclass(frozen=True)

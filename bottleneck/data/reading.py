@@ -31,9 +31,9 @@ class Notes:
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a component holds. items: split -> items. duplicates: (split, other split) -> items of the other whose
-    image, before any transform, is one of the split's, byte for byte; None where contents were not compared. shape:
-    (height, width) that images are brought to, () for vectors.
+    """What a component holds. items: split -> items. absent: split -> the classes that it has no item of. duplicates:
+    (split, other split) -> items of the other whose image, before any transform, is one of the split's, byte for byte;
+    None where contents were not compared. shape: (height, width) that images are brought to, () for vectors.
     """
 
     component: str
@@ -43,12 +43,15 @@ class Reading:
     shape: tuple[int, ...]
     duplicates: Mapping[tuple[str, str], int] | None
     notes: Notes
+    absent: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def describe(reading: Reading) -> list[str]:
     """Lines for the start of a study: what a component is, and what a reader would want to know before training."""
     counts = ", ".join(f"{count:,} {split}" for split, count in reading.items.items())
-    lines = [f"{reading.component} ({reading.source}): {counts}; {_classes(reading.classes)}"]
+    absent = [f"no {split} item of {_some(names)}" for split, names in reading.absent.items() if names]
+    held = "; ".join((counts, _classes(reading.classes), *absent))
+    lines = [f"{reading.component} ({reading.source}): {held}"]
     notes = reading.notes
     if notes.sizes:
         modes = ", ".join(f"{mode} {count:,}" for mode, count in Counter(notes.modes).most_common())
@@ -74,8 +77,11 @@ def left_out(reasons: list[tuple[str, str]]) -> tuple[LeftOut, ...]:
 def _classes(names):
     if not names:
         return "vectors for labels"
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return f"{len(names)} classes ({shown})"
+    return f"{len(names):,} classes ({_some(names)})"
+
+
+def _some(names):
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _sizes(sizes):

@@ -263,10 +263,10 @@ def hold_out(source: Source, data: DataSpec) -> Source:
                     f"sizes.{split}",
                     count,
                     f"a size that leaves items of every class in train "
-                    f"and in {split} (class {class_name!r} has {items} training items)",
+                    f"and in {split} (class {class_name!r} has {items:,} training items)",
                 )
     if not len(rest):
-        raise UserError("sizes.probe", data.probe, f"fewer items than the training set has ({len(train)})")
+        raise UserError("sizes.probe", data.probe, f"fewer items than the training set has ({len(train):,})")
     order = _stratified(train, rest, data.train, (data.split_seed, "train"))
     splits["train"] = train.take(order)
     if "val" not in splits:

@@ -147,7 +147,7 @@ def _array(path: pathlib.Path) -> np.ndarray:
         with jobs.PARSING:
             array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError("external", str(path), f"a .npy array ({error})") from None
+        raise UserError("external", str(path), f"a .npy array ({getattr(error, 'strerror', None) or error})") from None
     if not isinstance(array, np.ndarray):
         raise UserError("external", str(path), "one .npy array")
     return array
@@ -167,7 +167,7 @@ def _check(path, x, ids_path, ids) -> None:
         raise UserError(
             "external",
             str(ids_path),
-            f"a whole-number id for each of the {len(x)} rows of {path.name}, not {ids.dtype} {list(ids.shape)}",
+            f"a whole-number id for each of the {len(x):,} rows of {path.name}, not {ids.dtype} {list(ids.shape)}",
         )
 
 
@@ -181,9 +181,11 @@ def _order(path, ids, component, split: str) -> np.ndarray:
         "of no example": np.setdiff1d(known, wanted),
     }
     if any(map(len, odd.values())):
-        said = ", ".join(f"{len(which)} {how} (such as {which[0]})" for how, which in odd.items() if len(which))
+        said = ", ".join(f"{len(which):,} {how} (such as {which[0]})" for how, which in odd.items() if len(which))
         raise UserError(
-            "external", str(path), f"each of the {len(wanted)} {split} examples of {component.name!r} once; ids: {said}"
+            "external",
+            str(path),
+            f"each of the {len(wanted):,} {split} examples of {component.name!r} once; ids: {said}",
         )
     order = np.argsort(ids)
     return order[np.searchsorted(ids, wanted, sorter=order)]

@@ -130,9 +130,13 @@ class Pixels(Source):
     def identity(self) -> list:
         return ["pixels"]
 
+    def pooled(self, x: np.ndarray) -> np.ndarray:
+        """[n, H, W, C] or [n, d] -> [n, at most 1,024 or d]."""
+        return pool_pixels(x) if x.ndim == 4 else x
+
     def extract(self, store, component, layers, splits, growing):
         def read(x):
-            return {LAST: pool_pixels(x) if x.ndim == 4 else x}
+            return {LAST: self.pooled(x)}
 
         return _grown(read, store, component, (LAST,), splits, growing)
 

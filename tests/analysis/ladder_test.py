@@ -154,13 +154,13 @@ def test_only_factors_are_read_and_the_other_columns_are_named_with_a_reason():
     np.testing.assert_array_equal(known["val"]["shape"], columns()["val"]["shape"])
     assert set(known["test"]["colour"]) == {0, 1, 2}  # codes of the values there are
     assert left_out == {
-        "id": "2500 values among 1000 probe items: names, not a factor",
+        "id": "2,500 values among 1,000 probe items: names, not a factor",
         "camera": left_out["camera"],
         "year": "it never varies on probe",
-        "retouched": "all but 1 of 1000 probe items have the same value",
+        "retouched": "all but 1 of 1,000 probe items have the same value",
         "old": "it never varies on val",
     }
-    assert left_out["camera"].endswith("values among 1000 probe items: names, not a factor")
+    assert left_out["camera"].endswith("values among 1,000 probe items: names, not a factor")
     assert set(ladder.readable(columns(), limit=3)[0]["probe"]) == {"colour"}
     assert ladder.readable({s: {} for s in SPLITS}) == ({s: {} for s in SPLITS}, {})
 

@@ -161,6 +161,13 @@ def test_seeds_and_provisional_verdicts_are_said():
     assert "(3 seeds, 400 test items, provisional)" in said and "the best audited" not in said
 
 
+def test_thousands_of_items_are_separated():
+    verdict = served.pairs({"one": {"a": table(0.9, items=1200), "b": table(0.3, items=1200)}}, ENTROPIES)[
+        "one", "b", "a"
+    ]
+    assert served.scope(verdict) == "this checkpoint, 1,200 test items"
+
+
 def test_untestable_is_said_with_what_was_needed():
     verdicts = served.pairs({"one": {"a": table(0.9), "b": table(0.0, spread=0.05)}}, {"one": 1.0})
     said = served.sentence(served.Told("one", "a", "b", False, verdicts["one", "a", "b"]))

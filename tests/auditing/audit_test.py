@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,24 @@ def test_from_flags_to_a_report(place, tmp_path, capsys):
     again = len(list((tmp_path / "first" / "rows").glob("*.jsonl")))
     assert audit.main(command(place, f"--workdir={tmp_path}/first", "--config.shots=2")) == 0
     assert len(list((tmp_path / "first" / "rows").glob("*.jsonl"))) == again
+
+
+def test_a_dry_run_says_what_the_audit_then_leaves_and_nothing_of_training(place, tmp_path, capsys):
+    config = audit.asked([f"c={tmp_path}/saved"], [str(place / "plain.npz")])
+    (component,) = bottleneck.components(config).values()
+    for split in foreign.SPLITS:
+        ids = component.splits[split].ids
+        foreign.save(tmp_path / "saved", "plain", split, np.random.default_rng(0).normal(size=(len(ids), 5)), ids)
+    argv = command(place, f"--workdir={tmp_path}/work", "--config.shots=2", data=("plain.npz",), networks=("small",))
+    argv.insert(2, f"c={tmp_path}/saved")
+    assert audit.main([*argv, "--dry_run"]) == 0 and not (tmp_path / "work").exists()
+    said = capsys.readouterr().out
+    assert "steps" not in said and "train:" not in said and "kept MiB" not in said
+    items = sum(len(component.splits[split]) for split in foreign.SPLITS)
+    assert audit.main(argv) == 0
+    left = sum(np.load(file).nbytes for file in (tmp_path / "work" / "features").glob("*/*.npy"))
+    assert f"\n{2 * items:,} image-forwards for features ({left / 2**20:,.1f} MiB on disk)" in said
+    assert left > 2**18
 
 
 def test_folders_of_classes_are_split_by_name(place, tmp_path, capsys):
@@ -247,13 +266,34 @@ def test_what_is_killed_goes_on(place, tmp_path, sent):
     assert rows[0] == rows[1]
 
 
+def test_too_few_images_for_the_classes_are_told_how_many_are_enough(place, tmp_path, capsys):
+    rng, y = np.random.default_rng(0), np.arange(400) % 8
+    x = rng.integers(0, 255, (400, 12, 12, 3)).astype(np.uint8)
+    np.savez(tmp_path / "many.npz", x_train=x[:300], y_train=y[:300], x_test=x[300:], y_test=y[300:])
+    argv = command(place, "--dry_run", data=(tmp_path / "many.npz",), networks=("small",))
+    assert audit.main([*argv, "--images=20"]) == 2
+    said = capsys.readouterr().err
+    found = re.match("error: --images=20: expected at least ([0-9]+): with fewer, a split of 'many' lacks one of", said)
+    assert audit.main([*argv, f"--images={int(found[1]) - 1}"]) == 2
+    assert audit.main([*argv, f"--images={found[1]}"]) == 0
+
+
 @pytest.mark.parametrize(
     "argv, expected",
     [
         (["audit"], "--networks and --data, or --config"),
         (["audit", "--networks", "a=timm:x:y"], "--networks and --data"),
         (["audit", "--networks", "timm:x:y", "--data", "{place}/plain.npz"], "NAME=USES"),
-        (["audit", "--networks", "a={place}/nowhere", "--data", "{place}/plain.npz"], "networks.a"),
+        (["audit", "--networks", "a={place}/nowhere", "--data", "{place}/plain.npz"], "(there is no such directory)"),
+        (
+            ["audit", "--networks", "a={place}/photos", "--data", "{place}/plain.npz"],
+            "networks.a.uses='{place}/photos/p",
+        ),
+        (["audit", "--networks", "a=x", "--data", "{place}/photos", "{place}/photos/"], "'photos' is there twice"),
+        (
+            ["audit", "--networks", "a=x", "a=y", "--data", "{place}/plain.npz"],
+            "--networks='a=y': expected another name",
+        ),
         (
             ["audit", "--networks", "a=flax:{place}/nets.py:none", "--data", "{place}/plain.npz"],
             "a function of that module",
@@ -284,7 +324,7 @@ def test_what_is_killed_goes_on(place, tmp_path, sent):
                 "{place}/plain.npz",
                 "--config.networks.a.layers=stemm",
             ],
-            "did you mean 'stem'",
+            "networks.a.layers='stemm': expected a layer of the network (did you mean 'stem'",
         ),
         (["audit", "--networks", "a=torch:{place}/nets.py:none", "--data", "{place}/plain.npz"], "networks.a"),
     ],
@@ -293,5 +333,5 @@ def test_mistakes_are_one_line(argv, expected, place, tmp_path, capsys):
     argv = [each.format(place=place) for each in argv]
     assert audit.main([*argv, f"--workdir={tmp_path}/none"]) == 2
     said = capsys.readouterr().err
-    assert expected in said and said.count("\n") == 1 and said.startswith("error: ")
+    assert expected.format(place=place) in said and said.count("\n") == 1 and said.startswith("error: ")
     assert not (tmp_path / "none").exists()

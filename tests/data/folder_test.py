@@ -319,3 +319,8 @@ def test_duplicates_across_splits_are_counted(folder):
     where = next(s for s, e in loaded.splits.items() if "train/cat/00.png" in e.items.names)
     assert loaded.reading.duplicates == {(where, "test"): 2}
     assert f"  exact duplicates: 2 test items are in {where} too" in reading.describe(loaded.reading)
+
+
+def test_a_class_without_test_images_is_said(folder):
+    shutil.rmtree(folder / "test" / "cat")
+    assert reading.describe(load(folder).reading)[0].endswith("2 classes (cat, dog); no test item of cat")

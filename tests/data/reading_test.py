@@ -38,3 +38,10 @@ def test_generated_data():
 
 def test_contents_that_are_trusted_are_said_to_be():
     assert "  contents are not compared: names and sizes are trusted" in lines()
+
+
+def test_classes_that_a_split_lacks_are_said_in_the_line():
+    (line,) = lines(duplicates={}, absent={"train": (), "test": ("water",)})
+    assert line.endswith("; 2 classes (land, water); no test item of water")
+    (line,) = lines(duplicates={}, absent={"val": tuple("abcdefg")})
+    assert line.endswith("; no val item of a, b, c, d, e, ...")

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 
-from bottleneck.errors import UserError
+from bottleneck.errors import UserError, reason
 from bottleneck.features.layers import LAST, LOGITS, spatial, tap_and_mode
 from bottleneck.features.networks import uses
 from bottleneck.features.networks.network import Network, digest, fitting, named, spread, unfit
@@ -64,10 +64,8 @@ def _made(made_by: Uses):
     except UserError:
         raise
     except Exception as error:  # the user's code may raise anything
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise UserError(
-            "uses", made_by.target, f"a function without arguments that returns a network ({reason})"
-        ) from None
+        expected = f"a function without arguments that returns a network ({reason(error)})"
+        raise UserError("uses", made_by.target, expected) from None
 
 
 def weights(path: pathlib.Path) -> dict:
@@ -91,8 +89,8 @@ def weights(path: pathlib.Path) -> dict:
     except ImportError:
         raise UserError("weights", str(path), "safetensors to be installed (pip install safetensors)") from None
     except Exception as error:  # each format has errors of its own
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise UserError("weights", str(path), f"a directory of Orbax, .msgpack or .safetensors ({reason})") from None
+        expected = f"a directory of Orbax, .msgpack or .safetensors ({reason(error)})"
+        raise UserError("weights", str(path), expected) from None
     return tree if "params" in tree else {"params": tree}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bottleneck.errors import UserError
+from bottleneck.errors import UserError, reason
 from bottleneck.features.layers import LAST, LOGITS, spatial, tap_and_mode
 from bottleneck.features.networks.network import named, some, spread
 
@@ -120,8 +120,8 @@ def run(module: nn.Module, x: torch.Tensor):
         try:
             return module(x)
         except Exception as error:  # of the user's module
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            raise UserError("uses", type(module).__name__, f"a network of inputs {list(x.shape)} ({reason})") from error
+            expected = f"a network of inputs {list(x.shape)} ({reason(error)})"
+            raise UserError("uses", type(module).__name__, expected) from error
 
 
 def returned(output) -> torch.Tensor:

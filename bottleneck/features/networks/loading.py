@@ -6,6 +6,7 @@ import functools
 import pathlib
 import threading
 
+from bottleneck import signals
 from bottleneck.errors import UserError
 from bottleneck.features.networks.network import Network, missing
 from bottleneck.features.networks.uses import Uses
@@ -30,7 +31,8 @@ def _held(made_by: Uses, features: str, shape, channels_last: bool, stamp: tuple
 def _load(made_by: Uses, features: str, shape, channels_last: bool) -> Network:
     if made_by.kind in ("torch", "timm"):
         try:
-            from bottleneck.features.networks import torch
+            with signals.noted():
+                from bottleneck.features.networks import torch
         except ImportError as error:
             raise missing(made_by.kind, error) from None
         return torch.load(made_by, features, shape, channels_last)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bottleneck import identity
 from bottleneck.data import images
-from bottleneck.errors import UserError
+from bottleneck.errors import UserError, reason
 from bottleneck.features.networks import uses
 
 FILTERS = {name: Image.Resampling[name.upper()] for name in ("nearest", "bilinear", "bicubic", "lanczos")}
@@ -149,8 +149,7 @@ def _checked(name: str, function: Callable, stored: tuple[int, ...]) -> tuple:
     try:
         once, again = channels_last(function(picture)), channels_last(function(picture))
     except Exception as error:  # the user's code may raise anything
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise UserError("input.function", name, f"a function of one Pillow image ({reason})") from error
+        raise UserError("input.function", name, f"a function of one Pillow image ({reason(error)})") from error
     if once.ndim != 3 or once.shape[2] != 3 or not np.isfinite(once).all():
         raise UserError("input.function", name, f"finite numbers [3, h, w] or [h, w, 3], not {list(once.shape)}")
     if not np.array_equal(once, again):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+from bottleneck import signals
 from bottleneck.errors import UserError
 from bottleneck.features.networks.network import missing, some
 from bottleneck.features.networks.preprocessing import FILTERS
@@ -17,7 +18,8 @@ def builder(name: str) -> Callable:
 
 def _library():
     try:
-        import timm
+        with signals.noted():
+            import timm
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision of another torch
         raise missing("timm", error) from None
     return timm

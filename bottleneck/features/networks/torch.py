@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bottleneck.errors import UserError
+from bottleneck.errors import UserError, reason
 from bottleneck.features.layers import POOLED, spatial
 from bottleneck.features.networks import timm, uses
 from bottleneck.features.networks.hooks import Trace, run, tensor
@@ -44,8 +44,7 @@ def _built(made_by: Uses) -> nn.Module:
     try:
         module = build()
     except Exception as error:  # the user's code may raise anything
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        expected = f"a function without arguments that returns a network ({reason})"
+        expected = f"a function without arguments that returns a network ({reason(error)})"
         raise UserError("uses", made_by.target, expected) from error
     if not isinstance(module, nn.Module):
         expected = f"a function that returns a torch.nn.Module, not {type(module).__name__}"
@@ -65,8 +64,8 @@ def weights(path: pathlib.Path) -> dict[str, torch.Tensor]:
     except ImportError:
         raise UserError("weights", str(path), "safetensors to be installed (pip install safetensors)") from None
     except Exception as error:  # each format has errors of its own
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-        raise UserError("weights", str(path), f"a file of weights alone, never of other objects ({reason})") from None
+        expected = f"a file of weights alone, never of other objects ({reason(error)})"
+        raise UserError("weights", str(path), expected) from None
     for key in ("state_dict", "model"):  # what training scripts put around it
         if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
             held = held[key]

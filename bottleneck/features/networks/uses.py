@@ -23,7 +23,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterable
 
-from bottleneck.errors import UserError
+from bottleneck.errors import UserError, reason
 
 LIBRARIES = ("torch", "torchvision", "timm", "flax", "jax", "numpy", "builtins", "collections")
 CALLABLES = ("torch", "flax", "nnx", "apply")  # kinds that are made by a function of the user's
@@ -97,8 +97,7 @@ def function(module: str, name: str) -> Callable:
     except UserError:
         raise
     except Exception as error:  # the user's code may raise anything
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise UserError("uses", f"{module}:{name}", f"a module that can be imported ({reason})") from error
+        raise UserError("uses", f"{module}:{name}", f"a module that can be imported ({reason(error)})") from error
     if not callable(found):
         known = ", ".join(n for n, each in vars(_imported(module)).items() if callable(each) and n[0] != "_")
         raise UserError("uses", f"{module}:{name}", f"a function of that module: {known or 'it has none'}")
