@@ -1,6 +1,7 @@
 """A feature source meets a target: planted features are read for what they hold, heads at their own classes."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -229,5 +230,7 @@ def test_room_is_taken_before_features_are_joined(target, tmp_path, monkeypatch)
         return collect(*given)
 
     monkeypatch.setattr(probing, "collect", joined)
-    execute.make(task, store)
+    store.outcomes = types.SimpleNamespace(of=lambda task: "ready", wanted=lambda task: True)
+    store.stop = None
+    execute.side_by_side([task], store)
     assert left and set(left) == {1e9 - workers.TIMES * task.holds(store)} and workers._room.left == 1e9
