@@ -37,7 +37,7 @@ exit "$worst" """,
 if [ "$1" = show ]; then printf 'first\nsecond\n'; else echo "$*" >>"$CLUSTER/$1"; fi""",
     "scancel": r"""read -r -a steps <"$CLUSTER/steps"; kill -TERM "${steps[@]}" """,
     "python": r"""
-printf '%q ' "$@" >>"$CLUSTER/calls"; echo >>"$CLUSTER/calls"
+line=$(printf '%q ' "$@"); echo "$line" >>"$CLUSTER/calls" # in one write: tasks are many
 for word in "$@"; do case $word in --stage=*) stage=${word#*=} ;; --process=*) process=${word#*=} ;; esac; done
 round=$(grep -l job-name=bottleneck-pretrain "$CLUSTER"/*.job | wc -l)
 . "$CLUSTER/behaviour" """,
