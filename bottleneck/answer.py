@@ -117,15 +117,10 @@ class Answer(Task):
     def judged_target(self, items, subject, decider, name, verdict, look) -> Iterator[Finding]:
         arm, reference = subject.arm, dict(decider.references).get(name, "direct")
         family = next(family for family in decider.families if name in family)
-        evidence = self.evidence(items, name) if arm == "mixture" else None
-        lost, parts, why = verdict.verdict == "lost", None, ()
-        if evidence is not None and "alone" in evidence.arms:
-            parts = causes.split(*(evidence.arms[a] for a in SPLIT), adapted=items.adapted(name))
-        if evidence is not None and lost:
-            why = causes.causes(evidence)
+        lost = verdict.verdict == "lost"
+        parts, why, more = self.explained(items, name, lost) if arm == "mixture" else (None, (), {})
         points = self.points(items, arm, reference, name)
-        apart = evidence and causes.interference(evidence.variant)
-        saturated = lost and causes.saturated(why, apart)
+        saturated = lost and causes.saturated(why, more.get("variant_interference"))
         text = sentences.sentence(
             name,
             verdict,
@@ -133,8 +128,7 @@ class Answer(Task):
             why,
             points,
             "bits" if self.unit == "bits" else "R2",
-            rising=causes.rising(evidence) if why else None,
-            variant_interference=apart,
+            **more,
             of=gap.MIXTURE if arm == "mixture" else arm,
             against=gap.DIRECT if reference == "direct" else reference,
         )
@@ -161,6 +155,15 @@ class Answer(Task):
         yield from self.restored(name, why, look)
         if arm == "mixture" and name in self.study.components:
             yield from self.bound(items, name, look)
+
+    def explained(self, items: Items, name: str, lost: bool) -> tuple[causes.Split | None, tuple, dict]:
+        """How the gap of one of the mixture's targets splits, what causes a lost one, and what else is said."""
+        evidence, parts = self.evidence(items, name), None
+        if "alone" in evidence.arms:
+            parts = causes.split(*(evidence.arms[a] for a in SPLIT), adapted=items.adapted(name))
+        why = causes.causes(evidence) if lost else ()
+        apart, rising = causes.interference(evidence.variant), causes.rising(evidence) if why else None
+        return parts, why, dict(rising=rising, variant_interference=apart)
 
     def evidence(self, items: Items, name: str) -> causes.Evidence:
         """All that was read on one target."""

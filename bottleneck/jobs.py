@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Protocol
 
@@ -52,14 +53,10 @@ def carry_out(
         for task in group:
             if dropped():
                 return
-            with workers.room(holds(task)):
+            with workers.room(holds(task)), _told(failed):
                 if dropped():  # while it waited
                     return
-                try:
-                    work(task)
-                except BaseException:
-                    failed.set()  # before others have the room
-                    raise
+                work(task)
             with lock:
                 left -= 1
             bar.update()
@@ -73,6 +70,16 @@ def carry_out(
         from bottleneck.signals import Stopped
 
         raise Stopped
+
+
+@contextlib.contextmanager
+def _told(failed: threading.Event) -> Iterator[None]:
+    """Sets `failed` where what is inside raises: before others have its room."""
+    try:
+        yield
+    except BaseException:
+        failed.set()
+        raise
 
 
 def _side_by_side(each: Callable, groups: list[list], failed: threading.Event) -> None:

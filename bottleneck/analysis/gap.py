@@ -185,10 +185,10 @@ def describe(
     """The verdict on one target as a clause without a full stop; intervals are unadjusted for multiplicity. `of` whose
     features, and what they are held `against`."""
     direct, mixture, level = verdict.direct, verdict.mixture, f"{100 * verdict.gap.level:g}%"
-    scope = f"{verdict.scope}, {direct.n_examples} test items"
+    scope = f"{verdict.scope}, {direct.n_examples:,} test items"
     if verdict.scope == "this recipe":
         least, most = sorted((direct.n_seeds, mixture.n_seeds))
-        scope = f"{least if least == most else f'{least} and {most}'} seeds, {direct.n_examples} test items"
+        scope = f"{least if least == most else f'{least} and {most}'} seeds, {direct.n_examples:,} test items"
         scope += ", provisional" if verdict.provisional else ""
     if verdict.verdict == "untestable":
         if verdict.entropy < CONSTANT:

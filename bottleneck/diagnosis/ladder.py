@@ -142,26 +142,25 @@ class Ladder(Diagnosis):
         yield Finding("disjoint_information", intervals.two_way(table(readings)), "bits", at)
         yield Finding("disjoint_accuracy", intervals.two_way(table(readings, "correct")), "fraction", at)
 
+    def earlier(self, store, factor: str | None) -> dict[str, tuple]:
+        """layer -> (trained, untrained) tables of the linear probe, of the layers before the last."""
+        cast, layers = self.cast, self.cast.layers
+        before = [layer for layer in layers[: layers.index(cast.at()[0].layer)] if cast.untrained(layer)]
+        both = {layer: (cast.at(layer=layer), cast.untrained(layer)) for layer in before}
+        return {layer: tuple(linears(store, m, self.component, factor) for m in of) for layer, of in both.items()}
+
     def landing(self, store, climbed: Climbed, factor: str | None, values: dict, count: int):
         """The rung of one factor, and what training added to an untrained network at the earlier layers."""
         name, whole = reference(store, self, factor)
-        last, layers = self.cast.at()[0], self.cast.layers
+        last = self.cast.at()[0]
         tables = {protocol: table([r[factor] for r in readings]) for protocol, readings in climbed.rungs.items()}
-        earlier = {
-            layer: tuple(
-                linears(store, m, self.component, factor)
-                for m in (self.cast.at(layer=layer), self.cast.untrained(layer))
-            )
-            for layer in layers[: layers.index(last.layer)]
-            if self.cast.untrained(layer)
-        }
         control = climbed.control.get("nonlinear")
         control = table([r[CONTROL, count] for r in control]) if control and (CONTROL, count) in control[0] else None
         bits = entropy(values, count)
         landed = ladder.land(
             whole,
             tables,
-            earlier,
+            self.earlier(store, factor),
             entropy=bits,
             margin=self.margin,
             control=control,
