@@ -71,6 +71,8 @@ def test_they_are_judged_against_direct_training_or_another_source(target, rows)
         gap = one(rows, arm=arm, target=target, metric="gap", unit="bits")
         assert gap["reference"] == reference
         assert gap["value"] == pytest.approx(read[reference] - read[arm], abs=1e-12)
+        said, named = gap["extra"]["sentence"], {"direct": "direct training"}.get(reference, reference)
+        assert f"in the features of {arm} against" in said and f" from {named}, a gap" in said and "mixture" not in said
     assert one(rows, arm="poor", target=target, metric="gap", unit="bits")["extra"]["verdict"] == "lost"
     assert one(rows, arm="good", target=target, metric="gap", unit="bits")["extra"]["causes"] == []
     assert one(rows, arm="mixture", target=target, metric="gap", unit="bits")["reference"] == "direct"
